@@ -1,0 +1,1 @@
+"""vecferry: move a live vector database to another one."""

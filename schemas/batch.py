@@ -1,0 +1,133 @@
+"""Columnar batches: what travels between decoder, ordering and store without one Python object per event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Op(IntEnum):
+    """What an event asks for. The first three are the symbols of the Avro enum, in its order."""
+
+    UPSERT = 0
+    PATCH = 1  # reserved: consumers dead-letter it
+    DELETE = 2
+    SNAPSHOT = 3  # a row copied by a backfill, carrying the position that it has in its source
+
+
+class Outcome(IntEnum):
+    """What became of an event. Every consumed event gets exactly one."""
+
+    APPLIED = 0
+    SUPERSEDED = 1  # folded away by a newer event of the same id in the same batch
+    STALE = 2  # the store already holds a newer state of the id
+    DUPLICATE = 3  # the store already holds this very position
+    DEAD_LETTERED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventBatch:
+    """n valid events, column by column. Row i of every column belongs to the same event.
+
+    ids         list of n str, as published
+    ops         int8 [n], values of :class:`Op` without PATCH
+    partitions  int32 [n], the live partition of the id
+    positions   int64 [n]
+    vectors     float32 [n, d], C-contiguous, finite; the rows of deletes are zero
+    metadata    list of n bytes: JSON object as UTF-8 text; b"" for deletes
+    """
+
+    ids: list[str]
+    ops: NDArray[np.int8]
+    partitions: NDArray[np.int32]
+    positions: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    metadata: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: NDArray[np.intp]) -> EventBatch:
+        """A new batch of the given rows, in the given order."""
+        return EventBatch(
+            ids=[self.ids[i] for i in rows],
+            ops=self.ops[rows],
+            partitions=self.partitions[rows],
+            positions=self.positions[rows],
+            vectors=np.ascontiguousarray(self.vectors[rows]),
+            metadata=[self.metadata[i] for i in rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """n states of ids as a store holds them, column by column.
+
+    ids        list of n str
+    positions  int64 [n]; a row that predates the pipeline counts as BASE of the collection's epoch
+    deleted    bool [n]; True for an id that the store remembers as deleted (its vector row is zero, its metadata b"")
+    vectors    float32 [n, d], C-contiguous
+    metadata   list of n bytes: JSON object as UTF-8 text
+    """
+
+    ids: list[str]
+    positions: NDArray[np.int64]
+    deleted: NDArray[np.bool_]
+    vectors: NDArray[np.float32]
+    metadata: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveMark:
+    """After this batch, the store has applied its live ``partition`` up to (excluding) ``next_offset``."""
+
+    partition: int
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotMark:
+    """After this batch, the store has applied partition ``partition`` of snapshot ``run`` up to ``next_offset``.
+
+    Written only at the end of a chunk. ``next_chunk`` is the number of chunks applied without a gap; ``closed`` is True
+    once the run's closing marker was applied: the store's partition then is complete.
+    """
+
+    run: str
+    partition: int
+    next_offset: int
+    next_chunk: int
+    closed: bool = False
+
+
+Mark = LiveMark | SnapshotMark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """How far a store has applied a collection, as the store itself remembers it.
+
+    live       partition -> next offset to apply
+    complete   live partitions that hold a full copy (a source at enrolment, a target after a run's closing marker)
+    snapshots  (run, partition) -> its mark
+    """
+
+    live: dict[int, int]
+    complete: frozenset[int]
+    snapshots: dict[tuple[str, int], SnapshotMark]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One search result. ``score``: higher is better; cosine similarity, inner product or minus the L2 distance."""
+
+    id: str
+    score: float
+    metadata: dict[str, object]
+    position: int

@@ -1,0 +1,48 @@
+"""What every part must know about a collection and about how it lies in a store. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Metric = Literal["cosine", "dot", "l2"]
+IdType = Literal["text", "bigint", "uuid"]
+
+MAX_ID_BYTES = 512
+MAX_METADATA_BYTES = 256 * 1024
+MAX_DIMENSION = 16_000
+MAX_RECORD_BYTES = 900_000  # below Kafka's default max.message.bytes, headers and framing included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """An embedding space. Vectors of different spaces are never compared with each other."""
+
+    model: str
+    version: str
+    dimension: int
+    metric: Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """One collection: its space, its id type, and the partitions and epoch of its live topic."""
+
+    name: str
+    space: Space
+    partitions: int
+    epoch: int = 1
+    id_type: IdType = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """How a collection lies in one store.
+
+    ``metadata`` is the name of one JSON column (a ``str``), or the names of several typed columns (a ``tuple``).
+    """
+
+    table: str
+    id: str = "id"
+    vector: str = "vector"
+    metadata: str | tuple[str, ...] = "metadata"

@@ -1,0 +1,126 @@
+"""The one Protocol behind which every vector store lies.
+
+A ``Store`` is one collection as it lies in one store: connection, table and columns are bound when it is opened.
+All methods block. They raise only the errors of ``vecferry.errors`` (``StoreError`` and its kinds, ``Refused``,
+``Unavailable``). A ``Store`` is used by one thread at a time; open one per thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows
+from ..schemas.filters import Condition
+
+
+class Guarantee(StrEnum):
+    """Who keeps two writers of one id apart."""
+
+    ATOMIC = "atomic"  # the store: guard, ledger and row are one step, a zombie cannot write
+    SINGLE_WRITER = "single-writer"  # only the ownership of the Kafka partition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an adapter promises; printed by ``doctor`` and ``plan``, held to it by the contract suite."""
+
+    guarantee: Guarantee
+    id_types: frozenset[str]
+    metrics: frozenset[str]
+    exact_vectors: bool  # a vector comes back bit by bit
+    transactional_marks: bool  # marks are written in the same atomic step as the rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A range of ids in the store's own order: ``lower`` exclusive, ``upper`` inclusive, None = open."""
+
+    lower: str | None
+    upper: str | None
+
+
+class Store(Protocol):
+    """One collection in one store."""
+
+    capabilities: Capabilities
+
+    def check(self) -> tuple[str, ...]:
+        """What stands in the way of enrolling or using this placement: one line each, remedy included. () = fine.
+
+        A table that does not exist yet is fine (``create`` makes it). Raises Unavailable.
+        """
+        ...
+
+    def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
+        """Make the table if absent, else enrol the existing one; idempotent. Returns the statements, in order.
+
+        Adds the position column, the ledger and the mark storage with ``applied = 0`` for each partition of the
+        collection. ``complete`` sets the flag of every partition (True only for the store that is the source).
+        With ``dry_run`` nothing is changed. Raises Refused with the remedy.
+        """
+        ...
+
+    def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+        """Write ``batch`` (no id twice; may be empty) and then ``marks`` as one atomic step per id, guard included.
+
+        Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back.
+        Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch may or may not be written: calling
+        again with the same batch is safe).
+        """
+        ...
+
+    def applied(self) -> Applied:
+        """What the marks say. A store that was never created has ``Applied(live={}, …)``."""
+        ...
+
+    def fetch(self, ids: Sequence[str]) -> Rows:
+        """The states of those ``ids`` that the store knows, deleted ones included, in no order; absent ids are left out."""
+        ...
+
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
+        """Ranges that together cover every id, present or future, each of about ``rows_per_chunk`` rows; at least one."""
+        ...
+
+    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
+        """The live rows of a chunk, in pages of at most ``page_rows``; the mover's path, built for speed.
+
+        Sees at least everything that was applied before the call. Deleted ids are not part of it.
+        """
+        ...
+
+    def export(self, after: str | None, limit: int) -> Rows:
+        """The next ``limit`` live rows after id ``after`` in the store's own order; the verifier's path.
+
+        Shares no code with ``scan`` below the connection: other statement, other decoding.
+        """
+        ...
+
+    def search(self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float) -> list[Hit]:
+        """The ``k`` best live rows for ``vector`` (float32 [d]), best first. Raises Inconclusive on time-out."""
+        ...
+
+    def count(self) -> int:
+        """The number of live rows."""
+        ...
+
+    def build_index(self) -> None:
+        """Build the approximate index (called after the load; idempotent). Blocks until it serves."""
+        ...
+
+    def index_ready(self) -> bool:
+        """True when searches need no further index build (also when the collection is too small to want one)."""
+        ...
+
+    def maintain(self) -> None:
+        """Housekeeping that a worker calls now and then between batches (compaction); cheap when nothing is due."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection; idempotent."""
+        ...
