@@ -1,0 +1,298 @@
+"""Configuration: read once, checked whole, then frozen.
+
+``load_config`` takes the path of a TOML file or a dict of the same shape. Values may be ``${ENV}`` references, or
+``file:PATH`` for a secret in a file; both are resolved here, once. Options of stores and of the Kafka client are held
+as ``SecretStr``: they never show in a repr, a log or an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from .errors import ConfigError
+from .kafka.guarantees import GUARANTEED
+from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Space
+from .schemas.position import MAX_EPOCH, MIN_EPOCH
+from .schemas.topics import check_name
+from .stores.registry import KINDS
+
+_ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _resolve(value: object) -> object:
+    """``${ENV}`` and ``file:`` references replaced by what they stand for."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("file:"):
+        path = Path(value.removeprefix("file:"))
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+    def look_up(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ValueError(f"environment variable {name} is not set")
+        return os.environ[name]
+
+    return _ENV.sub(look_up, value)
+
+
+def _text(value: object) -> object:
+    """Client properties may be written as TOML numbers and booleans; librdkafka takes text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _resolve(str(value) if isinstance(value, (int, float)) else value)
+
+
+Resolved = Annotated[str, BeforeValidator(_resolve)]
+Secret = Annotated[SecretStr, BeforeValidator(_text)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class KafkaSection(_Section):
+    """``[kafka]``: ``client`` takes any librdkafka property except those that carry a guarantee."""
+
+    bootstrap_servers: Resolved
+    client: dict[str, Secret] = {}
+
+    @model_validator(mode="after")
+    def _no_guarantee_is_overridden(self) -> Self:
+        for key in sorted(set(self.client) & GUARANTEED):
+            raise ValueError(f"client property {key!r} carries a guarantee and cannot be set; remove it")
+        return self
+
+
+class StoreSection(_Section):
+    """``[stores.NAME]``: a connection. The keys beside ``kind`` are those of its registry line."""
+
+    kind: str
+    options: dict[str, Secret]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or "options" in data:
+            return data
+        kind = str(data.get("kind"))
+        if kind not in KINDS:
+            raise ValueError(f"kind {kind!r} is not known; use one of {', '.join(sorted(KINDS))}")
+        known = KINDS[kind].options
+        for key in data:
+            if key != "kind" and key not in known:
+                raise ValueError(_unknown(key, ("kind", *known)))
+        for key in known:
+            if key not in data:
+                raise ValueError(f"kind {kind!r} needs the key {key!r}")
+        return {"kind": kind, "options": {key: data[key] for key in known}}
+
+    def revealed(self) -> dict[str, str]:
+        """The options in clear, for the adapter's ``open`` alone."""
+        return {key: value.get_secret_value() for key, value in self.options.items()}
+
+
+class SpaceSection(_Section):
+    """``space = {model = "…", version = "…"}``: the embedding model that made the vectors."""
+
+    model: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+
+
+class PlacementSection(_Section):
+    """``[collections.NAME.in.STORE]``: table and columns; ``metadata`` is one JSON column or a list of typed ones."""
+
+    table: str = Field(min_length=1)
+    id: str = "id"
+    vector: str = "vector"
+    metadata: str | list[str] = "metadata"
+
+    def placement(self) -> Placement:
+        """The value that adapters take."""
+        metadata = self.metadata if isinstance(self.metadata, str) else tuple(self.metadata)
+        return Placement(table=self.table, id=self.id, vector=self.vector, metadata=metadata)
+
+
+class CollectionSection(_Section):
+    """``[collections.NAME]``."""
+
+    dimension: int = Field(ge=1, le=MAX_DIMENSION)
+    metric: Metric
+    space: SpaceSection
+    partitions: int = Field(ge=1, le=1024)
+    epoch: int = Field(default=MIN_EPOCH, ge=MIN_EPOCH, le=MAX_EPOCH)
+    id_type: IdType = "text"
+    placements: dict[str, PlacementSection] = Field(alias="in", min_length=1)
+
+
+class MigrationSection(_Section):
+    """``[migrations.NAME]``: which store a collection leaves and which one it goes to."""
+
+    source: str = Field(alias="from")
+    target: str = Field(alias="to")
+
+
+class WorkerSection(_Section):
+    """``[worker]``: bounds of one batch, and how long a worker tries a store before it gives up the batch."""
+
+    batch_rows: int = Field(default=10_000, ge=1)
+    batch_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    linger_ms: int = Field(default=20, ge=0, le=10_000)
+    commit_interval_ms: int = Field(default=1_000, ge=0)
+    live_lag_bound_records: int = Field(default=5_000, ge=1)
+    drain_timeout_s: float = Field(default=30.0, gt=0)
+
+
+class BackfillSection(_Section):
+    """``[backfill]``: size of a chunk, pace, and the lags above which the copy waits."""
+
+    chunk_rows: int = Field(default=10_000, ge=1, le=1_000_000)
+    rows_per_s: float = Field(default=0.0, ge=0)  # 0 = as fast as it goes
+    max_live_lag_records: int = Field(default=10_000, ge=1)
+    max_source_latency_ms: float = Field(default=1_000.0, gt=0)
+
+
+class GatesSection(_Section):
+    """``[gates]``: what must hold before reads move."""
+
+    max_lag_records: int = Field(default=1_000, ge=0)
+    max_verify_age_s: float = Field(default=3_600.0, gt=0)
+    min_retention_h: float = Field(default=24.0 * 6.5, gt=0)
+
+
+class Config(_Section):
+    """The whole configuration, frozen."""
+
+    namespace: str
+    kafka: KafkaSection
+    stores: dict[str, StoreSection] = {}
+    collections: dict[str, CollectionSection]
+    migrations: dict[str, MigrationSection] = {}
+    worker: WorkerSection = WorkerSection()
+    backfill: BackfillSection = BackfillSection()
+    gates: GatesSection = GatesSection()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        check_name("namespace", self.namespace)
+        for name in self.stores:
+            check_name("store", name)
+        for name, collection in self.collections.items():
+            check_name("collection", name)
+            for store in collection.placements:
+                _must_name("store", store, self.stores, f"collections.{name}.in.{store}")
+        for name, migration in self.migrations.items():
+            _must_name("collection", name, self.collections, f"migrations.{name}")
+            for key, store in (("from", migration.source), ("to", migration.target)):
+                _must_name("placement", store, self.collections[name].placements, f"migrations.{name}.{key}")
+            if migration.source == migration.target:
+                raise ValueError(f"migrations.{name}: from and to are both {migration.source!r}")
+        return self
+
+    def collection(self, name: str) -> Collection:
+        """The collection called ``name``; raises ConfigError naming the nearest known one."""
+        if name not in self.collections:
+            raise ConfigError("collection " + _unknown(name, tuple(self.collections)))
+        section = self.collections[name]
+        space = Space(
+            model=section.space.model,
+            version=section.space.version,
+            dimension=section.dimension,
+            metric=section.metric,
+        )
+        return Collection(
+            name=name, space=space, partitions=section.partitions, epoch=section.epoch, id_type=section.id_type
+        )
+
+    def placement(self, collection: str, store: str) -> Placement:
+        """How ``collection`` lies in ``store``; raises ConfigError."""
+        self.collection(collection)
+        placements = self.collections[collection].placements
+        if store not in placements:
+            raise ConfigError(f"collections.{collection}.in: store " + _unknown(store, tuple(placements)))
+        return placements[store].placement()
+
+    def migration(self, collection: str) -> MigrationSection:
+        """The migration of ``collection``; raises ConfigError."""
+        self.collection(collection)
+        if collection not in self.migrations:
+            raise ConfigError(f"no [migrations.{collection}] in the configuration; add it with from and to")
+        return self.migrations[collection]
+
+    def metadata_fields(self, collection: str) -> frozenset[str] | None:
+        """The metadata keys that every store of ``collection`` can hold; None = any key."""
+        columns = [
+            frozenset(section.metadata)
+            for section in self.collections[collection].placements.values()
+            if not isinstance(section.metadata, str)
+        ]
+        return frozenset.intersection(*columns) if columns else None
+
+
+def load_config(source: str | os.PathLike[str] | Mapping[str, object] | Config) -> Config:
+    """Read, resolve and check; raises ConfigError with one line per problem."""
+    if isinstance(source, Config):
+        return source
+    if isinstance(source, Mapping):
+        name, data = "configuration", dict(source)
+    else:
+        name = os.fspath(source)
+        try:
+            data = tomllib.loads(Path(source).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{name}: no such file; `vecferry init` writes one, --config names another") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{name}: {error}") from error
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{name}: {line}" for line in _lines(error))) from None
+
+
+def _must_name(what: str, name: str, known: Mapping[str, object], where: str) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: {what} " + _unknown(name, tuple(known)))
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+    return f"{name!r} is not known; {hint}"
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for entry in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in entry["loc"])
+        if entry["type"] == "extra_forbidden":
+            lines.append(f"{where}: key " + _unknown(str(entry["loc"][-1]), _keys_at(Config, entry["loc"][:-1])))
+        else:
+            message = entry["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message}" if where else message)
+    return lines
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that the section at ``path`` may have, as a user writes them."""
+    current: Any = model
+    for part in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            names = {field.alias or name: field.annotation for name, field in current.model_fields.items()}
+            current = names.get(str(part))
+        else:
+            current = typing.get_args(current)[1]  # the value type of dict[str, Section]
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return ()
+    return tuple(field.alias or name for name, field in current.model_fields.items())

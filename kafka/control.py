@@ -1,0 +1,78 @@
+"""Writing the control topic: one transactional producer per collection, so that Kafka itself fences an older writer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ..config import KafkaSection
+from ..errors import Refused
+from ..schemas.topics import control_topic
+from .clients import REQUEST_TIMEOUT_S, producer_config, unavailable
+
+
+class _Encodable(Protocol):
+    def encode(self) -> bytes: ...
+
+
+_FENCED = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    }
+)
+
+
+class ControlWriter:
+    """Writes records of one collection atomically; thread-safe.
+
+    Construction takes over: a writer of the same collection that exists anywhere else fails with Refused from then on.
+    """
+
+    def __init__(self, kafka: KafkaSection, namespace: str, collection: str) -> None:
+        self._kafka = kafka
+        self._collection = collection
+        self._topic = control_topic(namespace)
+        self._lock = threading.Lock()
+        self._producer = Producer(
+            {**producer_config(kafka), "transactional.id": f"{namespace}.{collection}.controller", "linger.ms": 0}
+        )
+        try:
+            self._producer.init_transactions(REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise unavailable(kafka, error) from error
+
+    def write(self, records: Mapping[str, _Encodable | None]) -> None:
+        """Write all of ``records`` or none (None removes a key); blocks until committed.
+
+        Raises Refused when another writer has taken over, Unavailable when Kafka does not answer in time.
+        """
+        with self._lock:
+            try:
+                self._producer.begin_transaction()
+                for key, record in records.items():
+                    value = None if record is None else record.encode()
+                    self._producer.produce(self._topic, key=key.encode(), value=value, partition=0)
+                self._producer.commit_transaction(REQUEST_TIMEOUT_S)
+            except KafkaException as error:
+                raise self._explain(error) from error
+
+    def close(self) -> None:
+        """Forget the producer; what was written stays."""
+        self._producer.flush(0)
+
+    def _explain(self, error: KafkaException) -> Exception:
+        reason = error.args[0]
+        if isinstance(reason, KafkaError) and reason.code() in _FENCED:
+            return Refused(
+                f"another controller of collection {self._collection!r} has taken over; "
+                "leave the work to it, or run this command again once it has ended"
+            )
+        if isinstance(reason, KafkaError) and reason.txn_requires_abort():
+            self._producer.abort_transaction(REQUEST_TIMEOUT_S)
+        return unavailable(self._kafka, error)

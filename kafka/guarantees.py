@@ -1,0 +1,23 @@
+"""librdkafka settings that carry a guarantee. They are constants: no configuration may change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PRODUCER_GUARANTEES: Mapping[str, str | bool] = {
+    "enable.idempotence": True,  # no duplicate and no reordering by retries
+    "acks": "all",
+    "partitioner": "murmur2_random",  # the Java partitioner; librdkafka's default would split a key over two partitions
+}
+
+CONSUMER_GUARANTEES: Mapping[str, str | bool] = {
+    "enable.auto.commit": False,  # an offset is committed only behind an outcome
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",  # a missing offset stops the worker; it never jumps
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "check.crcs": True,
+}
+
+_OURS = frozenset({"group.id", "transactional.id", "bootstrap.servers"})
+GUARANTEED = frozenset(PRODUCER_GUARANTEES) | frozenset(CONSUMER_GUARANTEES) | _OURS

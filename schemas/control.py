@@ -1,0 +1,211 @@
+"""The records of the control and progress topics: JSON documents under stable keys, newest value wins.
+
+control topic
+    collection/<c>            CollectionRecord
+    route/<c>                 Route
+    migration/<c>             MigrationRecord
+    run/<c>/<run>             RunRecord
+    plan/<c>/<run>/<page>     PlanPage
+    chunk/<c>/<run>/<chunk>   ChunkDone
+    verify/<c>                VerifyRecord
+    controller/<c>            ControllerRecord
+
+progress topic
+    live/<c>/<store>/<partition>             LiveProgress
+    snapshot/<c>/<store>/<run>/<partition>   SnapshotProgress
+    worker/<c>/<store>/<instance>            WorkerProgress
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .collection import IdType, Metric
+
+
+class _Record(BaseModel):
+    # Unknown fields are ignored, so that an older reader survives a newer writer.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        """JSON as UTF-8."""
+        return self.model_dump_json().encode()
+
+
+class CollectionRecord(_Record):
+    """What the live topic was enrolled with; a configuration that says otherwise is refused."""
+
+    epoch: int
+    partitions: int
+    dimension: int
+    metric: Metric
+    id_type: IdType
+    stores: tuple[str, ...]
+
+
+class Route(_Record):
+    """Where reads go: ``percent`` of the keys to ``new``, the others to ``old``. ``generation`` only grows."""
+
+    generation: int
+    old: str
+    new: str
+    percent: int
+    changed_unix_s: float
+
+
+class MigrationRecord(_Record):
+    """One collection's migration, step by step."""
+
+    source: str
+    target: str
+    step: Literal["enrolled", "copying", "copied", "indexed"]
+    run: str | None = None
+    started_unix_s: float
+    cutovers: int = 0
+    rollbacks: int = 0
+
+
+class RunRecord(_Record):
+    """One backfill run. ``fences`` (one per partition) is the lowest fence of its chunks, set when it is closed.
+
+    ``generation`` rises each time a mover takes the run up, so that what an earlier one left half-sent does not count.
+    """
+
+    run: str
+    source: str
+    targets: tuple[str, ...]
+    state: Literal["copying", "closed", "cancelled"]
+    epoch: int
+    partitions: int
+    chunks: int
+    chunk_rows: int
+    estimated_rows: int
+    generation: int
+    created_unix_s: float
+    rows: int = 0
+    fences: tuple[int, ...] = ()
+
+
+class PlanPage(_Record):
+    """Some of a run's chunks, in order: (lower exclusive, upper inclusive) pairs, None = open."""
+
+    chunks: tuple[tuple[str | None, str | None], ...]
+
+
+class ChunkDone(_Record):
+    """A chunk whose rows and markers Kafka has acknowledged. ``fences``: one offset per partition, noted before it."""
+
+    generation: int
+    rows: int
+    fences: tuple[int, ...]
+
+
+class VerifyRecord(_Record):
+    """The last verification. ``complete`` is False for one that was cut short or sampled."""
+
+    source: str
+    target: str
+    finished_unix_s: float
+    complete: bool
+    checked: int
+    missing: int
+    extra: int
+    stale: int
+    corrupt: int
+    undecided: int
+
+    @property
+    def clean(self) -> bool:
+        """Nothing differs and nothing was left out."""
+        return self.complete and not (self.missing or self.extra or self.stale or self.corrupt or self.undecided)
+
+
+class ControllerRecord(_Record):
+    """The heartbeat of the process that steers a collection."""
+
+    instance: str
+    host: str
+    pid: int
+    command: str
+    beat_unix_s: float
+
+
+class LiveProgress(_Record):
+    """A store's applied: the next offset of this live partition. ``complete``: the store holds a full copy of it."""
+
+    next_offset: int
+    complete: bool
+    beat_unix_s: float
+
+
+class SnapshotProgress(_Record):
+    """A store's place in one partition of a run, in whole chunks."""
+
+    next_chunk: int
+    closed: bool
+
+
+class WorkerProgress(_Record):
+    """Outcomes since a worker process started; they add up to the events that it consumed."""
+
+    beat_unix_s: float
+    live: dict[str, int]
+    snapshot: dict[str, int]
+    redelivered: int
+
+
+def collection_key(collection: str) -> str:
+    """Key of CollectionRecord."""
+    return f"collection/{collection}"
+
+
+def route_key(collection: str) -> str:
+    """Key of Route."""
+    return f"route/{collection}"
+
+
+def migration_key(collection: str) -> str:
+    """Key of MigrationRecord."""
+    return f"migration/{collection}"
+
+
+def run_key(collection: str, run: str = "") -> str:
+    """Key of RunRecord; without a run, the prefix of all runs of the collection."""
+    return f"run/{collection}/{run}"
+
+
+def plan_key(collection: str, run: str, page: int) -> str:
+    """Key of PlanPage."""
+    return f"plan/{collection}/{run}/{page}"
+
+
+def chunk_key(collection: str, run: str, chunk: int | None = None) -> str:
+    """Key of ChunkDone; without a chunk, the prefix of all chunks of the run."""
+    return f"chunk/{collection}/{run}/{'' if chunk is None else chunk}"
+
+
+def verify_key(collection: str) -> str:
+    """Key of VerifyRecord."""
+    return f"verify/{collection}"
+
+
+def controller_key(collection: str) -> str:
+    """Key of ControllerRecord."""
+    return f"controller/{collection}"
+
+
+def live_progress_key(collection: str, store: str, partition: int | None = None) -> str:
+    """Key of LiveProgress; without a partition, the prefix of all of them."""
+    return f"live/{collection}/{store}/{'' if partition is None else partition}"
+
+
+def snapshot_progress_key(collection: str, store: str, run: str, partition: int | None = None) -> str:
+    """Key of SnapshotProgress; without a partition, the prefix of all of them."""
+    return f"snapshot/{collection}/{store}/{run}/{'' if partition is None else partition}"
+
+
+def worker_progress_key(collection: str, store: str, instance: str = "") -> str:
+    """Key of WorkerProgress; without an instance, the prefix of all of them."""
+    return f"worker/{collection}/{store}/{instance}"
