@@ -13,5 +13,5 @@ def fence_offset(applied: int, oldest_dead_letter: int | None) -> int:
 
 
 def may_read_run(live_start: int, run_fence: int) -> bool:
-    """Whether a store whose live group started at ``live_start`` may read a run with that lowest fence (per partition)."""
+    """Whether a store whose live group began at ``live_start`` may read a run with that lowest fence, per partition."""
     return live_start <= run_fence

@@ -86,8 +86,8 @@ class Admin:
     def offsets(self, topic: str, partitions: int) -> Offsets:
         """Begin and end offsets of every partition, as a read_committed consumer sees them."""
         return Offsets(
-            begin=self._list(topic, partitions, OffsetSpec.earliest()),
-            end=self._list(topic, partitions, OffsetSpec.latest()),
+            begin=self._list(topic, partitions, _EARLIEST),
+            end=self._list(topic, partitions, _LATEST),
         )
 
     def end_offsets(self, topic: str, partitions: int) -> tuple[int, ...]:

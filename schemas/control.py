@@ -141,10 +141,11 @@ class LiveProgress(_Record):
 
 
 class SnapshotProgress(_Record):
-    """A store's place in one partition of a run, in whole chunks."""
+    """A store's place in one partition of a run, in whole chunks. ``problem``: why it can never be closed, or ""."""
 
     next_chunk: int
     closed: bool
+    problem: str = ""
 
 
 class WorkerProgress(_Record):
