@@ -1,0 +1,87 @@
+"""Is this event stale? This file decides; everything else asks it, or is tested against it.
+
+A store's guard (SQL, a merge condition) is :func:`decide` written in the store's own language, and the contract suite
+holds it to this function. ``docs/design/ordering.md`` says why each rule is needed and what is lost without it; the
+exhaustive check in ``tests/model`` runs these very functions over every interleaving.
+
+Everything here is pure: no I/O, no clock, no logging. Positions are compared as integers (``schemas/position.py``);
+a row that predates the pipeline counts as ``base_position(epoch)``, older than every event of its epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..schemas.batch import Op, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """The store knows nothing of the id: neither a row nor a delete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The store holds the row that the event at ``position`` wrote (or BASE, if it predates the pipeline)."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """The store holds no row and remembers that the event at ``position`` deleted it."""
+
+    position: int
+
+
+State = Absent | Row | Deleted
+
+
+def decide(state: State, op: Op, position: int) -> tuple[Outcome, State]:
+    """What becomes of an event at ``position`` in a store that is in ``state``: its outcome and the state after it.
+
+    APPLIED if the id is absent or ``position`` is newer than the state's. Otherwise the state stays, and the outcome is
+    DUPLICATE (the very same position) or STALE (an older one). For a SNAPSHOT row, ``position`` is the one that the row
+    has in its source; that an equal one is counted as DUPLICATE and an older one as STALE differs only in the
+    counters, both are the same refusal.
+
+    Because the newest position wins and a delete is remembered like a row, the final state depends only on the set
+    of events, not on their order or number of deliveries. Raises ValueError for PATCH, which no store may be given.
+    """
+    if op is Op.PATCH:
+        raise ValueError("PATCH has no place in the order yet; consumers dead-letter it")
+    if not isinstance(state, Absent) and position <= state.position:
+        return (Outcome.DUPLICATE if position == state.position else Outcome.STALE), state
+    return Outcome.APPLIED, (Deleted(position=position) if op is Op.DELETE else Row(position=position))
+
+
+def resume_offset(committed: int | None, applied: int | None) -> int | None:
+    """The offset at which a worker resumes a live partition: the lower of what the group and the store remember.
+
+    ``committed`` is the group's committed offset, ``applied`` the store's own mark; both are *next* offsets. Neither a
+    group reset forwards by mistake nor a store restored from a backup can then skip an event; what is read again is a
+    duplicate by position. None if either was never initialised: nobody knows where to start, the caller refuses.
+    """
+    if committed is None or applied is None:
+        return None
+    return min(committed, applied)
+
+
+def fence_offset(applied: int, oldest_dead_letter: int | None) -> int:
+    """The fence of a partition for a chunk about to be scanned: every event below it is in the source's rows.
+
+    ``applied`` is the source's mark, ``oldest_dead_letter`` the offset of its oldest unresolved dead letter (None if
+    there is none). The caller reads ``applied`` *first*, then lists the dead letters, then scans: a letter is
+    acknowledged before the mark passes it, so in the other order one can slip through. A chunk that is scanned again
+    keeps the lower of its fences, because rows of its first scan may already be in the snapshot topic.
+    """
+    return applied if oldest_dead_letter is None else min(applied, oldest_dead_letter)
+
+
+def may_read_run(live_start: int, run_fence: int) -> bool:
+    """Whether a store whose live group started at ``live_start`` may read a run with the lowest fence ``run_fence``.
+
+    Per partition. The rows of the run miss nothing below the fence, so the store must have seen, or be about to see,
+    every event from the fence on.
+    """
+    return live_start <= run_fence
