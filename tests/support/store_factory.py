@@ -1,0 +1,83 @@
+"""How the store suites get at a real store of each kind.
+
+A kind is tested when ``tests/support/harness_<kind>.py`` exists with
+
+    SERVER: bool                         its tests need a server (they get the mark ``server``)
+    def place(request) -> Iterator[Mapping[str, str]]
+        a generator: yields the options of an empty place of its own (what ``[stores.NAME]`` holds), then cleans up;
+        may use ``request.getfixturevalue("postgres_url")`` or ``("tmp_path")``
+    def make_existing(options, collection, placement, rows: Sequence[Seed]) -> None
+        make the application's table as it was before the pipeline, with its rows: no position, no ledger
+    def physical_rows(options, placement, id_: str) -> int
+        how many live rows of ``id_`` the store really holds, read without the adapter
+
+``test_store_registry`` fails for a kind without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol, cast
+
+import pytest
+from store_data import Seed
+from vecferry.schemas.collection import Collection, Placement
+from vecferry.stores.base import Store
+from vecferry.stores.registry import open_store
+
+
+class Harness(Protocol):
+    """The module above."""
+
+    SERVER: bool
+
+    def place(self, request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]: ...
+
+    def make_existing(
+        self, options: Mapping[str, str], collection: Collection, placement: Placement, rows: Sequence[Seed]
+    ) -> None: ...
+
+    def physical_rows(self, options: Mapping[str, str], placement: Placement, id_: str) -> int: ...
+
+
+def harness(kind: str) -> Harness:
+    """The harness of a kind; ModuleNotFoundError if it has none."""
+    return cast(Harness, import_module(f"harness_{kind}"))
+
+
+@dataclass(slots=True, kw_only=True)
+class StoreFactory:
+    """Opens stores of one kind in one empty place, and closes them after the test."""
+
+    kind: str
+    options: Mapping[str, str]
+    opened: list[Store] = field(default_factory=list)
+
+    def open(self, collection: Collection, placement: Placement) -> Store:
+        """Another handle; nothing is created."""
+        store = open_store(self.kind, self.options, collection, placement)
+        self.opened.append(store)
+        return store
+
+    def __call__(self, collection: Collection, placement: Placement, existing: Sequence[Seed] | None = None) -> Store:
+        """A store ready for use: a new table, or (``existing``) the application's own, enrolled as a source."""
+        if existing is not None:
+            self.make_existing(collection, placement, existing)
+        store = self.open(collection, placement)
+        store.create(complete=existing is not None)
+        return store
+
+    def make_existing(self, collection: Collection, placement: Placement, rows: Sequence[Seed]) -> None:
+        """Only make the application's table."""
+        harness(self.kind).make_existing(self.options, collection, placement, rows)
+
+    def physical_rows(self, placement: Placement, id_: str) -> int:
+        """Live rows of ``id_`` as the store itself sees them."""
+        return harness(self.kind).physical_rows(self.options, placement, id_)
+
+    def close(self) -> None:
+        """Close every handle."""
+        for store in self.opened:
+            store.close()
