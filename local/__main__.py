@@ -1,4 +1,4 @@
-"""``python -m vecferry.local start|stop|status|env``: the servers of this checkout from a shell."""
+"""``python -m vecferry.local start|stop|status|env|clean``: the servers of this checkout from a shell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import services
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb. Data goes to stdout, progress to stderr; 0 done, 1 failed (for ``status``: not all run)."""
     parser = argparse.ArgumentParser(prog="vecferry.local", description=__doc__)
-    parser.add_argument("verb", choices=["start", "stop", "status", "env"])
+    parser.add_argument("verb", choices=["start", "stop", "status", "env", "clean"])
     parser.add_argument("--name", help="a set of servers of its own; default: the set of this checkout")
     chosen = parser.parse_args(arguments)
     try:
@@ -36,6 +36,9 @@ def _run(verb: str, name: str | None) -> int:
     if verb == "stop":
         stopped = services.stop(name)
         sys.stdout.write(f"stopped: {', '.join(stopped) or 'nothing ran'}\n")
+        return 0
+    if verb == "clean":
+        services.clean(name)
         return 0
     return _show_status(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,6 +70,15 @@ def stop(name: str | None = None) -> list[Kind]:
     with process.lock(directory):
         _borrowed(directory).unlink(missing_ok=True)
         return _stop(name)
+
+
+def clean(name: str | None = None) -> None:
+    """Stop the servers of the set ``name`` and delete their data; what was downloaded stays."""
+    directory = paths.services_dir(name)
+    stop(name)
+    if docker.engine_answers():
+        docker.remove_data(name)
+    shutil.rmtree(directory)
 
 
 def status(name: str | None = None, *, environ: Mapping[str, str] = os.environ) -> list[Status]:
