@@ -90,15 +90,17 @@ class Admin:
             end=self._list(topic, partitions, _LATEST),
         )
 
-    def end_offsets(self, topic: str, partitions: int) -> tuple[int, ...]:
+    def end_offsets(self, topic: str, partitions: int, *, timeout_s: float = REQUEST_TIMEOUT_S) -> tuple[int, ...]:
         """End offsets alone: one request."""
-        return self._list(topic, partitions, _LATEST)
+        return self._list(topic, partitions, _LATEST, timeout_s)
 
-    def _list(self, topic: str, partitions: int, spec: OffsetSpec) -> tuple[int, ...]:
+    def _list(
+        self, topic: str, partitions: int, spec: OffsetSpec, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> tuple[int, ...]:
         request = {TopicPartition(topic, partition): spec for partition in range(partitions)}
         try:
             answers = self._client.list_offsets(
-                request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
+                request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout_s
             )
             found = {partition.partition: future.result().offset for partition, future in answers.items()}
         except KafkaException as error:
