@@ -1,0 +1,155 @@
+"""Bringing one batch into the store: retry what may pass, isolate what never will. Blocks; used by one thread."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..clock import Clock
+from ..errors import Overloaded, Rejected, Transient, VecferryError
+from ..schemas.batch import Applied, EventBatch, Mark, Outcome
+from ..stores.base import Store
+from .conflation import UNDECIDED, Folded, conflate, unfold
+
+_log = logging.getLogger("vecferry.worker")
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+
+
+class Abandoned(VecferryError):
+    """The worker was told to stop while the store was failing; nothing of the batch may be committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """``outcomes`` int8 [n] for the n events given; ``rejected``: row → why the store can never take it."""
+
+    outcomes: NDArray[np.int8]
+    rejected: dict[int, str]
+
+
+class Applier:
+    """Applies batches to one store.
+
+    ``stopping`` is asked between tries: while it says True, a failing store is given up with Abandoned.
+    """
+
+    def __init__(self, store: Store, clock: Clock, stopping: Callable[[], bool], seed: int | None = None) -> None:
+        self._store = store
+        self._clock = clock
+        self._stopping = stopping
+        self._random = random.Random(seed)
+
+    def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> Result:
+        """Fold, apply, and write ``marks`` in the same step when nothing was rejected.
+
+        When ``rejected`` is not empty the marks are **not** written: post the letters first, then call ``mark``.
+        Raises Abandoned, Fatal, and whatever else the store raises.
+        """
+        folded = conflate(batch)
+        outcomes = folded.outcomes.copy()
+        rejected: dict[int, str] = {}
+        try:
+            outcomes[folded.kept] = self._persist(folded.batch, marks)
+        except Rejected as error:
+            self._bisect(folded, np.arange(len(folded.kept)), str(error), outcomes, rejected, batch)
+            if not rejected:
+                self.mark(marks)
+        return Result(outcomes=outcomes, rejected=rejected)
+
+    def mark(self, marks: Sequence[Mark]) -> None:
+        """Write ``marks`` alone."""
+        if marks:
+            self._persist(_EMPTY, marks)
+
+    def _bisect(
+        self,
+        folded: Folded,
+        rows: NDArray[np.intp],
+        reason: str,
+        outcomes: NDArray[np.int8],
+        rejected: dict[int, str],
+        batch: EventBatch,
+    ) -> None:
+        """``rows`` of the folded batch were rejected together: halve until the poison stands alone."""
+        if len(rows) == 1:
+            self._unfold(folded, int(folded.kept[rows[0]]), reason, outcomes, rejected, batch)
+            return
+        for half in np.array_split(rows, 2):
+            try:
+                outcomes[folded.kept[half]] = self._persist(folded.batch.take(half), ())
+            except Rejected as error:
+                self._bisect(folded, half, str(error), outcomes, rejected, batch)
+
+    def _unfold(
+        self,
+        folded: Folded,
+        row: int,
+        reason: str,
+        outcomes: NDArray[np.int8],
+        rejected: dict[int, str],
+        batch: EventBatch,
+    ) -> None:
+        """``row`` alone is poison: what was folded beneath it gets its turn, newest first."""
+        candidate: int | None = row
+        while candidate is not None:
+            outcomes[candidate] = Outcome.DEAD_LETTERED
+            rejected[candidate] = reason
+            candidate = unfold(folded, candidate)
+            if candidate is not None:
+                try:
+                    outcomes[candidate] = self._persist(batch.take(np.array([candidate])), ())[0]
+                except Rejected as error:
+                    reason = str(error)
+                else:
+                    return
+
+    def applied(self) -> Applied:
+        """What the store's marks say."""
+        return self._retry(self._store.applied)
+
+    def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+        outcomes = self._retry(lambda: self._store.apply(batch, marks))
+        if len(outcomes) != len(batch) or (outcomes == UNDECIDED).any():
+            raise RuntimeError(f"the store gave {len(outcomes)} outcomes for {len(batch)} events")
+        return outcomes
+
+    def _retry(self, call: Callable[[], T]) -> T:
+        """``call`` until the store answers, with backoff and jitter while the failure may pass."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return call()
+            except Transient as error:
+                wait_s, cause = pause_s * self._random.uniform(0.5, 1.5), str(error)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            except Overloaded as error:
+                wait_s, cause = error.retry_after_s, str(error)
+            _log.warning("the store does not answer (%s); trying again in %.2f s", cause, wait_s)
+            self._wait(wait_s, cause)
+
+    def _wait(self, seconds: float, cause: str) -> None:
+        until = self._clock.monotonic_s() + seconds
+        while (left := until - self._clock.monotonic_s()) > 0:
+            if self._stopping():
+                raise Abandoned(f"stopped while the store was failing: {cause}")
+            self._clock.sleep_s(min(left, 0.1))
+
+
+_EMPTY = EventBatch(
+    ids=[],
+    ops=np.empty(0, np.int8),
+    partitions=np.empty(0, np.int32),
+    positions=np.empty(0, np.int64),
+    vectors=np.empty((0, 0), np.float32),
+    metadata=[],
+)

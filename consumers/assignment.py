@@ -1,0 +1,161 @@
+"""Which partitions a worker owns, where each resumes, and how snapshot partitions ride along with live ones.
+
+The worker that owns live partition p also reads partition p of every open run into its store: added when p is
+assigned or the run appears, taken away with p, committed under the same group. All methods are called from the
+worker's polling thread, the callbacks of the consumer included.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, TopicPartition
+
+from ..errors import Refused
+from ..kafka.clients import REQUEST_TIMEOUT_S
+from ..schemas.batch import Applied
+from ..schemas.control import RunRecord
+from ..schemas.topics import snapshot_topic
+from .ordering import resume_offset
+from .tally import Tally
+
+_log = logging.getLogger("vecferry.worker")
+
+Place = tuple[str, int]  # topic, partition
+
+
+@dataclass(slots=True)
+class Stream:
+    """One owned partition. ``next_offset``: the first offset not yet taken in; ``run`` is None for a live one.
+
+    ``known_below``: what the store had already applied when the partition was assigned; below it is redelivery.
+    """
+
+    next_offset: int
+    known_below: int
+    run: str | None = None
+    tally: Tally = field(default_factory=Tally)
+
+
+class Assignment:
+    """The owned partitions of one collection's consumer."""
+
+    def __init__(
+        self,
+        *,
+        consumer: Consumer,
+        namespace: str,
+        collection: str,
+        live_topic: str,
+        store_name: str,
+        store_applied: Callable[[], Applied],
+        runs: Callable[[], Iterable[RunRecord]],
+    ) -> None:
+        self._consumer = consumer
+        self._namespace = namespace
+        self._collection = collection
+        self._live_topic = live_topic
+        self._store_name = store_name
+        self._store_applied = store_applied
+        self._runs = runs
+        self.streams: dict[Place, Stream] = {}
+        self.complete: set[int] = set()
+        self._seen_runs: frozenset[str] = frozenset()
+        self._paused: set[Place] = set()
+
+    def live(self) -> list[int]:
+        """The owned live partitions, ascending."""
+        return sorted(partition for (topic, partition) in self.streams if topic == self._live_topic)
+
+    def take(self, partitions: list[TopicPartition]) -> set[Place]:
+        """Start reading newly assigned live ``partitions`` and what rides with them; returns every place added."""
+        applied = self._store_applied()
+        if not applied.live:
+            raise Refused(
+                f"store {self._store_name!r} has not been prepared for collection {self._collection!r}; "
+                f"run `vecferry enrol {self._collection}`, then `vecferry start {self._collection}`"
+            )
+        starts = []
+        for entry in self._consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S):
+            committed = entry.offset if entry.offset >= 0 else None
+            offset = resume_offset(committed, applied.live.get(entry.partition))
+            if offset is None:
+                raise Refused(
+                    f"the group of store {self._store_name!r} has no first offset for partition {entry.partition} of "
+                    f"{self._live_topic}; run `vecferry doctor` to see why, `vecferry enrol` commits it"
+                )
+            place = (entry.topic, entry.partition)
+            self.streams[place] = Stream(next_offset=offset, known_below=applied.live[entry.partition])
+            starts.append(TopicPartition(entry.topic, entry.partition, offset))
+        self.complete |= applied.complete
+        runs = list(self._runs())
+        self._seen_runs = frozenset(run.run for run in runs)
+        starts += self._riders([entry.partition for entry in partitions], runs, applied)
+        self._consumer.incremental_assign(starts)
+        _log.info(
+            "%s: assigned %s", self._collection, [(start.topic, start.partition, start.offset) for start in starts]
+        )
+        return {(start.topic, start.partition) for start in starts}
+
+    def take_new_runs(self) -> None:
+        """Add the partitions of runs that have appeared since; cheap when there are none."""
+        runs = list(self._runs())
+        names = frozenset(run.run for run in runs)
+        if names == self._seen_runs:
+            return
+        self._seen_runs = names
+        starts = self._riders(self.live(), runs, self._store_applied())
+        if starts:
+            self._consumer.incremental_assign(starts)
+            _log.info(
+                "%s: joined run(s) %s",
+                self._collection,
+                sorted({str(self.streams[s.topic, s.partition].run) for s in starts}),
+            )
+
+    def _riders(self, live: list[int], runs: list[RunRecord], applied: Applied) -> list[TopicPartition]:
+        wanted = []
+        for run in runs:
+            topic = snapshot_topic(self._namespace, self._collection, run.run)
+            for partition in live:
+                mark = applied.snapshots.get((run.run, partition))
+                if (topic, partition) in self.streams or (mark is not None and mark.closed):
+                    continue
+                wanted.append((run.run, TopicPartition(topic, partition), mark))
+        if not wanted:
+            return []
+        committed = self._consumer.committed([entry for _, entry, _ in wanted], timeout=REQUEST_TIMEOUT_S)
+        starts = []
+        for (run_name, entry, mark), answer in zip(wanted, committed, strict=True):
+            marked = mark.next_offset if mark is not None else 0
+            # Both are chunk boundaries. Below the store's mark everything is redelivery: the tally passes over it.
+            offset = marked if answer.offset < 0 else min(marked, answer.offset)
+            tally = Tally(next_chunk=mark.next_chunk) if mark is not None else Tally()
+            self.streams[entry.topic, entry.partition] = Stream(
+                next_offset=offset, known_below=marked, run=run_name, tally=tally
+            )
+            starts.append(TopicPartition(entry.topic, entry.partition, offset))
+        return starts
+
+    def drop(self, partitions: list[TopicPartition]) -> set[Place]:
+        """Stop reading ``partitions`` and what rides with them; returns every place dropped."""
+        numbers = {entry.partition for entry in partitions}
+        gone = {place for place in self.streams if place[1] in numbers}
+        for place in gone:
+            del self.streams[place]
+        self._paused -= gone
+        if gone:
+            self._consumer.incremental_unassign([TopicPartition(topic, partition) for topic, partition in gone])
+            _log.info("%s: gave up %s", self._collection, sorted(gone))
+        return gone
+
+    def pause(self, wanted: set[Place]) -> None:
+        """Make exactly the ``wanted`` places (those owned) paused."""
+        wanted &= set(self.streams)
+        if pausing := wanted - self._paused:
+            self._consumer.pause([TopicPartition(*place) for place in pausing])
+        if resuming := self._paused - wanted:
+            self._consumer.resume([TopicPartition(*place) for place in resuming])
+        self._paused = wanted

@@ -1,0 +1,107 @@
+"""Taking messages from the consumer: bounded by rows, bytes and time, and safe across rebalances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError
+
+from ..clock import Clock
+from ..config import KafkaSection, WorkerSection
+from ..errors import Refused, Unavailable
+from ..kafka.clients import unavailable
+from .assignment import Place
+
+_IDLE_POLL_S = 0.1
+_FIRST_TAKE = 64
+
+# What heals by itself: the client reconnects, and until then there is nothing to read.
+_PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+
+
+class Intake:
+    """Gathers the messages of one turn. Used by the polling thread; callbacks of the consumer run inside ``gather``."""
+
+    def __init__(
+        self, consumer: Consumer, kafka: KafkaSection, bounds: WorkerSection, row_bytes: int, clock: Clock
+    ) -> None:
+        self._consumer = consumer
+        self._kafka = kafka
+        self._bounds = bounds
+        self._row_bytes = row_bytes
+        self._clock = clock
+        self._held: list[Any] = []
+        self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
+
+    def gather(self) -> list[Any]:
+        """Block until something arrives (at most 0.1 s), then collect until a bound is reached or ``linger_ms`` is over.
+
+        Raises Refused or Unavailable for errors that do not pass.
+        """
+        if not self._held:
+            self._keep([self._consumer.poll(_IDLE_POLL_S)])
+        if not self._held:
+            return []
+        deadline = self._clock.monotonic_s() + self._bounds.linger_ms / 1000
+        while True:
+            rows, size = self._weigh()
+            left = deadline - self._clock.monotonic_s()
+            if rows >= self._bounds.batch_rows or size >= self._bounds.batch_bytes or left <= 0:
+                break
+            room = (self._bounds.batch_bytes - size) / max(self._average_bytes, 1.0)
+            take = int(max(1, min(room, self._bounds.batch_rows - rows, 1_000)))
+            self._keep(self._consumer.consume(take, left))
+        gathered, self._held = self._held, []
+        return gathered
+
+    def hold(self) -> None:
+        """Poll once without waiting, to stay a member of the group; what still arrives is kept for the next turn."""
+        self._keep([self._consumer.poll(0)])
+
+    def forget(self, places: set[Place]) -> None:
+        """Drop what was gathered of ``places``: they were given up, or start anew elsewhere."""
+        self._held = [message for message in self._held if (message.topic(), message.partition()) not in places]
+
+    def _keep(self, messages: list[Any]) -> None:
+        for message in messages:
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                self._average_bytes += 0.05 * (len(message) - self._average_bytes)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                self._judge(error, message)
+                continue
+            self._held.append(message)
+
+    def _weigh(self) -> tuple[int, int]:
+        sizes = [len(message) for message in self._held if message.error() is None]
+        return sum(max(1, size // self._row_bytes) for size in sizes), sum(sizes)
+
+    def _judge(self, error: KafkaError, message: Any) -> None:
+        place = f"{message.topic()} [{message.partition()}]"
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise Refused(
+                f"{place}: events that this store has not applied are gone ({error.str()}): retention was shorter than "
+                "the lag; nothing was skipped. Rebuild the store with `vecferry replay`, or copy it again"
+            )
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise Refused(f"topic {message.topic()} does not exist; run `vecferry doctor`")
+        if error.fatal():
+            raise unavailable(self._kafka, error)
+        if error.code() not in _PASSING and not error.retriable():
+            raise Unavailable(f"{place}: {error.str()}; run `vecferry doctor`")

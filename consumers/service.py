@@ -1,0 +1,67 @@
+"""One worker process: every collection that lies in one store, each with a thread, a consumer and a store of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from threading import Event
+
+from ..clock import Clock
+from ..config import Config
+from ..errors import ConfigError, Refused
+from ..kafka.admin import Admin
+from ..kafka.view import CompactedView
+from ..schemas.topics import control_topic
+from ..stores.registry import open_store
+from .worker import CollectionWorker
+
+_log = logging.getLogger("vecferry.worker")
+
+_WATCH_S = 0.2
+
+
+def run_worker(config: Config, store_name: str, collections: Sequence[str], clock: Clock, stop: Event) -> None:
+    """Feed ``store_name`` with ``collections`` (all that lie in it when empty) until ``stop`` is set; blocks.
+
+    On ``stop`` what is in hand is drained and committed. When one collection fails the others are stopped too and its
+    error is raised: Refused, Unavailable, Fatal, ConfigError.
+    """
+    section = config.stores.get(store_name)
+    if section is None:
+        raise ConfigError(f"store {store_name!r} is not in the configuration; known: {', '.join(config.stores)}")
+    names = list(collections) or [name for name, c in config.collections.items() if store_name in c.placements]
+    if not names:
+        raise ConfigError(f"no collection lies in store {store_name!r}; add [collections.NAME.in.{store_name}]")
+    topic = control_topic(config.namespace)
+    if not Admin(config.kafka).topics([topic]):
+        raise Refused(f"topic {topic} does not exist; run `vecferry enrol {names[0]}` first")
+    control = CompactedView(config.kafka, topic, clock=clock)
+    instance = f"{socket.gethostname()}-{os.getpid()}"
+    workers, stores = [], []
+    try:
+        control.sync()
+        for name in names:
+            store = open_store(
+                section.kind, section.revealed(), config.collection(name), config.placement(name, store_name)
+            )
+            stores.append(store)
+            workers.append(CollectionWorker(config, name, store_name, store, control, clock, instance))
+        _run_all(workers, stop)
+    finally:
+        for store in stores:
+            store.close()
+        control.close()
+
+
+def _run_all(workers: Sequence[CollectionWorker], stop: Event) -> None:
+    with ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool:
+        running = [pool.submit(worker.run) for worker in workers]
+        while not stop.is_set() and not wait(running, _WATCH_S, FIRST_COMPLETED).done:
+            pass
+        for worker in workers:
+            worker.stop()
+    for future in running:
+        future.result()

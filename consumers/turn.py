@@ -1,0 +1,225 @@
+"""One turn of the loop as a value: the events taken in together, and what may be recorded once they have outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaError
+
+from ..errors import DecodeError
+from ..schemas.batch import EventBatch, LiveMark, Mark, SnapshotMark
+from ..schemas.collection import Collection
+from ..schemas.dead_letters import Origin
+from ..schemas.decode import EventDecoder
+from ..schemas.position import encode_position, next_offset
+from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder, encode_row
+from .assignment import Place, Stream
+from .letters import Letter
+from .tally import close_chunk, count_block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """``batch`` holds the live events first (``live_rows`` of them), then the rows of snapshot blocks.
+
+    marks      what the store records together with the batch
+    reached    place → the offset that the group may commit once every event of the turn has its outcome
+    letters    records that could not be decoded; ``live_letters`` of them are from the live topic
+    live_events, snapshot_events   how many were consumed: each of them owes an outcome
+    streams    place → the stream it belonged to: a place that was given up meanwhile is recognised by it
+    """
+
+    batch: EventBatch
+    live_rows: int
+    marks: tuple[Mark, ...]
+    reached: dict[Place, int]
+    letters: tuple[Letter, ...]
+    live_letters: int
+    live_events: int
+    snapshot_events: int
+    redelivered: int
+    problems: dict[Place, str]
+    streams: dict[Place, Stream]
+    sources: tuple[Any, ...]  # live_rows messages, then one (message, block, first row) per block
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to apply, to record or to bury."""
+        return not (len(self.batch) or self.marks or self.reached or self.letters or self.problems)
+
+
+class TurnMaker:
+    """Decodes messages into turns and advances the streams they came from."""
+
+    def __init__(self, collection: Collection, live_topic: str, store_name: str) -> None:
+        self._collection = collection
+        self._live_topic = live_topic
+        self._store_name = store_name
+        self._events = EventDecoder(collection)
+        self._snapshots = SnapshotDecoder(collection)
+
+    def make(self, messages: Sequence[Any], streams: dict[Place, Stream]) -> Turn:
+        """The turn of ``messages`` (confluent_kafka messages without error, or ends of partition), in their order."""
+        live, riding, ends = self._sort(messages, streams)
+        letters: list[Letter] = []
+        batch, sources, redelivered = self._decode_live(live, streams, letters)
+        live_rows, live_letters = len(batch), len(letters)
+        reached: dict[Place, int] = {}
+        for message in live:
+            reached[message.topic(), message.partition()] = next_offset(message.offset())
+        for place, end in ends.items():  # control records lie between the last event and the end of the partition
+            if end > max(reached.get(place, 0), streams[place].next_offset):
+                reached[place] = end
+        marks: list[Mark] = [LiveMark(partition=place[1], next_offset=offset) for place, offset in reached.items()]
+        for place, offset in reached.items():
+            streams[place].next_offset = offset
+        blocks: list[SnapshotBlock] = []
+        problems: dict[Place, str] = {}
+        for message in riding:
+            place = (message.topic(), message.partition())
+            self._take_snapshot(message, streams[place], blocks, sources, letters, marks, reached)
+            if streams[place].tally.problem:
+                problems[place] = streams[place].tally.problem
+        return Turn(
+            batch=_concatenate(batch, [block.events for block in blocks]),
+            live_rows=live_rows,
+            marks=_newest(marks),
+            reached=reached,
+            letters=tuple(letters),
+            live_letters=live_letters,
+            live_events=len(live),
+            snapshot_events=sum(len(block.events) for block in blocks) + len(letters) - live_letters,
+            redelivered=redelivered,
+            problems=problems,
+            streams={place: streams[place] for place in {*reached, *problems}},
+            sources=tuple(sources),
+        )
+
+    def letter(self, turn: Turn, row: int, reason: str) -> Letter:
+        """The dead letter of ``row`` of ``turn.batch``, which the store rejected for ``reason``."""
+        if row < turn.live_rows:
+            return self._letter(turn.sources[row], reason)
+        for message, block, first in turn.sources[turn.live_rows :]:
+            inner = row - turn.live_rows - first
+            if inner < len(block.events):
+                letter = self._letter(message, reason, row=inner)
+                return replace(
+                    letter,
+                    key=block.events.ids[inner].encode(),
+                    value=encode_row(self._collection, block, inner),
+                    position=int(block.events.positions[inner]),
+                )
+        raise IndexError(row)
+
+    def _sort(
+        self, messages: Sequence[Any], streams: dict[Place, Stream]
+    ) -> tuple[list[Any], list[Any], dict[Place, int]]:
+        live, riding = [], []
+        ends: dict[Place, int] = {}
+        for message in messages:
+            topic = message.topic()
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF and topic == self._live_topic:
+                    ends[topic, message.partition()] = message.offset()
+            elif topic == self._live_topic:
+                live.append(message)
+            else:
+                riding.append(message)
+        return live, riding, {place: end for place, end in ends.items() if place in streams}
+
+    def _decode_live(
+        self, live: list[Any], streams: dict[Place, Stream], letters: list[Letter]
+    ) -> tuple[EventBatch, list[Any], int]:
+        offsets = [message.offset() for message in live]
+        partitions = [message.partition() for message in live]
+        decoded = self._events.decode(
+            [message.value() for message in live], [message.key() for message in live], partitions, offsets
+        )
+        for index, error in decoded.errors.items():
+            letters.append(self._letter(live[index], str(error)))
+        known_below = {place[1]: stream.known_below for place, stream in streams.items() if stream.run is None}
+        redelivered = sum(
+            offset < known_below[partition] for offset, partition in zip(offsets, partitions, strict=True)
+        )
+        sources = live if len(decoded.rows) == len(live) else [live[index] for index in decoded.rows]
+        return decoded.batch, list(sources), redelivered
+
+    def _take_snapshot(
+        self,
+        message: Any,
+        stream: Stream,
+        blocks: list[SnapshotBlock],
+        sources: list[Any],
+        letters: list[Letter],
+        marks: list[Mark],
+        reached: dict[Place, int],
+    ) -> None:
+        """Count a block, or close a chunk at a marker."""
+        after = next_offset(message.offset())
+        stream.next_offset = after
+        try:
+            content = self._snapshots.decode(message.value(), message.partition())
+            if content.run != stream.run:
+                raise DecodeError(f"run {content.run!r} in the topic of run {stream.run!r}")
+        except DecodeError as error:
+            letters.append(self._letter(message, str(error)))
+            return
+        if isinstance(content, SnapshotBlock):
+            stream.tally = count_block(stream.tally, content)
+            sources.append((message, content, sum(len(block.events) for block in blocks)))
+            blocks.append(content)
+            return
+        stream.tally, whole = close_chunk(stream.tally, content)
+        if whole:
+            reached[message.topic(), message.partition()] = after
+            marks.append(
+                SnapshotMark(
+                    run=content.run,
+                    partition=message.partition(),
+                    next_offset=after,
+                    next_chunk=stream.tally.next_chunk,
+                    closed=stream.tally.closed,
+                )
+            )
+
+    def _letter(self, message: Any, reason: str, row: int = 0) -> Letter:
+        return Letter(
+            origin=Origin(
+                store=self._store_name,
+                topic=message.topic(),
+                partition=message.partition(),
+                offset=message.offset(),
+                row=row,
+            ),
+            reason=reason,
+            key=message.key(),
+            value=message.value(),
+            headers=tuple(message.headers() or ()),
+            position=encode_position(self._collection.epoch, message.offset()),
+        )
+
+
+def _concatenate(live: EventBatch, blocks: list[EventBatch]) -> EventBatch:
+    if not blocks:
+        return live
+    parts = [live, *blocks] if len(live) else blocks
+    if len(parts) == 1:
+        return parts[0]
+    return EventBatch(
+        ids=[id_ for part in parts for id_ in part.ids],
+        ops=np.concatenate([part.ops for part in parts]),
+        partitions=np.concatenate([part.partitions for part in parts]),
+        positions=np.concatenate([part.positions for part in parts]),
+        vectors=np.concatenate([part.vectors for part in parts]),
+        metadata=[text for part in parts for text in part.metadata],
+    )
+
+
+def _newest(marks: list[Mark]) -> tuple[Mark, ...]:
+    """Of several marks of one partition in a turn, the last: it stands for the others."""
+    last = {(mark.run if isinstance(mark, SnapshotMark) else "", mark.partition): mark for mark in marks}
+    return tuple(last.values())
