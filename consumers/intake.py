@@ -48,7 +48,7 @@ class Intake:
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
 
     def gather(self) -> list[Any]:
-        """Block until something arrives (at most 0.1 s), then collect until a bound is reached or ``linger_ms`` is over.
+        """Block until something arrives (at most 0.1 s), then collect until a bound or ``linger_ms`` is reached.
 
         Raises Refused or Unavailable for errors that do not pass.
         """

@@ -37,7 +37,7 @@ class LetterBox:
         self._producer: Producer | None = None
 
     def post(self, letters: Sequence[Letter]) -> None:
-        """Block until every letter is acknowledged; raises Unavailable, and then none of their offsets may be passed."""
+        """Block until every letter is acknowledged; raises Unavailable: then no offset of theirs may be passed."""
         if not letters:
             return
         if self._producer is None:  # most workers never need one
@@ -70,8 +70,8 @@ class LetterBox:
             )
 
 
-def _headers(letter: Letter) -> list[tuple[str, bytes | None]]:
-    ours: list[tuple[str, bytes | None]] = [
+def _headers(letter: Letter) -> list[tuple[str, str | bytes | None]]:
+    ours: list[tuple[str, str | bytes | None]] = [
         ("vecferry.reason", letter.reason.encode()),
         ("vecferry.topic", letter.origin.topic.encode()),
         ("vecferry.partition", str(letter.origin.partition).encode()),

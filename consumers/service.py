@@ -1,4 +1,4 @@
-"""One worker process: every collection that lies in one store, each with a thread, a consumer and a store of its own."""
+"""One worker process: every collection that lies in one store, each with its own thread, consumer and store."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Whether a snapshot partition arrived whole: chunk by chunk, by row count and digest. Pure.
 
 A mover sends the chunks of a run in order, and behind each one a marker in every partition with the number of rows and
-the digest of what it sent there. A chunk counts only if what arrived equals its marker, and only in its turn; so a chunk
-that failed, was skipped or lost a part can never read as complete.
+the digest of what it sent there. A chunk counts only if what arrived equals its marker, and only in its turn; so a
+chunk that failed, was skipped or lost a part can never read as complete.
 """
 
 from __future__ import annotations
