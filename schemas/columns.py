@@ -1,0 +1,116 @@
+"""Reading the same field of many byte strings at once: what Avro decoding looks like column by column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_WIDEST_SHIFT = 56  # nine groups of seven bits; a wider number is left to the strict way
+
+
+class Cursor:
+    """One cursor into each of n ``texts``, all moved together. ``ok[i]`` turns False when text i is not as expected.
+
+    Nothing outside the joined texts is ever read, whatever they hold. A cursor may run into the next text while it is
+    not ``ok`` or before :meth:`finish` has compared it with the end of its own text; cursors only move forward, so one
+    that is at its end was never outside.
+    """
+
+    __slots__ = ("_at", "_data", "_last", "_starts", "ok")
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        ends = np.cumsum(sizes)
+        self._starts = ends - sizes
+        self._data = np.frombuffer(b"".join((*texts, b"\0")), np.uint8)
+        self._last = len(self._data) - 1
+        self._at = self._starts.copy()
+        self.ok = np.ones(len(texts), np.bool_)
+
+    def number(self, among: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Read an Avro int or long in the texts of ``among``; 0 elsewhere."""
+        value = np.zeros(len(among), np.int64)
+        more = among
+        for shift in range(0, _WIDEST_SHIFT + 1, 7):
+            group = self._data[np.minimum(self._at, self._last)]
+            value |= np.where(more, group & 0x7F, 0).astype(np.int64) << shift
+            self._at += more
+            more = more & (group > 0x7F)
+            if not more.any():
+                return (value >> 1) ^ -(value & 1)
+        self.ok &= ~more
+        return (value >> 1) ^ -(value & 1)
+
+    def string(
+        self, among: NDArray[np.bool_], shortest: int, longest: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Read an Avro string in the texts of ``among``: where it starts and ends, from the start of its text."""
+        size = self.number(among)
+        self.ok &= ~among | ((size >= shortest) & (size <= longest))
+        size[~self.ok] = 0
+        start = self._at - self._starts
+        self._at += size
+        return start, start + size
+
+    def bytes_at(self, offset: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The byte at ``offset`` of each text."""
+        found: NDArray[np.uint8] = self._data[np.clip(self._starts + offset, 0, self._last)]
+        return found
+
+    def finish(self) -> None:
+        """Every cursor must be at the end of its text."""
+        ends = np.append(self._starts[1:], self._last)
+        self.ok &= self._at == ends
+
+
+def slices(texts: Sequence[bytes], start: NDArray[np.int64], end: NDArray[np.int64]) -> list[bytes]:
+    """``texts[i][start[i]:end[i]]`` for all i."""
+    return [text[a:b] for text, a, b in zip(texts, start.tolist(), end.tolist(), strict=True)]
+
+
+def same(left: list[bytes], right: Sequence[bytes | None]) -> NDArray[np.bool_]:
+    """Where both lists hold the same."""
+    if left == right:
+        return np.ones(len(left), np.bool_)
+    return np.fromiter((a == b for a, b in zip(left, right, strict=True)), np.bool_, len(left))
+
+
+def are_utf8(texts: Sequence[bytes]) -> NDArray[np.bool_]:
+    """Which texts are UTF-8. Joined by an ASCII byte they are valid exactly when each one is."""
+    joined = b"\n".join(texts)
+    if joined.isascii() or _is_utf8(joined):
+        return np.ones(len(texts), np.bool_)
+    return np.fromiter(map(_is_utf8, texts), np.bool_, len(texts))
+
+
+def are_ids(texts: Sequence[bytes]) -> NDArray[np.bool_]:
+    """Which texts can be ids: UTF-8 without NUL."""
+    if b"\0" not in b"\n".join(texts):
+        return are_utf8(texts)
+    return are_utf8(texts) & np.fromiter((b"\0" not in text for text in texts), np.bool_, len(texts))
+
+
+def decode_ids(texts: Sequence[bytes]) -> list[str]:
+    """The ids in ``texts``, which are UTF-8 and hold no NUL: decoded in one piece."""
+    return b"\0".join(texts).decode().split("\0") if texts else []
+
+
+def all_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows of ``vectors`` (float32 [n, d]) hold finite values only."""
+    # A sum of squares is finite only if every element is: one pass without a temporary decides nearly always.
+    flat = vectors.reshape(-1)
+    with np.errstate(all="ignore"):
+        if math.isfinite(float(np.dot(flat, flat))):
+            return np.ones(len(vectors), np.bool_)
+    return np.asarray(np.isfinite(vectors).all(axis=1), np.bool_)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
