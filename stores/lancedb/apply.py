@@ -1,0 +1,75 @@
+"""Apply a batch: one guarded merge, and what became of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from lancedb.table import LanceTable
+from numpy.typing import NDArray
+
+from ...errors import Transient
+from ...schemas.batch import EventBatch, Mark, Outcome
+from .conditions import column, text
+from .mapping import POSITION, Layout, ledger_rows, to_arrow
+from .marks import mark_rows
+from .table import Connection, guarded_merge, rows_where
+
+IDS_PER_LOOKUP = 2_000
+
+
+def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+    """Outcomes int8 [n]; see ``Store.apply``. One commit; none for an empty batch without marks."""
+    layout = connection.layout()
+    rows = _incoming(batch, marks, layout)
+    if rows.num_rows == 0:
+        return np.zeros(0, np.int8)
+    result = guarded_merge(connection.current(), rows, layout)
+    written = result.num_inserted_rows + result.num_updated_rows
+    if written == rows.num_rows:
+        return np.full(len(batch), Outcome.APPLIED, np.int8)
+    before = positions_of(connection.at(result.version - 1), rows[layout.id.name].to_pylist(), layout)
+    outcomes = _outcomes(rows, before, layout)
+    if int((outcomes == Outcome.APPLIED).sum()) != written:
+        raise Transient(f"{connection.where}: version {result.version - 1} does not explain what the merge wrote")
+    return outcomes[: len(batch)]
+
+
+def positions_of(table: LanceTable, ids: Sequence[str], layout: Layout) -> dict[str, int]:
+    """The positions of those ``ids`` that the table holds, deleted ones and marks included."""
+    found: dict[str, int] = {}
+    for where in where_ids(ids, layout):
+        held = rows_where(table, [layout.id.name, POSITION], where)
+        positions = held[POSITION].fill_null(layout.base).to_pylist()
+        found.update(zip(held[layout.id.name].to_pylist(), positions, strict=True))
+    return found
+
+
+def where_ids(ids: Sequence[str], layout: Layout) -> Iterator[str]:
+    """SQL predicates that together select ``ids``."""
+    for start in range(0, len(ids), IDS_PER_LOOKUP):
+        wanted = ", ".join(text(id_) for id_ in ids[start : start + IDS_PER_LOOKUP])
+        yield f"{column(layout.id.name)} IN ({wanted})"
+
+
+def _incoming(batch: EventBatch, marks: Sequence[Mark], layout: Layout) -> pa.Table:
+    events = to_arrow(batch, layout)
+    ledger = mark_rows(marks, layout.epoch)
+    return pa.concat_tables([events, ledger_rows(ledger, layout)]) if ledger else events
+
+
+def _outcomes(rows: pa.Table, before: dict[str, int], layout: Layout) -> NDArray[np.int8]:
+    """Compare with the state that the merge was committed on.
+
+    That is the version just before the merge's own, also when other processes committed while it ran: Lance commits on
+    top of a newer version only what no newer commit touched (rows by address, absent keys by primary key), and runs the
+    merge again otherwise. A row refused on an older version is refused on this one too, for positions only grow.
+    """
+    ids = rows[layout.id.name].to_pylist()
+    incoming = rows[POSITION].to_numpy()
+    held = np.fromiter((before.get(id_, -1) for id_ in ids), np.int64, len(ids))
+    outcomes = np.full(len(ids), Outcome.APPLIED, np.int8)
+    outcomes[held > incoming] = Outcome.STALE
+    outcomes[held == incoming] = Outcome.DUPLICATE
+    return outcomes

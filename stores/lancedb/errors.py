@@ -1,0 +1,56 @@
+"""What Lance's exceptions mean.
+
+Lance reports nearly everything as ValueError, RuntimeError or OSError with a text, so the table goes by text, in order;
+what it does not know is Fatal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import Fatal, Overloaded, Rejected, Transient, Unavailable, VecferryError
+
+DISK_PAUSE_S = 10.0
+
+_TABLE: tuple[tuple[str, type[VecferryError]], ...] = (
+    (r"commit conflict|preempted by concurrent|too many concurrent writers|concurrent modification", Transient),
+    (r"no space left|disk quota exceeded", Overloaded),
+    (r"permission denied|read-only file system|operation not permitted|not a directory|file exists", Unavailable),
+    (r"unauthorized|access ?denied|invalid credentials|bucket .*not found|no such bucket", Unavailable),
+    (r"timed? ?out|timeout|connection (?:reset|refused|closed)|error sending request", Transient),
+    (r"too many open files|resource temporarily unavailable|interrupted", Transient),
+    (r"table '.*' was not found", Unavailable),
+    (r"no such file or directory|object at location .* not found|not found: .*", Transient),
+    (r"failed to encode json|size of fixedsizelist|invalid utf-?8|would truncate|could not convert", Rejected),
+    (r"cannot be converted|type mismatch|schema mismatch|not castable|arrowinvalid|arrowtypeerror", Rejected),
+)
+ERRORS: tuple[tuple[re.Pattern[str], type[VecferryError]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in _TABLE
+)
+
+
+def mapped(error: Exception, where: str) -> VecferryError:
+    """``error`` as one of ours; ``where`` names the table and its directory."""
+    if isinstance(error, VecferryError):
+        return error
+    found = f"{type(error).__name__}: {error}"
+    kind = next((kind for pattern, kind in ERRORS if pattern.search(found)), Fatal)
+    message = f"{where}: {found}"
+    if kind is Overloaded:
+        return Overloaded(f"{message}; free some disk space", retry_after_s=DISK_PAUSE_S)
+    if kind is Unavailable:
+        return Unavailable(f"{message}; see that the place exists and that this process may read and write it")
+    return kind(message)
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Raise only errors of vecferry from the block."""
+    try:
+        yield
+    except VecferryError:
+        raise
+    except Exception as error:
+        raise mapped(error, where) from error

@@ -1,0 +1,204 @@
+"""Batches to Arrow and Arrow to rows; pure.
+
+Columns of a collection's table, beside those that the application has of its own:
+
+id                 text, Lance's unenforced primary key: without that mark two processes that merge the same absent id
+                   both insert it
+vector             fixed_size_list<float32>[d], null for a deleted id
+metadata           JSON text as published, or several typed columns
+vecferry_position  int64; null: a row that predates the pipeline, which counts as BASE
+vecferry_deleted   bool; true: the id is remembered as deleted (or the row is a mark, see marks.py); null: not deleted
+vecferry_json      the same metadata as JSONB (only beside JSON metadata): Lance parses it on write and filters by it,
+                   so filters are exact and cost no Python object per row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ...errors import Rejected
+from ...schemas.batch import EventBatch, Op, Rows
+from ...schemas.collection import Collection, Placement
+from ...schemas.filters import Condition
+from ...schemas.position import base_position
+from .conditions import column, json_conditions, text, typed_conditions
+from .typed import kind_of, to_columns, to_json
+
+POSITION = "vecferry_position"
+DELETED = "vecferry_deleted"
+JSON = "vecferry_json"
+PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+LIVE = f"{DELETED} IS NOT TRUE"
+
+LEDGER_FIELDS = (pa.field(POSITION, pa.int64()), pa.field(DELETED, pa.bool_()))
+JSON_FIELD = pa.field(JSON, pa.json_(pa.utf8()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How one collection lies in one existing table. Fields are the table's own, so that types match."""
+
+    id: pa.Field
+    vector: pa.Field
+    metadata: tuple[pa.Field, ...]
+    json: bool  # metadata is one JSON column
+    enrolled: bool  # the table has the columns of vecferry
+    dimension: int
+    base: int  # the position of rows that have none
+    epoch: int
+
+    @property
+    def row_columns(self) -> list[str]:
+        """The columns that make up a row."""
+        ledger = [POSITION, DELETED] if self.enrolled else []
+        return [self.id.name, self.vector.name, *(field.name for field in self.metadata), *ledger]
+
+    @property
+    def live(self) -> str:
+        """SQL: the row is neither deleted nor a mark."""
+        return LIVE if self.enrolled else "true"
+
+    @property
+    def guard(self) -> str:
+        """SQL of the merge: the incoming row is newer. Functions such as coalesce are refused there by Lance."""
+        stamped = f"target.{POSITION} < source.{POSITION}"
+        return f"{stamped} OR (target.{POSITION} IS NULL AND {self.base} < source.{POSITION})"
+
+
+def new_schema(collection: Collection, placement: Placement, metadata: str) -> pa.Schema:
+    """The schema of a table that vecferry makes itself."""
+    vector = pa.list_(pa.float32(), collection.space.dimension)
+    own = (
+        pa.field(placement.id, pa.string(), nullable=False, metadata=PRIMARY_KEY),
+        pa.field(placement.vector, vector),
+        pa.field(metadata, pa.string()),
+    )
+    return pa.schema([*own, *LEDGER_FIELDS, JSON_FIELD])
+
+
+def layout_of(schema: pa.Schema, collection: Collection, placement: Placement) -> Layout:
+    """The layout of a table whose columns all exist (``enrol.problems`` says whether they do)."""
+    names = (placement.metadata,) if isinstance(placement.metadata, str) else placement.metadata
+    return Layout(
+        id=schema.field(placement.id),
+        vector=schema.field(placement.vector),
+        metadata=tuple(schema.field(name) for name in names),
+        json=isinstance(placement.metadata, str),
+        enrolled=DELETED in schema.names,
+        dimension=collection.space.dimension,
+        base=base_position(collection.epoch),
+        epoch=collection.epoch,
+    )
+
+
+def to_arrow(batch: EventBatch, layout: Layout) -> pa.Table:
+    """n events as rows of the table; vectors are not copied. Raises Rejected for what can never be stored."""
+    if batch.vectors.shape != (len(batch), layout.dimension):
+        raise Rejected(f"vectors have the shape {batch.vectors.shape}, wanted ({len(batch)}, {layout.dimension})")
+    if "\x00" in "".join(batch.ids):
+        raise Rejected("an id contains NUL, which is reserved for the ledger; publish it without")
+    deleted = batch.ops == Op.DELETE
+    mask = pa.array(deleted) if deleted.any() else None
+    vectors = pa.FixedSizeListArray.from_arrays(
+        pa.array(batch.vectors.ravel(), pa.float32()), type=layout.vector.type, mask=mask
+    )
+    metadata = _metadata_arrays(batch.metadata, deleted if mask is not None else None, layout)
+    columns = [pa.array(batch.ids, layout.id.type), vectors, pa.array(batch.positions), pa.array(deleted), *metadata]
+    return pa.Table.from_arrays(columns, schema=_write_schema(layout))
+
+
+def ledger_rows(rows: Sequence[tuple[str, int]], layout: Layout) -> pa.Table:
+    """Marks, given as (id, position), as rows of the table."""
+    schema = _write_schema(layout)
+    known = {
+        layout.id.name: [row_id for row_id, _ in rows],
+        POSITION: [position for _, position in rows],
+        DELETED: [True] * len(rows),
+    }
+    arrays = [
+        pa.array(known[field.name], field.type) if field.name in known else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def to_rows(table: pa.Table, layout: Layout) -> Rows:
+    """Rows from the columns ``layout.row_columns``; vectors are not copied unless a row has none or it is chunked."""
+    n = table.num_rows
+    metadata = (
+        _texts(table[layout.metadata[0].name]) if layout.json else to_json(table, [f.name for f in layout.metadata])
+    )
+    deleted = _deleted(table) if layout.enrolled else np.zeros(n, np.bool_)
+    for row in np.flatnonzero(deleted):
+        metadata[row] = b""
+    positions = (
+        table[POSITION].fill_null(layout.base).to_numpy() if layout.enrolled else np.full(n, layout.base, np.int64)
+    )
+    return Rows(
+        ids=table[layout.id.name].to_pylist(),
+        positions=positions,
+        deleted=deleted,
+        vectors=_vectors(table[layout.vector.name], layout.dimension),
+        metadata=metadata,
+    )
+
+
+def predicate(conditions: Sequence[Condition], layout: Layout) -> str:
+    """SQL: the row is live and meets ``conditions``."""
+    if layout.json:
+        parts = json_conditions(conditions, JSON)
+    else:
+        kinds = {field.name: kind for field in layout.metadata if (kind := kind_of(field.type)) is not None}
+        parts = typed_conditions(conditions, kinds)
+    return " AND ".join([layout.live, *parts])
+
+
+def between(name: str, lower: str | None, upper: str | None) -> list[str]:
+    """SQL: ``lower`` < the text column ``name`` <= ``upper``, in byte order; None is open."""
+    bounds = [] if lower is None else [f"{column(name)} > {text(lower)}"]
+    return bounds if upper is None else [*bounds, f"{column(name)} <= {text(upper)}"]
+
+
+def _write_schema(layout: Layout) -> pa.Schema:
+    metadata = [*layout.metadata, JSON_FIELD] if layout.json else list(layout.metadata)
+    return pa.schema([layout.id, layout.vector, *LEDGER_FIELDS, *metadata])
+
+
+def _metadata_arrays(metadata: list[bytes], deleted: NDArray[np.bool_] | None, layout: Layout) -> list[pa.Array]:
+    if not layout.json:
+        return to_columns(metadata, layout.metadata)
+    texts = pa.array(metadata, layout.metadata[0].type, mask=deleted)
+    parsed = pa.ExtensionArray.from_storage(JSON_FIELD.type, texts.cast(pa.string()))
+    return [texts, parsed]
+
+
+def _texts(metadata: pa.ChunkedArray) -> list[bytes]:
+    texts: list[bytes] = metadata.fill_null("{}").cast(pa.large_binary()).to_pylist()
+    return texts
+
+
+def _deleted(table: pa.Table) -> NDArray[np.bool_]:
+    deleted: NDArray[np.bool_] = table[DELETED].fill_null(False).to_numpy()
+    return deleted
+
+
+def _vectors(vectors: pa.ChunkedArray, dimension: int) -> NDArray[np.float32]:
+    chunks = [_chunk_vectors(chunk, dimension) for chunk in vectors.chunks]
+    if len(chunks) == 1:
+        return chunks[0]
+    return np.concatenate(chunks) if chunks else np.zeros((0, dimension), np.float32)
+
+
+def _chunk_vectors(chunk: pa.FixedSizeListArray, dimension: int) -> NDArray[np.float32]:
+    values = chunk.values.slice(chunk.offset * dimension, len(chunk) * dimension)
+    if chunk.null_count == 0 and values.null_count == 0:
+        matrix: NDArray[np.float32] = values.to_numpy().reshape(-1, dimension)
+        return matrix
+    matrix = values.to_numpy(zero_copy_only=False).reshape(-1, dimension).copy()
+    matrix[chunk.is_null().to_numpy(zero_copy_only=False)] = 0
+    return matrix

@@ -1,0 +1,91 @@
+"""Marks as rows: how far the table has been applied, kept in the table itself.
+
+A mark is a row without a vector whose id starts with NUL, which no published id contains, and whose position holds its
+whole value. The guard that protects every other row (newer position wins) therefore also keeps marks from moving back,
+and a mark lands in the same commit as the rows it speaks of.
+
+``\\0vecferry/live/<partition>``            epoch and next offset, encoded as a position
+``\\0vecferry/snapshot/<run>/<partition>``  next offset, next chunk, closed: 41 + 20 + 1 bits
+``\\0vecferry/complete/<partition>``        present or absent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...errors import Rejected
+from ...schemas.batch import Applied, LiveMark, Mark, SnapshotMark
+from ...schemas.position import OFFSET_BITS, epoch_of, offset_of
+
+PREFIX = "\x00vecferry/"
+PREFIX_END = "\x00vecferry0"  # the first text after everything that starts with PREFIX
+_LIVE = PREFIX + "live/"
+_SNAPSHOT = PREFIX + "snapshot/"
+_COMPLETE = PREFIX + "complete/"
+_CHUNK_BITS = 20
+
+
+def mark_rows(marks: Sequence[Mark], epoch: int) -> list[tuple[str, int]]:
+    """(id, position) of the rows that ``marks`` amount to, no id twice: the newest of each wins."""
+    newest: dict[str, int] = {}
+    for mark in marks:
+        for row_id, position in _rows_of(mark, epoch):
+            newest[row_id] = max(position, newest.get(row_id, position))
+    return list(newest.items())
+
+
+def first_marks(partitions: int, epoch: int, *, complete: bool) -> list[tuple[str, int]]:
+    """(id, position) of the rows that a new table starts with: nothing applied in any partition."""
+    rows = [(f"{_LIVE}{partition}", _live_position(epoch, 0)) for partition in range(partitions)]
+    if complete:
+        rows += [(f"{_COMPLETE}{partition}", 1) for partition in range(partitions)]
+    return rows
+
+
+def read_marks(rows: Iterable[tuple[str, int]], epoch: int) -> Applied:
+    """What mark rows say. Live marks of another epoch speak of other offsets and are left out."""
+    live: dict[int, int] = {}
+    complete: set[int] = set()
+    snapshots: dict[tuple[str, int], SnapshotMark] = {}
+    for row_id, position in rows:
+        kind, _, partition = row_id.rpartition("/")
+        if kind + "/" == _LIVE:
+            if epoch_of(position) == epoch:
+                live[int(partition)] = offset_of(position)
+        elif kind + "/" == _COMPLETE:
+            complete.add(int(partition))
+        else:
+            mark = _snapshot_mark(kind.removeprefix(_SNAPSHOT), int(partition), position)
+            snapshots[mark.run, mark.partition] = mark
+    return Applied(live=live, complete=frozenset(complete), snapshots=snapshots)
+
+
+def _rows_of(mark: Mark, epoch: int) -> list[tuple[str, int]]:
+    if isinstance(mark, LiveMark):
+        return [(f"{_LIVE}{mark.partition}", _live_position(epoch, mark.next_offset))]
+    rows = [(f"{_SNAPSHOT}{mark.run}/{mark.partition}", _snapshot_position(mark))]
+    if mark.closed:
+        rows.append((f"{_COMPLETE}{mark.partition}", 1))
+    return rows
+
+
+def _live_position(epoch: int, next_offset: int) -> int:
+    if not 0 <= next_offset < 1 << OFFSET_BITS:
+        raise Rejected(f"next offset {next_offset} is outside 0..{(1 << OFFSET_BITS) - 1}")
+    return (epoch << OFFSET_BITS) + next_offset
+
+
+def _snapshot_position(mark: SnapshotMark) -> int:
+    if not (0 <= mark.next_offset < 1 << OFFSET_BITS and 0 <= mark.next_chunk < 1 << _CHUNK_BITS):
+        raise Rejected(f"snapshot mark out of range: offset {mark.next_offset}, chunk {mark.next_chunk}")
+    return (mark.next_offset << _CHUNK_BITS | mark.next_chunk) << 1 | mark.closed
+
+
+def _snapshot_mark(run: str, partition: int, position: int) -> SnapshotMark:
+    return SnapshotMark(
+        run=run,
+        partition=partition,
+        next_offset=position >> (_CHUNK_BITS + 1),
+        next_chunk=position >> 1 & ((1 << _CHUNK_BITS) - 1),
+        closed=bool(position & 1),
+    )

@@ -1,0 +1,115 @@
+"""The LanceDB adapter: ``Store`` over the modules beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import Transient
+from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
+from ...schemas.collection import Collection, Placement
+from ...schemas.filters import Condition
+from ..base import Capabilities, Chunk, Guarantee
+from . import apply, check, enrol, read, search
+from .errors import translated
+from .table import Connection
+
+log = logging.getLogger(__name__)
+
+CAPABILITIES = Capabilities(
+    guarantee=Guarantee.ATOMIC,
+    id_types=frozenset({"text", "bigint", "uuid"}),  # all of them as text
+    metrics=frozenset({"cosine", "dot", "l2"}),
+    exact_vectors=True,
+    transactional_marks=True,
+)
+COMMITS_PER_COMPACTION = 50
+KEEP_VERSIONS = timedelta(minutes=15)  # a scan of one chunk, or a page of an export, must not take longer
+
+
+class LanceStore:
+    """One collection in one Lance table. Blocks; one thread at a time; not across a fork."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, uri: str, collection: Collection, placement: Placement) -> None:
+        self._connection = Connection(uri, collection, placement)
+        self._where = self._connection.where
+        self._listing: read.Listing | None = None
+        self._commits = 0
+
+    def check(self) -> tuple[str, ...]:
+        with translated(self._where):
+            return check.problems(self._connection)
+
+    def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
+        with translated(self._where):
+            return enrol.create(self._connection, complete=complete, dry_run=dry_run)
+
+    def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+        with translated(self._where):
+            outcomes = apply.apply(self._connection, batch, marks)
+        self._commits += 1
+        return outcomes
+
+    def applied(self) -> Applied:
+        with translated(self._where):
+            return read.applied(self._connection)
+
+    def fetch(self, ids: Sequence[str]) -> Rows:
+        with translated(self._where):
+            return read.fetch(self._connection, ids)
+
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
+        with translated(self._where):
+            return read.plan_chunks(self._connection, rows_per_chunk)
+
+    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
+        with translated(self._where):
+            yield from read.scan(self._connection, chunk, page_rows)
+
+    def export(self, after: str | None, limit: int) -> Rows:
+        with translated(self._where):
+            rows, self._listing = read.export(self._connection, self._listing, after, limit)
+            return rows
+
+    def search(
+        self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
+    ) -> list[Hit]:
+        with translated(self._where):
+            return search.search(self._connection, vector, k, conditions, timeout_s)
+
+    def count(self) -> int:
+        with translated(self._where):
+            return read.count(self._connection)
+
+    def build_index(self) -> None:
+        with translated(self._where):
+            search.build_index(self._connection)
+
+    def index_ready(self) -> bool:
+        with translated(self._where):
+            return search.index_ready(self._connection)
+
+    def maintain(self) -> None:
+        """Merge small files, add new rows to the index, drop versions older than 15 minutes; every 50 commits.
+
+        Without it every commit leaves a file, and searches and merges slow down with their number. Another process that
+        commits meanwhile wins: the work is then left for later.
+        """
+        if self._commits < COMMITS_PER_COMPACTION:
+            return
+        self._commits = 0
+        try:
+            with translated(self._where):
+                self._connection.latest().optimize(cleanup_older_than=KEEP_VERSIONS)
+        except Transient as conflict:
+            log.info("compaction put off: %s", conflict)
+
+    def close(self) -> None:
+        self._listing = None
+        self._connection.close()

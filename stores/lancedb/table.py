@@ -1,0 +1,127 @@
+"""The connection: one Lance table, opened when it is first needed, and read at its latest or at a pinned version."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import lancedb
+import pyarrow as pa
+from lancedb.table import LanceTable
+
+from ...errors import Fatal, Refused
+from ...schemas.collection import Collection, Placement
+from .mapping import Layout, layout_of
+
+
+class Connection:
+    """``uri`` is a directory or an object store's address. Nothing is opened or made before it must be."""
+
+    def __init__(self, uri: str, collection: Collection, placement: Placement) -> None:
+        self.uri = uri
+        self.collection = collection
+        self.placement = placement
+        self.where = f"lancedb table {placement.table!r} in {uri}"
+        self._database: lancedb.DBConnection | None = None
+        self._table: LanceTable | None = None
+        self._pinned: LanceTable | None = None
+        self._layout: Layout | None = None
+        self._process = os.getpid()
+
+    def database(self) -> lancedb.DBConnection:
+        """The database; makes its directory if that is absent."""
+        if os.getpid() != self._process:
+            raise Fatal(
+                f"{self.where} was opened before a fork; open it in each process, or start processes with spawn"
+            )
+        if self._database is None:
+            self._database = lancedb.connect(self.uri)
+        return self._database
+
+    def find(self) -> LanceTable | None:
+        """The table at its latest version, or None when there is none (yet)."""
+        if self._table is not None and os.getpid() == self._process:
+            self._table.checkout_latest()
+            return self._table
+        if self._is_local_and_absent():
+            return None
+        try:
+            self._table = self._open()
+        except ValueError as error:
+            if "was not found" not in str(error):
+                raise
+        return self._table
+
+    def latest(self) -> LanceTable:
+        """The table at its latest version. Raises Refused when there is none."""
+        table = self.find()
+        if table is None:
+            raise Refused(f"{self.where} does not exist; create it first")
+        return table
+
+    def current(self) -> LanceTable:
+        """The table at the version this handle last saw: enough for a merge, which retries on the latest by itself."""
+        if self._table is None or os.getpid() != self._process:
+            return self.latest()
+        return self._table
+
+    def at(self, version: int) -> LanceTable:
+        """The table as of ``version``: a second handle, valid until the next call."""
+        if self._pinned is None:
+            self._pinned = self._open()
+        self._pinned.checkout(version)
+        return self._pinned
+
+    def layout(self) -> Layout:
+        """How the collection lies in the table. Raises Refused when there is no table, or it lacks columns."""
+        if self._layout is None:
+            schema = self.latest().schema
+            missing = {self.placement.id, self.placement.vector, *self.metadata_names()} - set(schema.names)
+            if missing:
+                raise Refused(f"{self.where} has no column {sorted(missing)}; name its columns in the placement")
+            self._layout = layout_of(schema, self.collection, self.placement)
+        return self._layout
+
+    def metadata_names(self) -> tuple[str, ...]:
+        """The metadata columns of the placement."""
+        names = self.placement.metadata
+        return (names,) if isinstance(names, str) else names
+
+    def forget_layout(self) -> None:
+        """Call after a change of the schema."""
+        self._layout = None
+
+    def close(self) -> None:
+        """Let go of everything; idempotent."""
+        self._database = self._table = self._pinned = self._layout = None
+
+    def _open(self) -> LanceTable:
+        return cast(LanceTable, self.database().open_table(self.placement.table))
+
+    def _is_local_and_absent(self) -> bool:
+        return "://" not in self.uri and not Path(self.uri).exists()
+
+
+def rows_where(table: LanceTable, columns: list[str], where: str) -> pa.Table:
+    """All rows that meet ``where``, in no order."""
+    return table.search().where(where).select(columns).limit(None).to_arrow()
+
+
+def seconds(timeout_s: float) -> timedelta:
+    """As Lance takes it."""
+    return timedelta(seconds=timeout_s)
+
+
+def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout) -> Any:
+    """The one writing statement of vecferry: newer positions win, absent ids are inserted, in one commit.
+
+    Returns Lance's MergeResult. Lance retries by itself when another process commits in between, up to 30 s.
+    """
+    return (
+        table.merge_insert(layout.id.name)
+        .when_matched_update_all(where=layout.guard)
+        .when_not_matched_insert_all()
+        .execute(rows, on_bad_vectors="null")
+    )

@@ -1,0 +1,57 @@
+"""Metadata that lies in several typed columns instead of one JSON column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from ...errors import Rejected
+
+
+def kind_of(data_type: pa.DataType) -> type | None:
+    """The kind of scalar a column holds: str, int, float or bool; None for a type that metadata cannot have."""
+    if pa.types.is_string(data_type) or pa.types.is_large_string(data_type):
+        return str
+    if pa.types.is_boolean(data_type):
+        return bool
+    if pa.types.is_integer(data_type) and not pa.types.is_uint64(data_type):
+        return int
+    if pa.types.is_float32(data_type) or pa.types.is_float64(data_type):
+        return float
+    return None
+
+
+def to_columns(metadata: Sequence[bytes], fields: Sequence[pa.Field]) -> list[pa.Array]:
+    """One array per field from n JSON objects (b"" stands for no metadata). Raises Rejected for what does not fit."""
+    documents = json.loads(b"[" + b",".join(text or b"{}" for text in metadata) + b"]")
+    names = {field.name for field in fields}
+    unknown = {key for document in documents for key in document} - names
+    if unknown:
+        raise Rejected(f"no column for metadata {sorted(unknown)}; the columns are {sorted(names)}")
+    return [_array([document.get(field.name) for document in documents], field) for field in fields]
+
+
+def to_json(table: pa.Table, names: Sequence[str]) -> list[bytes]:
+    """n JSON objects from typed columns; a null is left out, which means the same as missing."""
+    columns = [table[name].to_pylist() for name in names]
+    return [
+        _dump({n: v for n, v in zip(names, row, strict=True) if v is not None}) for row in zip(*columns, strict=True)
+    ]
+
+
+def _array(values: list[object], field: pa.Field) -> pa.Array:
+    kind = kind_of(field.type)
+    for value in values:
+        fits = value is None or type(value) is kind or (kind is float and type(value) is int)
+        if not fits:
+            raise Rejected(f"metadata {field.name!r}: {value!r} does not fit the column's type {field.type}")
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise Rejected(f"metadata {field.name!r}: {error}") from error
+
+
+def _dump(document: dict[str, object]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
