@@ -9,7 +9,6 @@ from importlib.resources import files
 
 import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
-
 from vecferry.errors import Refused
 from vecferry.schemas.compatibility import unreadable
 from vecferry.schemas.definitions import current, define, released, writers
@@ -37,8 +36,13 @@ def crc_64_avro(data: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     ("schema", "expected"),
-    [('"null"', 0x63DD24E7CC258F8A), ('"boolean"', 0x9F42FC78A4D4F764), ('"int"', 0x7275D51A3F395C8F), ('"string"', 0x8F014872634503C7)],
-)  # fmt: skip
+    [
+        ('"null"', 0x63DD24E7CC258F8A),
+        ('"boolean"', 0x9F42FC78A4D4F764),
+        ('"int"', 0x7275D51A3F395C8F),
+        ('"string"', 0x8F014872634503C7),
+    ],
+)
 def test_fingerprints_are_those_of_the_avro_test_suite(schema: str, expected: int) -> None:
     assert define(json.loads(schema)).fingerprint == expected.to_bytes(8, "little") == crc_64_avro(schema.encode())
 
@@ -112,12 +116,16 @@ NOTHING = {"type": "record", "name": "N", "fields": [{"name": "a", "type": "null
         {"type": "array", "items": LIST},
         {"type": "array", "items": "null"},
         {"type": "array", "items": NOTHING},
-        {"type": "record", "name": "R", "fields": [{"name": "n", "type": NOTHING}, {"name": "a", "type": {"type": "array", "items": "N"}}]},
+        {
+            "type": "record",
+            "name": "R",
+            "fields": [{"name": "n", "type": NOTHING}, {"name": "a", "type": {"type": "array", "items": "N"}}],
+        },
         {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}},
     ],
-)  # fmt: skip
+)
 def test_schemas_that_a_few_bytes_could_blow_up_are_refused(schema: object) -> None:
-    with pytest.raises(Refused, match="itself|no bytes"):
+    with pytest.raises(Refused, match=r"itself|no bytes"):
         define(schema)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from vecferry.errors import DecodeError
 from vecferry.schemas.avro import encode_long, read_long
 from vecferry.schemas.batch import Op
@@ -255,7 +254,7 @@ GOOD = reference(record())
         (blocks(encode_long(-(2**63)), encode_long(0), ONE), b"a", "wanted with"),
         (blocks(encode_long(-3), encode_long(11), ONE, TWO, THREE), b"a", "announced"),
     ],
-)  # fmt: skip
+)
 def test_each_defect_is_named(value: bytes | None, key: bytes | None, reason: str) -> None:
     assert re.search(reason, error_of(value, key))
 
