@@ -28,6 +28,10 @@ _FENCED = frozenset(
 )
 
 
+# A delivery must end before its transaction does; both well before an operator gives up waiting.
+_TRANSACTIONAL = {"linger.ms": 0, "delivery.timeout.ms": 20_000, "transaction.timeout.ms": 30_000}
+
+
 class ControlWriter:
     """Writes records of one collection atomically; thread-safe.
 
@@ -39,9 +43,8 @@ class ControlWriter:
         self._collection = collection
         self._topic = control_topic(namespace)
         self._lock = threading.Lock()
-        self._producer = Producer(
-            {**producer_config(kafka), "transactional.id": f"{namespace}.{collection}.controller", "linger.ms": 0}
-        )
+        identity = f"{namespace}.{collection}.controller"
+        self._producer = Producer({**producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
         try:
             self._producer.init_transactions(REQUEST_TIMEOUT_S)
         except KafkaException as error:

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
+from .admin import Admin
 from .clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
 
 _POLL_S = 0.1
@@ -25,6 +26,7 @@ class CompactedView:
 
     def __init__(self, kafka: KafkaSection, topic: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._kafka = kafka
+        self._admin = Admin(kafka)
         self._clock = clock
         self._partition = TopicPartition(topic, 0, OFFSET_BEGINNING)
         # The group is never joined and nothing is committed; the client wants a name.
@@ -58,14 +60,11 @@ class CompactedView:
 
     def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         """Block until everything that was in the topic at the time of the call is in the table; raises Unavailable."""
-        topic = TopicPartition(self._partition.topic, 0)
-        try:
-            # The second client call from another thread is safe: librdkafka serialises them.
-            _, end = self._consumer.get_watermark_offsets(topic, timeout=timeout_s)
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
+        topic = self._partition.topic
+        # Not asked of the consumer: it answers only between two calls of the thread that polls it.
+        (end,) = self._admin.end_offsets(topic, 1)
         if not self.wait_for(lambda: self._reached >= end, timeout_s):
-            raise Unavailable(f"topic {topic.topic} could not be read to offset {end} within {timeout_s:g} s")
+            raise Unavailable(f"topic {topic} could not be read to offset {end} within {timeout_s:g} s")
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Block until ``condition()`` holds, checking at every change; False when ``timeout_s`` passed first."""
