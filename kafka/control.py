@@ -28,8 +28,9 @@ _FENCED = frozenset(
 )
 
 
-# A delivery must end before its transaction does; both well before an operator gives up waiting.
-_TRANSACTIONAL = {"linger.ms": 0, "delivery.timeout.ms": 20_000, "transaction.timeout.ms": 30_000}
+# A delivery must end before its transaction does, and a transaction left open by a killed controller before a reader
+# gives up waiting for it (REQUEST_TIMEOUT_S).
+_TRANSACTIONAL = {"linger.ms": 0, "delivery.timeout.ms": 8_000, "transaction.timeout.ms": 10_000}
 
 
 class ControlWriter:

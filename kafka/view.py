@@ -62,7 +62,8 @@ class CompactedView:
         """Block until everything that was in the topic at the time of the call is in the table; raises Unavailable."""
         topic = self._partition.topic
         # Not asked of the consumer: it answers only between two calls of the thread that polls it.
-        (end,) = self._admin.end_offsets(topic, 1)
+        # A commit returns before its marker is written, so what is still open counts: it is waited for.
+        (end,) = self._admin.end_offsets(topic, 1, committed=False)
         if not self.wait_for(lambda: self._reached >= end, timeout_s):
             raise Unavailable(f"topic {topic} could not be read to offset {end} within {timeout_s:g} s")
 
