@@ -90,15 +90,24 @@ class Admin:
             end=self._list(topic, partitions, _LATEST),
         )
 
-    def end_offsets(self, topic: str, partitions: int, *, committed: bool = True) -> tuple[int, ...]:
+    def end_offsets(
+        self, topic: str, partitions: int, *, committed: bool = True, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> tuple[int, ...]:
         """End offsets alone, in one request; with ``committed=False`` those of open transactions count too."""
-        return self._list(topic, partitions, _LATEST, committed=committed)
-
-    def _list(self, topic: str, partitions: int, spec: OffsetSpec, *, committed: bool = True) -> tuple[int, ...]:
-        request = {TopicPartition(topic, partition): spec for partition in range(partitions)}
         isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        return self._list(topic, partitions, _LATEST, isolation, timeout_s)
+
+    def _list(
+        self,
+        topic: str,
+        partitions: int,
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> tuple[int, ...]:
+        request = {TopicPartition(topic, partition): spec for partition in range(partitions)}
         try:
-            answers = self._client.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_S)
+            answers = self._client.list_offsets(request, isolation_level=isolation, request_timeout=timeout_s)
             found = {partition.partition: future.result().offset for partition, future in answers.items()}
         except KafkaException as error:
             raise unavailable(self._kafka, error) from error
