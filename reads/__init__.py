@@ -1,0 +1,1 @@
+"""The application's read side: readers, sessions, and the route that decides which store answers."""

@@ -1,0 +1,108 @@
+"""One configuration, opened: publishers and readers of its collections."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .clock import SYSTEM_CLOCK, Clock
+from .config import Config, load_config
+from .errors import Unavailable
+from .schemas.topics import events_topic
+
+if TYPE_CHECKING:
+    from .producers.publisher import Publisher
+    from .reads.async_reader import AsyncReader
+    from .reads.backend import Backend
+    from .reads.reader import Reader
+
+
+class Pipeline:
+    """Made by ``vecferry.open``; thread-safe.
+
+    Nothing is connected, and no store client imported, before something needs it. Close it, or leave it as a context
+    manager, once its publishers and readers are no longer used: that closes the publishers too.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._owned = ExitStack()
+        self._backend: Backend | None = None
+        self._closed = False
+
+    def publisher(self, name: str) -> Publisher:
+        """A new publisher for the collection called ``name``; raises ConfigError. Does not block."""
+        from .kafka.clients import producer_config
+        from .producers.publisher import Publisher
+
+        collection = self.config.collection(name)
+        with self._lock:
+            self._refuse_closed()
+        publisher = Publisher(
+            collection,
+            events_topic(self.config.namespace, name),
+            producer_config(self.config.kafka),
+            metadata_fields=self.config.metadata_fields(name),
+            clock=self._clock,
+        )
+        with self._lock:
+            self._owned.callback(publisher.close)
+        return publisher
+
+    def reader(self, name: str) -> Reader:
+        """A new reader for the collection called ``name``; raises ConfigError. Does not block.
+
+        Make one and keep it: only within one reader, or one session, do reads never go backwards. All readers of a
+        pipeline share their connections.
+        """
+        return self._readers().reader(name)
+
+    def async_reader(self, name: str) -> AsyncReader:
+        """A new reader for asyncio; otherwise as :meth:`reader`."""
+        return self._readers().async_reader(name)
+
+    def close(self) -> None:
+        """Close every publisher (which flushes it) and every connection; idempotent.
+
+        Raises what closing a publisher raises, after everything is closed.
+        """
+        with self._lock:
+            self._closed = True
+            owned = self._owned.pop_all()
+        owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _readers(self) -> Backend:
+        from .reads.backend import Backend
+
+        with self._lock:
+            self._refuse_closed()
+            if self._backend is None:
+                self._backend = Backend(self.config, clock=self._clock)
+                self._owned.callback(self._backend.close)
+            return self._backend
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Unavailable("this pipeline is closed; open another one")
+
+
+def open(source: str | os.PathLike[str] | Mapping[str, object] | Config) -> Pipeline:
+    """The pipeline that ``source`` describes: the path of a TOML file, a dict of the same shape, or a Config.
+
+    Reads and checks the configuration, connects to nothing. Raises ConfigError with one line per problem.
+    """
+    return Pipeline(load_config(source))

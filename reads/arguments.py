@@ -1,0 +1,110 @@
+"""What callers hand to ``search`` and ``get``, checked. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InvalidRecord
+from ..schemas.collection import MAX_ID_BYTES, Collection, Space
+from ..schemas.position import epoch_of, next_offset, offset_of
+from ..schemas.tokens import WriteToken
+from .session import Session
+
+After = WriteToken | Session | Sequence[WriteToken | Session]
+
+MAX_K = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What an answer must show at least.
+
+    wanted    partition -> next offset that the answering store must have applied
+    sessions  all sessions named; ``session`` is the one to be updated, and ``written`` what it asked for
+    """
+
+    wanted: Mapping[int, int]
+    sessions: tuple[Session, ...]
+    session: Session | None
+    written: Mapping[int, int]
+
+
+def query_vector(vector: ArrayLike, space: Space) -> NDArray[np.float32]:
+    """``vector`` as float32 [d], C-contiguous; InvalidRecord unless it is finite and of the space's dimension."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidRecord("vector", "it is not an array of numbers", "pass floats") from error
+    if array.shape != (space.dimension,):
+        shape = "x".join(map(str, array.shape)) or "a scalar"
+        raise InvalidRecord("vector", f"its shape is {shape}", f"pass one vector of dimension {space.dimension}")
+    if not np.isfinite(array).all():
+        raise InvalidRecord("vector", "a value is not finite as float32", "pass finite floats")
+    if space.metric == "cosine" and not array.any():
+        raise InvalidRecord("vector", "all its values are zero", "cosine similarity needs a direction")
+    return array
+
+
+def result_count(k: int) -> int:
+    """``k`` if it is a number of results that can be asked for."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
+        raise InvalidRecord("k", f"{k!r} is not a number of results", f"pass an integer from 1 to {MAX_K}")
+    return k
+
+
+def asked_ids(ids: Sequence[str]) -> list[str]:
+    """``ids`` as a list without repetition."""
+    if isinstance(ids, (str, bytes)):
+        raise InvalidRecord("ids", "it is one id", "pass a list of ids")
+    for id_ in ids:
+        if not isinstance(id_, str) or not 0 < len(id_.encode("utf-8", "surrogatepass")) <= MAX_ID_BYTES:
+            raise InvalidRecord("ids", f"{id_!r:.80} is not an id", f"pass text of 1 to {MAX_ID_BYTES} bytes")
+    return list(dict.fromkeys(ids))
+
+
+def time_out_s(timeout: float) -> float:
+    """``timeout`` if it is a positive number of seconds."""
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+        raise InvalidRecord("timeout", f"{timeout!r} is not a time", "pass a positive number of seconds")
+    return float(timeout)
+
+
+def demand(after: After | None, session: Session | None, collection: Collection, topic: str) -> Demand:
+    """What ``after`` and ``session`` together ask of an answer; raises InvalidRecord for what cannot be met, ever."""
+    given = [] if after is None else [after] if isinstance(after, (WriteToken, Session)) else list(after)
+    sessions = [] if session is None else [session]
+    wanted: dict[int, int] = {}
+    for entry in given:
+        if isinstance(entry, Session):
+            sessions.append(entry)
+        elif not isinstance(entry, WriteToken):
+            raise InvalidRecord("after", f"{type(entry).__name__} is neither", "pass a WriteToken, a Session or a list")
+        elif entry.topic != topic:
+            raise InvalidRecord("after", f"the token is of topic {entry.topic}", f"this reader reads {topic}")
+        else:
+            _add(wanted, "after", entry.positions, collection)
+    written = {} if session is None else session.written(topic)
+    for each in sessions:
+        _add(wanted, "session", written if each is session else each.written(topic), collection)
+    return Demand(wanted=wanted, sessions=tuple(sessions), session=session, written=written)
+
+
+def _add(wanted: dict[int, int], field: str, positions: Mapping[int, int], collection: Collection) -> None:
+    for partition, position in positions.items():
+        if not 0 <= partition < collection.partitions:
+            raise InvalidRecord(
+                field, f"it names partition {partition}", f"{collection.name} has {collection.partitions} partitions"
+            )
+        if epoch_of(position) != collection.epoch:
+            raise InvalidRecord(
+                field,
+                f"it was written in epoch {epoch_of(position)}",
+                f"{collection.name} is in epoch {collection.epoch}; write again and use the new token",
+            )
+        wanted[partition] = max(wanted.get(partition, 0), next_offset(offset_of(position)))

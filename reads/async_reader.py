@@ -1,0 +1,118 @@
+"""The reader for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+from numpy.typing import ArrayLike
+
+from ..clock import Clock
+from ..errors import Inconclusive, Unavailable
+from ..schemas.batch import Hit
+from .arguments import After, time_out_s
+from .deadline import deadline_in
+from .reader import DEFAULT_TIMEOUT_S, Reader
+from .results import Row
+from .route import Split
+from .session import Session
+from .stats import ReaderStats
+
+T = TypeVar("T")
+
+MAX_READS = 32
+_MARGIN_S = 0.05  # the thread gives up this much earlier, so that its reason reaches the caller
+
+
+class AsyncReader:
+    """The calls of :class:`Reader` as coroutines; made by ``pipeline.async_reader(name)``.
+
+    They block a thread of this reader's own, at most ``max_reads`` at a time; the others wait within their time-out.
+    A cancelled call ends at once for its caller; the answer of a read that had begun is thrown away.
+    """
+
+    def __init__(self, reader: Reader, *, clock: Clock, max_reads: int = MAX_READS) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._executor = ThreadPoolExecutor(max_reads, thread_name_prefix="vecferry-async-read")
+
+    @property
+    def route(self) -> Split | None:
+        """As of :class:`Reader`."""
+        return self._reader.route
+
+    @property
+    def known_route(self) -> Split | None:
+        """As of :class:`Reader`."""
+        return self._reader.known_route
+
+    @property
+    def stats(self) -> ReaderStats:
+        """As of :class:`Reader`."""
+        return self._reader.stats
+
+    async def search(
+        self,
+        vector: ArrayLike,
+        k: int = 10,
+        *,
+        filter: Mapping[str, object] | None = None,
+        after: After | None = None,
+        session: Session | None = None,
+        key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> list[Hit]:
+        """As :meth:`Reader.search`."""
+        call = partial(self._reader.search, vector, k, filter=filter, after=after, session=session, key=key)
+        return await self._in_thread(lambda left_s: call(timeout=left_s), timeout)
+
+    async def get(
+        self,
+        ids: Sequence[str],
+        *,
+        after: After | None = None,
+        session: Session | None = None,
+        key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> list[Row]:
+        """As :meth:`Reader.get`."""
+        call = partial(self._reader.get, ids, after=after, session=session, key=key)
+        return await self._in_thread(lambda left_s: call(timeout=left_s), timeout)
+
+    async def close(self) -> None:
+        """End this reader; idempotent."""
+        self._reader.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _in_thread(self, call: Callable[[float], T], timeout: float) -> T:
+        seconds = time_out_s(timeout)
+        deadline = deadline_in(seconds - min(_MARGIN_S, seconds / 10), self._clock)
+
+        def work() -> T:
+            left_s = deadline.left_s()
+            if not left_s:
+                raise Inconclusive(
+                    f"no thread was free to read within {seconds:g} s; make the reader with more of them"
+                )
+            return call(left_s)
+
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        except RuntimeError as error:
+            raise Unavailable("this reader is closed; make another one") from error
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except TimeoutError as error:
+            raise Inconclusive(f"no answer within {seconds:g} s") from error

@@ -1,0 +1,121 @@
+"""What all readers of a pipeline share: the views of Kafka, and per collection the store handles and the progress."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from ..clock import Clock
+from ..config import Config
+from ..errors import ConfigError
+from ..kafka.admin import Admin
+from ..schemas.collection import Collection
+from ..schemas.topics import events_topic
+from ..stores.base import Store
+from ..stores.registry import open_store
+from .async_reader import AsyncReader
+from .pool import StorePool
+from .progress import Progress
+from .reader import Reader
+from .route import Split, whole
+from .router import Router
+from .stats import Counters
+from .views import SharedViews
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    collection: Collection
+    topic: str
+    pool: StorePool
+    progress: Progress
+
+
+class Backend:
+    """Makes readers; thread-safe. Connects to nothing before a reader reads."""
+
+    def __init__(self, config: Config, *, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._views = SharedViews(config.kafka, config.namespace, clock=clock)
+        self._lock = threading.Lock()
+        self._shared: dict[str, _Shared] = {}
+        self._admin: Admin | None = None
+
+    def reader(self, name: str) -> Reader:
+        """A reader of the collection called ``name``; raises ConfigError."""
+        shared = self._share(name)
+        counters = Counters()
+        router = Router(
+            collection=name,
+            control=self._views.control,
+            without_record=lambda: split_without_record(self._config, name),
+            progress=shared.progress,
+            counters=counters,
+            clock=self._clock,
+        )
+        return Reader(
+            collection=shared.collection,
+            topic=shared.topic,
+            router=router,
+            progress=shared.progress,
+            pool=shared.pool,
+            counters=counters,
+            clock=self._clock,
+        )
+
+    def async_reader(self, name: str) -> AsyncReader:
+        """The same for asyncio."""
+        return AsyncReader(self.reader(name), clock=self._clock)
+
+    def close(self) -> None:
+        """Close every handle and view; idempotent."""
+        with self._lock:
+            pools = [shared.pool for shared in self._shared.values()]
+        for pool in pools:
+            pool.close()
+        self._views.close()
+
+    def _share(self, name: str) -> _Shared:
+        collection = self._config.collection(name)
+        topic = events_topic(self._config.namespace, name)
+
+        def open_named(store: str) -> Store:
+            placement = self._config.placement(name, store)
+            section = self._config.stores[store]
+            return open_store(section.kind, section.revealed(), collection, placement)
+
+        def end_offsets(timeout_s: float) -> tuple[int, ...]:
+            return self._admin_client().end_offsets(topic, collection.partitions, timeout_s=timeout_s)
+
+        with self._lock:
+            if name not in self._shared:
+                pool = StorePool(open_named)
+                progress = Progress(
+                    collection=collection,
+                    table=self._views.progress,
+                    end_offsets=end_offsets,
+                    pool=pool,
+                    clock=self._clock,
+                )
+                self._shared[name] = _Shared(collection=collection, topic=topic, pool=pool, progress=progress)
+            return self._shared[name]
+
+    def _admin_client(self) -> Admin:
+        with self._lock:
+            if self._admin is None:
+                self._admin = Admin(self._config.kafka)
+            return self._admin
+
+
+def split_without_record(config: Config, name: str) -> Split:
+    """How a collection is read that has no route record: from its migration's source, else from its only store."""
+    if name in config.migrations:
+        return whole(config.migration(name).source)
+    stores = tuple(config.collections[name].placements)
+    if len(stores) > 1:
+        raise ConfigError(
+            f"collection {name!r} lies in {', '.join(stores)} and nothing says which one to read; "
+            f"add [migrations.{name}] with from and to"
+        )
+    return whole(stores[0])

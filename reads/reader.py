@@ -1,0 +1,224 @@
+"""Reading a collection from whichever store the route names."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from numpy.typing import ArrayLike
+
+from ..clock import Clock
+from ..errors import Inconclusive, StoreError, Unavailable
+from ..schemas.batch import Hit
+from ..schemas.collection import Collection
+from ..schemas.filters import parse_filter
+from ..stores.base import Store
+from .arguments import After, Demand, asked_ids, demand, query_vector, result_count, time_out_s
+from .deadline import Deadline, deadline_in
+from .pool import StorePool
+from .progress import Lag, Progress
+from .results import Row, rows_in_order
+from .route import Split, bucket_of
+from .router import BARRIER_S, Permit, Router
+from .session import Session
+from .stats import Counters, ReaderStats
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT_S = 5.0
+_SHORTEST_S = 0.001  # stores may take a time-out of zero as none at all
+_FIRST_TRY = 0.5  # the share of its time that a read spends on a store when another one could still answer
+
+
+class _Behind(Inconclusive):
+    """The store has not applied in time what the answer must show."""
+
+
+class Reader:
+    """Reads one collection; thread-safe, made by ``pipeline.reader(name)``.
+
+    All reads under one key (``key``, else the session's, else one of this reader's own) see a store that never goes
+    back, also while the route changes. Every call blocks at most ``timeout`` seconds and raises
+
+    InvalidRecord  an argument is wrong
+    Inconclusive   no store could answer in time, or none had applied what ``after`` or ``session`` asks for
+    Unavailable    the store cannot be reached, or Kafka never could be since the pipeline was opened
+    StoreError     the store failed otherwise
+    """
+
+    def __init__(
+        self,
+        *,
+        collection: Collection,
+        topic: str,
+        router: Router,
+        progress: Progress,
+        pool: StorePool,
+        counters: Counters,
+        clock: Clock,
+    ) -> None:
+        self._collection = collection
+        self._topic = topic
+        self._router = router
+        self._progress = progress
+        self._pool = pool
+        self._counters = counters
+        self._clock = clock
+        self._bucket = bucket_of(secrets.token_urlsafe(9))
+
+    @property
+    def route(self) -> Split | None:
+        """The route that reads go by now; None before the first read."""
+        return self._router.served
+
+    @property
+    def known_route(self) -> Split | None:
+        """The newest route that this reader knows of; it differs from ``route`` while a move waits for a store."""
+        return self._router.known
+
+    @property
+    def stats(self) -> ReaderStats:
+        """What this reader has counted so far."""
+        return self._counters.snapshot()
+
+    def search(
+        self,
+        vector: ArrayLike,
+        k: int = 10,
+        *,
+        filter: Mapping[str, object] | None = None,
+        after: After | None = None,
+        session: Session | None = None,
+        key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> list[Hit]:
+        """The ``k`` best rows for ``vector`` (floats [d]) that match ``filter``, best first.
+
+        ``after``: a write token or a session, or a list of them, that the answer must reflect. ``session`` is reflected
+        and then updated with this read. ``key`` decides which store answers while both do.
+        """
+        array = query_vector(vector, self._collection.space)
+        count, conditions = result_count(k), parse_filter(filter)
+
+        def ask(store: Store, left_s: float) -> list[Hit]:
+            return store.search(array, count, conditions, left_s)
+
+        return self._read(ask, after, session, key, timeout)
+
+    def get(
+        self,
+        ids: Sequence[str],
+        *,
+        after: After | None = None,
+        session: Session | None = None,
+        key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> list[Row]:
+        """The rows of ``ids`` in that order; absent ids are left out. The other arguments are those of ``search``."""
+        wanted = asked_ids(ids)
+        found = self._read(lambda store, _: store.fetch(wanted), after, session, key, timeout)
+        return rows_in_order(ids, found)
+
+    def close(self) -> None:
+        """End this reader; reads that have not begun raise Unavailable. Does not block; idempotent."""
+        self._router.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(
+        self,
+        ask: Callable[[Store, float], T],
+        after: After | None,
+        session: Session | None,
+        key: str | None,
+        timeout: float,
+    ) -> T:
+        deadline = deadline_in(time_out_s(timeout), self._clock)
+        asked = demand(after, session, self._collection, self._topic)
+        own = key if key is not None else session.key if session is not None else None
+        bucket = self._bucket if own is None else bucket_of(own)
+        failure: Exception | None = None
+        avoid: str | None = None
+        while True:
+            permit = self._router.enter(bucket, deadline, avoid)
+            if permit is None or not deadline.left_s():
+                raise failure or Inconclusive(f"no answer within {timeout:g} s: the route changed under this read")
+            store = permit.store
+            try:
+                within = deadline.share(_FIRST_TRY) if permit.spare else deadline
+                store = self._seen_by(asked, permit, within)
+                self._await_writes(asked, store, within)
+                answer = self._ask(store, ask, within)
+            except (StoreError, Unavailable, Inconclusive) as error:
+                if store != permit.store or not self._may_turn(permit, asked, error, deadline):
+                    raise
+                failure, avoid = error, permit.store
+                self._counters.add("fallbacks")
+                continue
+            # A session that stays on another store than the route's is kept from going back by its own memory alone.
+            if store == permit.store and not self._router.leave(permit, deadline):
+                self._counters.add("rereads")
+                continue
+            if asked.session is not None:
+                asked.session.saw(self._topic, store, asked.written)
+            self._counters.read_from(store)
+            return answer
+
+    def _ask(self, store: str, ask: Callable[[Store, float], T], within: Deadline) -> T:
+        return self._pool.call(store, lambda handle: ask(handle, max(_SHORTEST_S, within.left_s())), within)
+
+    def _seen_by(self, asked: Demand, permit: Permit, within: Deadline) -> str:
+        """The store to read so that no session goes back: the route's, or the one that the sessions come from."""
+        for session in asked.sessions:
+            elsewhere = {name: at for name, at in session.stores(self._topic).items() if name != permit.store}
+            if not elsewhere:
+                continue
+            last = max(elsewhere.values())
+            if not self._progress.caught_up_since(permit.store, last):
+                problem = self._catch_up(permit.store, within.share(_FIRST_TRY).at_most(BARRIER_S))
+                if problem is not None:
+                    return self._stay(asked, permit, problem)
+            session.covered(self._topic, permit.store, last)
+        return permit.store
+
+    def _catch_up(self, store: str, within: Deadline) -> Lag | Unavailable | None:
+        self._counters.add("waits")
+        try:
+            return self._progress.catch_up([store], within)
+        except Unavailable as error:
+            return error
+
+    def _stay(self, asked: Demand, permit: Permit, problem: Lag | Unavailable) -> str:
+        stores = {name for session in asked.sessions for name in session.stores(self._topic)}
+        if len(stores) == 1 and stores <= {permit.split.old, permit.split.new}:
+            self._counters.add("refused_moves")
+            return stores.pop()
+        raise _Behind(f"this session has seen more than store {permit.store!r} is known to have applied: {problem}")
+
+    def _await_writes(self, asked: Demand, store: str, within: Deadline) -> None:
+        if not asked.wanted or self._progress.lag(store, asked.wanted) is None:
+            return
+        self._counters.add("waits")
+        lag = self._progress.wait(store, asked.wanted, within)
+        if lag is not None:
+            raise _Behind(f"not seen in time: {lag}")
+
+    def _may_turn(self, permit: Permit, asked: Demand, error: Exception, deadline: Deadline) -> bool:
+        """Whether to try another store after ``error``."""
+        if isinstance(error, _Behind):
+            # A token beyond the end of the log is no fault of the store, and must not move the reads of others.
+            try:
+                ends = self._progress.ends(deadline)
+            except Unavailable:
+                return False
+            if any(ends.get(partition, 0) < wanted for partition, wanted in asked.wanted.items()):
+                return False
+        return self._router.failed(permit)
