@@ -7,6 +7,7 @@ control topic
     run/<c>/<run>             RunRecord
     plan/<c>/<run>/<page>     PlanPage
     chunk/<c>/<run>/<chunk>   ChunkDone
+    group/<c>/<store>         GroupRecord
     verify/<c>                VerifyRecord
     controller/<c>            ControllerRecord
 
@@ -68,8 +69,10 @@ class MigrationRecord(_Record):
 
 
 class RunRecord(_Record):
-    """One backfill run. ``fences`` (one per partition) is the lowest fence of its chunks, set when it is closed.
+    """One backfill run. ``fences``: one offset per partition that no fence of any of its chunks lies below.
 
+    They are noted when the run is planned, since rows of a chunk that was sent twice are in the topic twice, the older
+    ones scanned behind the older fence; and corrected, if a chunk's fence did lie lower, when the run is closed.
     ``generation`` rises each time a mover takes the run up, so that what an earlier one left half-sent does not count.
     """
 
@@ -100,6 +103,16 @@ class ChunkDone(_Record):
     generation: int
     rows: int
     fences: tuple[int, ...]
+
+
+class GroupRecord(_Record):
+    """Where a store's consumer group began to read the live topic, per partition; written once, before its first commit.
+
+    A store may read a run only if this start lies at or below every fence of the run.
+    """
+
+    epoch: int
+    live_start: tuple[int, ...]
 
 
 class VerifyRecord(_Record):
@@ -185,6 +198,11 @@ def plan_key(collection: str, run: str, page: int) -> str:
 def chunk_key(collection: str, run: str, chunk: int | None = None) -> str:
     """Key of ChunkDone; without a chunk, the prefix of all chunks of the run."""
     return f"chunk/{collection}/{run}/{'' if chunk is None else chunk}"
+
+
+def group_key(collection: str, store: str) -> str:
+    """Key of GroupRecord."""
+    return f"group/{collection}/{store}"
 
 
 def verify_key(collection: str) -> str:

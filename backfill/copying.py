@@ -1,0 +1,136 @@
+"""Copying a run: its open chunks in order, each journaled once Kafka has all of it, then the closing markers."""
+
+from __future__ import annotations
+
+from .. import failpoints
+from ..errors import Refused
+from ..schemas.control import ChunkDone, RunRecord, chunk_key, run_key
+from ..schemas.topics import snapshot_topic
+from .context import RunContext
+from .journal import read_done, read_group, read_plan
+from .pacing import Pacer
+from .plan import closed_run, first_open_chunk
+from .progress import OnProgress, Progress, RateMeter, share_done
+from .scanning import ChunkEnd, Page, Scanner
+from .sending import SnapshotSender
+
+_REPORT_INTERVAL_S = 0.5
+
+
+def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> RunRecord:
+    """Copy what is left of ``run`` (as :func:`open_run` returned it) and close it; returns the closed run.
+
+    Blocks, for as long as the throttle says too. ``on_progress`` is called in this thread, at least once a second.
+    May be killed anywhere: ``open_run`` takes the run up again at the first chunk that is not journaled as done.
+    Raises Refused when another controller took over, InvalidRecord for a row that cannot be carried, Unavailable, and
+    what the source raises.
+    """
+    if run.state != "copying":
+        raise Refused(f"run {run.run} is {run.state}, there is nothing to copy")
+    context.control.sync()
+    topic = snapshot_topic(context.config.namespace, context.collection, run.run)
+    sender = SnapshotSender(context.config.kafka, topic, context.resolved, run)
+    done = read_done(context.control, context.collection, run.run)
+    copy = _Copy(context, run, sender, done, on_progress)
+    copy.chunks()
+    return copy.close()
+
+
+class _Copy:
+    """One take-up of one run."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        run: RunRecord,
+        sender: SnapshotSender,
+        done: dict[int, ChunkDone],
+        on_progress: OnProgress,
+    ) -> None:
+        self._context = context
+        self._run = run
+        self._sender = sender
+        self._done = done
+        self._on_progress = on_progress
+        self._pacer = Pacer(context, (run.source, *run.targets))
+        self._rows = sum(chunk.rows for chunk in done.values())
+        self._meter = RateMeter(context.clock.monotonic_s(), self._rows)
+        self._reported_s = float("-inf")
+
+    def chunks(self) -> None:
+        """Send every chunk that is not done."""
+        plan = read_plan(self._context.control, self._context.collection, self._run)
+        first = first_open_chunk(self._done, self._run.chunks)
+        scanner = Scanner(self._context, plan, first=first, live_starts=self._live_starts(), pacer=self._pacer)
+        with scanner:
+            while len(self._done) < self._run.chunks:
+                match scanner.next(_REPORT_INTERVAL_S):
+                    case Page(chunk=chunk, rows=rows):
+                        self._sender.send(chunk, rows)
+                        self._rows += len(rows)
+                    case ChunkEnd(chunk=chunk, fences=fences):
+                        self._finish_chunk(chunk, fences)
+                    case None:
+                        pass
+                self._report("copying")
+
+    def close(self) -> RunRecord:
+        """Send the closing markers and journal the run as closed."""
+        failpoints.hit("backfill.closing")
+        self._report("closing", now=True)
+        self._sender.close_run()
+        closed = closed_run(self._run, self._done)
+        self._context.writer.write({run_key(self._context.collection, self._run.run): closed})
+        failpoints.hit("backfill.closed")
+        self._on_progress(
+            Progress(
+                phase="copied",
+                chunks_done=closed.chunks,
+                chunks=closed.chunks,
+                rows=closed.rows,
+                percent=100.0,
+                rows_per_s=self._rate(),
+                eta_s=0.0,
+            )
+        )
+        return closed
+
+    def _finish_chunk(self, chunk: int, fences: tuple[int, ...]) -> None:
+        self._sender.acknowledged()
+        failpoints.hit("backfill.produced")
+        rows = self._sender.mark(chunk)
+        failpoints.hit("backfill.marked")
+        record = ChunkDone(generation=self._run.generation, rows=rows, fences=fences)
+        self._context.writer.write({chunk_key(self._context.collection, self._run.run, chunk): record})
+        self._done[chunk] = record
+        failpoints.hit("backfill.chunk-done")
+
+    def _live_starts(self) -> dict[str, tuple[int, ...]]:
+        groups = {
+            store: read_group(self._context.control, self._context.collection, store) for store in self._run.targets
+        }
+        return {store: group.live_start for store, group in groups.items() if group is not None}
+
+    def _rate(self) -> float:
+        return self._meter.rows_per_s(self._context.clock.monotonic_s(), self._rows)
+
+    def _report(self, phase: str, *, now: bool = False) -> None:
+        now_s = self._context.clock.monotonic_s()
+        if not now and now_s - self._reported_s < _REPORT_INTERVAL_S:
+            return
+        self._reported_s = now_s
+        rate = self._rate()
+        percent, eta_s = share_done(self._rows, self._run.estimated_rows, rate)
+        self._on_progress(
+            Progress(
+                phase=phase,
+                chunks_done=len(self._done),
+                chunks=self._run.chunks,
+                rows=self._rows,
+                percent=percent,
+                rows_per_s=rate,
+                eta_s=eta_s,
+                throttled=self._pacer.cause,
+                note=self._pacer.note,
+            )
+        )

@@ -1,0 +1,101 @@
+"""Where consumer groups begin, and which runs their stores may therefore read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import Config
+from ..errors import Refused
+from ..kafka.admin import Admin
+from ..kafka.control import ControlWriter
+from ..kafka.view import CompactedView
+from ..schemas.batch import EventBatch, LiveMark
+from ..schemas.control import GroupRecord, group_key
+from ..schemas.topics import events_topic, group_id
+from ..stores.base import Store
+from .fence import may_read_run
+from .journal import read_group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPlace:
+    """The group that feeds ``store_name`` with ``collection``, and what is needed to begin it."""
+
+    config: Config
+    collection: str
+    store_name: str
+    admin: Admin
+    control: CompactedView
+    writer: ControlWriter
+
+
+def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> GroupRecord:
+    """Let the group read the live topic from ``offsets`` (one per partition) on; idempotent, killable at any point.
+
+    The start is journaled, then noted in the store (which must have been created), then committed for the group: a
+    worker goes by the lower of the last two, and refuses to run with either missing. A group that has begun already
+    keeps its start. Blocks. Raises Refused when the group has commits that nobody journaled, Unavailable.
+    """
+    group = group_id(place.config.namespace, place.collection, place.store_name)
+    topic = events_topic(place.config.namespace, place.collection)
+    collection = place.config.collection(place.collection)
+    place.control.sync()
+    record = read_group(place.control, place.collection, place.store_name)
+    committed = place.admin.committed(group, topic, collection.partitions)
+    if record is not None and record.epoch != collection.epoch:
+        raise Refused(
+            f"group {group} began in epoch {record.epoch} and the collection is in epoch {collection.epoch}; "
+            "set the epoch back, or enrol the store anew under another name"
+        )
+    if record is None:
+        if committed:
+            raise Refused(
+                f"group {group} has committed offsets but vecferry did not begin it; "
+                "delete the group, or give the store another name"
+            )
+        record = GroupRecord(epoch=collection.epoch, live_start=tuple(offsets))
+        place.writer.write({group_key(place.collection, place.store_name): record})
+    marks = [LiveMark(partition=partition, next_offset=start) for partition, start in enumerate(record.live_start)]
+    store.apply(_nothing(collection.space.dimension), marks)  # marks never move back
+    # What the store has applied is at or behind the start: commits that Kafka let expire come back where they were.
+    applied = store.applied().live
+    missing = {partition: applied[partition] for partition in range(len(marks)) if partition not in committed}
+    if missing:
+        place.admin.commit(group, topic, missing)
+    return record
+
+
+def late_partitions(live_start: Sequence[int], fences: Sequence[int]) -> list[int]:
+    """The partitions in which a group that began at ``live_start`` may not read a run with these ``fences``."""
+    pairs = enumerate(zip(live_start, fences, strict=True))
+    return [partition for partition, (start, fence) in pairs if not may_read_run(start, fence)]
+
+
+def check_may_read(control: CompactedView, collection: str, stores: Sequence[str], fences: Sequence[int]) -> None:
+    """Raise Refused, one line per store, unless every one of ``stores`` may read a run with these ``fences``."""
+    problems = []
+    for store in stores:
+        record = read_group(control, collection, store)
+        if record is None:
+            problems.append(f"the group of store {store} has not begun; run `vecferry enrol {collection}`")
+        elif late := late_partitions(record.live_start, fences):
+            problems.append(
+                f"the group of store {store} began behind the run's fence in partitions {late}: writes in between "
+                "would be missing; resolve the source's dead letters and let its worker catch up, then try again"
+            )
+    if problems:
+        raise Refused(problems)
+
+
+def _nothing(dimension: int) -> EventBatch:
+    return EventBatch(
+        ids=[],
+        ops=np.empty(0, np.int8),
+        partitions=np.empty(0, np.int32),
+        positions=np.empty(0, np.int64),
+        vectors=np.empty((0, dimension), np.float32),
+        metadata=[],
+    )

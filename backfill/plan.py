@@ -1,0 +1,61 @@
+"""The chunk plan of a run as records of the control topic, and what is left of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Group
+from collections.abc import Mapping, Sequence
+
+from ..schemas.control import ChunkDone, PlanPage, RunRecord
+from ..stores.base import Chunk
+
+# Two bounds of MAX_ID_BYTES each, every byte escaped in JSON, stay below Kafka's default record size with so many.
+PAGE_CHUNKS = 100
+
+_PAGE_BYTES = 16 * 1024 * 1024
+_MIN_PAGE_ROWS = 256
+
+
+def next_run_id(taken: Group[str]) -> str:
+    """``r1``, ``r2``, …: the first that is not ``taken``."""
+    number = 1
+    while f"r{number}" in taken:
+        number += 1
+    return f"r{number}"
+
+
+def to_pages(chunks: Sequence[Chunk]) -> list[PlanPage]:
+    """``chunks`` in order, PAGE_CHUNKS to a page."""
+    bounds = [(chunk.lower, chunk.upper) for chunk in chunks]
+    return [PlanPage(chunks=tuple(bounds[at : at + PAGE_CHUNKS])) for at in range(0, len(bounds), PAGE_CHUNKS)]
+
+
+def from_pages(pages: Sequence[PlanPage]) -> tuple[Chunk, ...]:
+    """The inverse of :func:`to_pages`."""
+    return tuple(Chunk(lower=lower, upper=upper) for page in pages for lower, upper in page.chunks)
+
+
+def pages_of(chunks: int) -> int:
+    """How many pages a plan of ``chunks`` chunks has."""
+    return -(-chunks // PAGE_CHUNKS)
+
+
+def first_open_chunk(done: Mapping[int, ChunkDone], chunks: int) -> int:
+    """Chunks are sent in order, so this is where a run goes on; ``chunks`` when all are done."""
+    return next(chunk for chunk in range(chunks + 1) if chunk not in done)
+
+
+def closed_run(run: RunRecord, done: Mapping[int, ChunkDone]) -> RunRecord:
+    """``run`` with all of its chunks done: the rows that were copied, and its lowest fences."""
+    fences = zip(run.fences, *(chunk.fences for chunk in done.values()), strict=True)
+    return run.model_copy(
+        update={
+            "state": "closed",
+            "rows": sum(chunk.rows for chunk in done.values()),
+            "fences": tuple(min(column) for column in fences),
+        }
+    )
+
+
+def page_rows(chunk_rows: int, dimension: int) -> int:
+    """Rows to read at a time: a chunk at most, 16 MiB of float32 vectors at most, but not too few."""
+    return min(chunk_rows, max(_MIN_PAGE_ROWS, _PAGE_BYTES // (4 * dimension)))

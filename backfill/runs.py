@@ -1,0 +1,100 @@
+"""Opening a run: take up the one that is open, else plan a new one and journal it."""
+
+from __future__ import annotations
+
+from .. import failpoints
+from ..errors import Refused
+from ..schemas.control import PlanPage, RunRecord, plan_key, run_key
+from ..schemas.topics import snapshot_topic
+from .context import RunContext
+from .fencing import note_fences
+from .groups import check_may_read
+from .journal import read_runs
+from .plan import next_run_id, to_pages
+
+# The topic is kept for replays; `decommission` is what removes it.
+SNAPSHOT_TOPIC = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+
+def open_run(context: RunContext, targets: tuple[str, ...]) -> RunRecord:
+    """The run to copy: the collection's open one taken up under a new generation, or a new one, journaled. Blocks.
+
+    Raises Refused, with the remedy, when the source is not complete, when a target may not read the run, and when the
+    open run belongs to another source, other targets, another epoch or another number of partitions.
+    """
+    # The writer of the context has fenced every older one, so what is in the topic now is all there will be of theirs.
+    context.control.sync()
+    runs = read_runs(context.control, context.collection)
+    for run in runs.values():
+        if run.state == "copying":
+            return _take_up(context, run, targets)
+    return _plan(context, targets, runs)
+
+
+def _take_up(context: RunContext, run: RunRecord, targets: tuple[str, ...]) -> RunRecord:
+    collection = context.resolved
+    wanted = (context.source_name, frozenset(targets), collection.epoch, collection.partitions)
+    if (run.source, frozenset(run.targets), run.epoch, run.partitions) != wanted:
+        raise Refused(
+            f"run {run.run} of {context.collection} is open, from {run.source} to {', '.join(run.targets)} "
+            f"(epoch {run.epoch}, {run.partitions} partitions), and does not fit what is asked for now; "
+            "finish it with its own configuration, or cancel it"
+        )
+    taken = run.model_copy(update={"generation": run.generation + 1})
+    context.writer.write({run_key(context.collection, run.run): taken})
+    return taken
+
+
+def _plan(context: RunContext, targets: tuple[str, ...], runs: dict[str, RunRecord]) -> RunRecord:
+    collection = context.resolved
+    if context.source_name in targets:
+        raise Refused(f"store {context.source_name} cannot be the source and a target of one run")
+    incomplete = set(range(collection.partitions)) - context.source.applied().complete
+    if incomplete:
+        raise Refused(
+            f"store {context.source_name} is not complete in partitions {sorted(incomplete)}: a copy of it would lack "
+            "rows; finish the run that fills it, or copy from a complete store"
+        )
+    fences = note_fences(context)
+    check_may_read(context.control, context.collection, targets, fences)
+    chunk_rows = context.config.backfill.chunk_rows
+    pages = to_pages(context.source.plan_chunks(chunk_rows))
+    name = _free_name(context, set(runs))
+    topic = snapshot_topic(context.config.namespace, context.collection, name)
+    context.admin.create_topic(topic, collection.partitions, SNAPSHOT_TOPIC)
+    run = RunRecord(
+        run=name,
+        source=context.source_name,
+        targets=targets,
+        state="copying",
+        epoch=collection.epoch,
+        partitions=collection.partitions,
+        chunks=sum(len(page.chunks) for page in pages),
+        chunk_rows=chunk_rows,
+        estimated_rows=context.source.count(),
+        generation=1,
+        created_unix_s=context.clock.unix_s(),
+        fences=fences,
+    )
+    records: dict[str, PlanPage | RunRecord] = {
+        plan_key(context.collection, name, number): page for number, page in enumerate(pages)
+    }
+    context.writer.write({**records, run_key(context.collection, name): run})
+    failpoints.hit("backfill.planned")
+    return run
+
+
+def _free_name(context: RunContext, taken: set[str]) -> str:
+    """The first name without a record and without a topic that holds anything (a mover may have died in between)."""
+    while True:
+        name = next_run_id(taken)
+        topic = snapshot_topic(context.config.namespace, context.collection, name)
+        found = context.admin.topics([topic]).get(topic)
+        if found is None:
+            return name
+        untouched = found.partitions == context.resolved.partitions and not any(
+            context.admin.end_offsets(topic, found.partitions)
+        )
+        if untouched:
+            return name
+        taken.add(name)

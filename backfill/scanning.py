@@ -1,0 +1,115 @@
+"""Reading the chunks of a run from its source, in a thread ahead of what is being sent."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .. import failpoints
+from ..errors import Refused
+from ..schemas.batch import Rows
+from ..stores.base import Chunk
+from .context import RunContext
+from .fencing import note_fences
+from .groups import late_partitions
+from .pacing import Pacer
+from .plan import page_rows
+
+_PAGES_AHEAD = 2  # bounds the memory of a copy: pages are of bounded size
+_STOP_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some rows of ``chunk``; more may follow."""
+
+    chunk: int
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkEnd:
+    """All rows of ``chunk`` were read. ``fences``: noted before the first of them."""
+
+    chunk: int
+    fences: tuple[int, ...]
+
+
+class Scanner:
+    """Scans ``chunks`` from number ``first`` on, in order, each behind a fence of its own and when the pacer lets it.
+
+    A context manager that owns the thread; the thread alone uses the source and the pacer's measuring while it runs.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        chunks: Sequence[Chunk],
+        *,
+        first: int,
+        live_starts: Mapping[str, tuple[int, ...]],
+        pacer: Pacer,
+    ) -> None:
+        self._context = context
+        self._chunks = chunks
+        self._first = first
+        self._live_starts = live_starts
+        self._pacer = pacer
+        self._page_rows = page_rows(context.config.backfill.chunk_rows, context.resolved.space.dimension)
+        self._queue: queue.Queue[Page | ChunkEnd] = queue.Queue(_PAGES_AHEAD)
+        self._stopped = threading.Event()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="backfill-scan")
+        self._scan: Future[None] | None = None
+
+    def __enter__(self) -> Scanner:
+        self._scan = self._executor.submit(self._run)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._executor.shutdown()
+
+    def next(self, timeout_s: float) -> Page | ChunkEnd | None:
+        """The next piece, or None when there was none within ``timeout_s``; raises what the scan raised."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            if self._scan is not None and self._scan.done():
+                self._scan.result()
+            return None
+
+    def _run(self) -> None:
+        for chunk in range(self._first, len(self._chunks)):
+            if not self._pacer.wait_turn(self._stopped):
+                return
+            fences = self._note_fences()
+            failpoints.hit("backfill.fenced")
+            for rows in self._context.source.scan(self._chunks[chunk], self._page_rows):
+                self._pacer.count(len(rows))
+                if not self._put(Page(chunk=chunk, rows=rows)):
+                    return
+            failpoints.hit("backfill.scanned")
+            if not self._put(ChunkEnd(chunk=chunk, fences=fences)):
+                return
+
+    def _note_fences(self) -> tuple[int, ...]:
+        fences = note_fences(self._context)
+        for store, start in self._live_starts.items():
+            if late := late_partitions(start, fences):
+                raise Refused(
+                    f"a dead letter of {self._context.source_name} is older than the start of the group of {store} in "
+                    f"partitions {late}; redrive or discard it, then start again"
+                )
+        return fences
+
+    def _put(self, piece: Page | ChunkEnd) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(piece, timeout=_STOP_POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False

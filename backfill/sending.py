@@ -1,0 +1,144 @@
+"""Sending a run to its snapshot topic: rows split by partition into blocks, and markers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ..config import KafkaSection
+from ..errors import Unavailable
+from ..kafka.clients import producer_config, unavailable
+from ..schemas.batch import Rows
+from ..schemas.collection import Collection
+from ..schemas.control import RunRecord
+from ..schemas.partitioner import partitions_of
+from ..schemas.snapshot import (
+    RUN_CLOSED,
+    SnapshotMarker,
+    add_digests,
+    encode_snapshot_blocks,
+    encode_snapshot_marker,
+)
+
+_ACK_TIMEOUT_S = 150.0  # above delivery.timeout.ms, so that the client's own verdict comes first
+_POLL_S = 0.1
+_QUEUE_KIB = 64 * 1024  # bounds what waits in the client: blocks are large, so this is many of them
+
+_SETTINGS = {"linger.ms": 0, "queue.buffering.max.kbytes": _QUEUE_KIB}
+
+
+class SnapshotSender:
+    """Sends one run under one generation; used by one thread.
+
+    Every method raises Unavailable when Kafka does not take a record. The run then has to be taken up again, under a
+    higher generation: what was sent of the chunk stays in the topic and does not count.
+    """
+
+    def __init__(self, kafka: KafkaSection, topic: str, collection: Collection, run: RunRecord) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._collection = collection
+        self._run = run
+        self._failure: KafkaError | None = None
+        self._producer = Producer({**_SETTINGS, **producer_config(kafka)})
+        self._begin_chunk()
+
+    def send(self, chunk: int, rows: Rows) -> None:
+        """Send ``rows`` (a page of ``chunk``); blocks while the client's queue is full, not until acknowledged.
+
+        Raises InvalidRecord, naming the row, when a row cannot be carried.
+        """
+        for partition, part in split_by_partition(rows, self._run.partitions):
+            blocks = encode_snapshot_blocks(
+                self._collection, run=self._run.run, chunk=chunk, generation=self._run.generation, rows=part
+            )
+            for block in blocks:
+                self._produce(partition, block.value)
+                self._rows[partition] += block.rows
+                self._digests[partition] = add_digests(self._digests[partition], block.digest)
+
+    def acknowledged(self) -> None:
+        """Block until Kafka has acknowledged everything that was sent."""
+        left = self._producer.flush(_ACK_TIMEOUT_S)
+        self._check()
+        if left:
+            raise Unavailable(f"topic {self._topic} did not acknowledge {left} records within {_ACK_TIMEOUT_S:g} s")
+
+    def mark(self, chunk: int) -> int:
+        """Close ``chunk`` in every partition; blocks until acknowledged. Returns the rows of the chunk.
+
+        Its rows must have been acknowledged before: a marker must never arrive where a block did not.
+        """
+        rows = sum(self._rows)
+        self._send_markers(chunk, self._rows, self._digests)
+        self._begin_chunk()
+        return rows
+
+    def close_run(self) -> None:
+        """Close the run in every partition; blocks until acknowledged."""
+        zeros = [0] * self._run.partitions
+        self._send_markers(RUN_CLOSED, zeros, zeros)
+
+    def _begin_chunk(self) -> None:
+        self._rows = [0] * self._run.partitions
+        self._digests = [0] * self._run.partitions
+
+    def _send_markers(self, chunk: int, rows: Sequence[int], digests: Sequence[int]) -> None:
+        for partition in range(self._run.partitions):
+            marker = SnapshotMarker(
+                run=self._run.run,
+                chunk=chunk,
+                generation=self._run.generation,
+                rows=rows[partition],
+                digest=digests[partition],
+                chunks=self._run.chunks,
+            )
+            self._produce(partition, encode_snapshot_marker(marker))
+        self.acknowledged()
+
+    def _produce(self, partition: int, value: bytes) -> None:
+        while True:
+            self._check()
+            try:
+                self._producer.produce(self._topic, value, partition=partition, on_delivery=self._delivered)
+            except BufferError:
+                self._producer.poll(_POLL_S)
+                continue
+            except KafkaException as error:
+                raise unavailable(self._kafka, error) from error
+            self._producer.poll(0)
+            return
+
+    def _delivered(self, error: KafkaError | None, _message: Any) -> None:
+        if error is not None and self._failure is None:
+            self._failure = error
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise unavailable(self._kafka, self._failure) from None
+
+
+def split_by_partition(rows: Rows, partitions: int) -> list[tuple[int, Rows]]:
+    """``rows`` by live partition, ascending, in their order within each; partitions without rows are left out."""
+    partition_of = partitions_of(rows.ids, partitions)
+    order = np.argsort(partition_of, kind="stable")
+    counts = np.bincount(partition_of, minlength=partitions)
+    ends = np.cumsum(counts)
+    return [
+        (int(partition), _take(rows, order[ends[partition] - counts[partition] : ends[partition]]))
+        for partition in np.flatnonzero(counts)
+    ]
+
+
+def _take(rows: Rows, chosen: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Rows:
+    at = chosen.tolist()
+    return Rows(
+        ids=[rows.ids[i] for i in at],
+        positions=rows.positions[chosen],
+        deleted=rows.deleted[chosen],
+        vectors=rows.vectors[chosen],
+        metadata=[rows.metadata[i] for i in at],
+    )

@@ -1,0 +1,98 @@
+"""Waiting until a store holds all of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..clock import Clock
+from ..errors import Inconclusive, Refused
+from ..kafka.view import CompactedView
+from ..schemas.control import RunRecord, SnapshotProgress, snapshot_progress_key
+from .progress import OnProgress, Progress
+
+_REPORT_INTERVAL_S = 0.5
+
+
+def wait_applied(
+    progress: CompactedView,
+    *,
+    collection: str,
+    run: RunRecord,
+    store_name: str,
+    timeout_s: float,
+    on_progress: OnProgress,
+    clock: Clock,
+) -> None:
+    """Block until the worker of ``store_name`` reports every partition of ``run`` as closed.
+
+    Level-triggered: it may be called late, or again. Raises Inconclusive after ``timeout_s``, naming the partitions
+    that are open, and Refused with the cause when the store can never get there.
+    """
+    if store_name not in run.targets or run.state == "cancelled":
+        why = f"is {run.state}" if store_name in run.targets else f"was made for {', '.join(run.targets)}"
+        raise Refused(f"store {store_name} will never hold run {run.run}: the run {why}")
+    deadline_s = clock.monotonic_s() + timeout_s
+    while True:
+        reports = read_snapshot_progress(progress, collection, store_name, run.run)
+        refuse_problems(reports, store_name, run)
+        open_partitions = [p for p in range(run.partitions) if p not in reports or not reports[p].closed]
+        on_progress(_progress(reports, run, store_name))
+        if not open_partitions:
+            return
+        left_s = deadline_s - clock.monotonic_s()
+        if left_s <= 0:
+            silent = "" if reports else "; its worker has reported nothing of it: is one running?"
+            raise Inconclusive(
+                f"store {store_name} has not applied run {run.run} in partitions {open_partitions} "
+                f"within {timeout_s:g} s{silent}"
+            )
+        _wait_for_news(progress, reports, collection, store_name, run.run, min(left_s, _REPORT_INTERVAL_S))
+
+
+def read_snapshot_progress(
+    progress: CompactedView, collection: str, store_name: str, run: str
+) -> dict[int, SnapshotProgress]:
+    """What the worker of a store has reported of a run, by partition."""
+    prefix = snapshot_progress_key(collection, store_name, run)
+    return {
+        int(key.removeprefix(prefix)): SnapshotProgress.model_validate_json(value)
+        for key, value in progress.items(prefix).items()
+    }
+
+
+def _wait_for_news(
+    progress: CompactedView,
+    known: dict[int, SnapshotProgress],
+    collection: str,
+    store_name: str,
+    run: str,
+    timeout_s: float,
+) -> None:
+    progress.wait_for(lambda: read_snapshot_progress(progress, collection, store_name, run) != known, timeout_s)
+
+
+def refuse_problems(reports: Mapping[int, SnapshotProgress], store_name: str, run: RunRecord) -> None:
+    """Raise Refused when a partition can never be closed."""
+    problems = [
+        f"store {store_name} can never complete partition {partition} by run {run.run}: {report.problem}; "
+        "start another run"
+        for partition, report in sorted(reports.items())
+        if report.problem
+    ]
+    if problems:
+        raise Refused(problems)
+
+
+def _progress(reports: Mapping[int, SnapshotProgress], run: RunRecord, store_name: str) -> Progress:
+    # The slowest partition decides; rows are known for the whole run only, so they go by chunks.
+    chunks_done = min((reports[p].next_chunk if p in reports else 0 for p in range(run.partitions)), default=0)
+    closed = sum(report.closed for report in reports.values()) == run.partitions
+    share = sum(report.next_chunk for report in reports.values()) / max(1, run.partitions * run.chunks)
+    return Progress(
+        phase=f"applying run {run.run} to {store_name}",
+        chunks_done=chunks_done,
+        chunks=run.chunks,
+        rows=int(run.rows * share),
+        percent=100.0 if closed else min(99.9, 100.0 * share),
+        note="" if reports else f"no worker of {store_name} has reported yet",
+    )

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecferry.backfill.compare import (
+    Fault,
+    State,
+    judge,
+    metadata_difference,
+    sampled,
+    suspects,
+    within,
+)
+from vecferry.schemas.batch import Rows
+
+BARRIER = 100
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def state(position: int, *, deleted: bool = False, vector: tuple[float, ...] = (1.0, 2.0), metadata: str = "{}") -> State:
+    return State(position=position, deleted=deleted, vector=np.array(vector, np.float32), metadata=metadata.encode())
+
+
+def verdict(source: State | None, target: State | None) -> Fault | None:
+    found = judge("a", source, target, BARRIER, 1e-6)
+    return None if found is None else found.fault
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "fault"),
+    [
+        (None, None, None),
+        (None, state(7, deleted=True), None),
+        (state(7, deleted=True), None, None),
+        (state(7, deleted=True), state(9, deleted=True), None),
+        (state(7), state(7), None),
+        (state(7), None, Fault.MISSING),
+        (None, state(7), Fault.EXTRA),
+        (state(9, deleted=True), state(7), Fault.EXTRA),
+        (state(9), state(7), Fault.STALE),
+        (state(7), state(9), Fault.STALE),
+        (state(9), state(7, deleted=True), Fault.STALE),
+        (state(7), state(9, deleted=True), Fault.STALE),
+        (state(7, deleted=True), state(9), Fault.STALE),
+        (state(7), state(7, deleted=True), Fault.CORRUPT),
+        (state(7, deleted=True), state(7), Fault.CORRUPT),
+        (state(7), state(7, vector=(1.0, 2.1)), Fault.CORRUPT),
+        (state(7), state(7, metadata='{"a":1}'), Fault.CORRUPT),
+    ],
+)
+def test_below_the_barrier_every_pair_of_states_has_one_verdict(
+    source: State | None, target: State | None, fault: Fault | None
+) -> None:
+    assert verdict(source, target) == fault
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(state(100), None), (None, state(100)), (state(7), state(100)), (state(120, deleted=True), state(7))],
+)
+def test_a_state_from_behind_the_barrier_decides_nothing(source: State | None, target: State | None) -> None:
+    assert verdict(source, target) is Fault.UNDECIDED
+
+
+def test_equal_positions_are_judged_even_behind_the_barrier() -> None:
+    assert verdict(state(150), state(150)) is None
+    assert verdict(state(150), state(150, vector=(0.0, 0.0))) is Fault.CORRUPT
+
+
+def test_the_reason_names_the_side_and_the_content() -> None:
+    older = judge("a", state(7), state(9), BARRIER, 1e-6)
+    assert older is not None
+    assert "source is older" in older.reason
+    wrong = judge("a", state(7), state(7, vector=(1.0, 2.5), metadata='{"k":1}'), BARRIER, 1e-6)
+    assert wrong is not None
+    assert "component 1 by 0.5" in wrong.reason
+    assert "metadata differs: k" in wrong.reason
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "keys"),
+    [
+        ('{"a":1,"b":2}', '{"b": 2.0, "a": 1}', ""),
+        ('{"a":null}', "{}", ""),
+        ('{"a":{"b":null}}', '{"a":{}}', "a"),
+        ('{"a":true}', '{"a":1}', "a"),
+        ('{"a":[true]}', '{"a":[1]}', "a"),
+        ('{"a":9007199254740993}', '{"a":9007199254740992}', "a"),
+        ('{"a":9007199254740993}', '{"a":9007199254740992.0}', "a"),
+        ('{"a":"1"}', '{"a":1}', "a"),
+        ('{"a":1,"b":2,"c":3}', '{"a":2,"b":2}', "a, c"),
+        ('{"a":0.1}', '{"a":0.10000000000000001}', ""),
+        ('{"a":[1,2]}', '{"a":[2,1]}', "a"),
+        ('{"a":"é"}', '{"a":"\\u00e9"}', ""),
+    ],
+)
+def test_metadata_is_compared_as_json_values(left: str, right: str, keys: str) -> None:
+    assert metadata_difference(left.encode(), right.encode()) == keys
+    assert metadata_difference(right.encode(), left.encode()) == keys
+
+
+def test_metadata_that_is_no_object_differs() -> None:
+    assert metadata_difference(b"[1]", b"{}")
+    assert metadata_difference(b"{", b"{}")
+
+
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=4))
+def test_metadata_equals_itself_however_it_is_written(document: dict[str, object]) -> None:
+    shuffled = json.dumps(dict(reversed(document.items())), indent=1, ensure_ascii=False)
+    assert metadata_difference(json.dumps(document).encode(), shuffled.encode()) == ""
+
+
+def test_vectors_within_the_tolerance_are_equal_and_nan_is_not() -> None:
+    left = np.array([[1, 2], [1, 2], [1, np.nan], [1, np.inf], [1, 2]], np.float32)
+    right = np.array([[1, 2], [1, 2.0000005], [1, np.nan], [1, np.inf], [1, 2.00001]], np.float32)
+    assert within(left, right, 1e-6).tolist() == [True, True, False, False, False]
+
+
+def _rows(states: dict[str, State]) -> Rows:
+    return Rows(
+        ids=list(states),
+        positions=np.array([s.position for s in states.values()], np.int64),
+        deleted=np.array([s.deleted for s in states.values()], np.bool_),
+        vectors=np.array([s.vector for s in states.values()], np.float32).reshape(len(states), 2),
+        metadata=[s.metadata for s in states.values()],
+    )
+
+
+STATES = st.builds(
+    state,
+    st.integers(1, 3),
+    deleted=st.just(False),
+    vector=st.sampled_from([(0.0, 0.0), (0.0, 1e-7), (0.0, 1.0)]),
+    metadata=st.sampled_from(["{}", '{"a":1}', '{"a": 1.0}']),
+)
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), STATES), st.dictionaries(st.sampled_from("abcdefgh"), STATES))
+def test_a_page_is_suspected_exactly_where_a_single_id_would_be_blamed(
+    source: dict[str, State], target: dict[str, State]
+) -> None:
+    fetched = {id_: target[id_] for id_ in reversed(sorted(target)) if id_ in source}
+    blamed = [id_ for id_ in source if verdict(source[id_], target.get(id_)) is not None]
+    assert suspects(_rows(source), _rows(fetched), 1e-6) == blamed
+
+
+def test_a_sample_is_a_share_and_depends_on_the_seed_alone() -> None:
+    ids = [f"id-{number}" for number in range(20_000)]
+    chosen = sampled(ids, 0.1, 7)
+    assert 0.08 < chosen.mean() < 0.12
+    assert (sampled(ids[::-1], 0.1, 7)[::-1] == chosen).all()
+    assert (sampled(ids, 0.1, 8) != chosen).any()
+    assert sampled(ids, 1.0, 7).all()
