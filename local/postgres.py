@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import psutil
 
@@ -76,7 +76,7 @@ def create_database(url: str, name: str) -> str:
     done = _run([str(_bin("psql")), "--no-psqlrc", "--quiet", "-c", f'CREATE DATABASE "{identifier}"', url])
     if done.returncode != 0:
         raise Unavailable(f"PostgreSQL did not create the database {name!r}: {done.stderr.strip()}")
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    return urlunsplit(urlsplit(url)._replace(path=f"/{quote(name, safe='')}"))
 
 
 def _describe(directory: Path, server: process.Server) -> Postgres:

