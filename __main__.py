@@ -1,0 +1,7 @@
+"""``python -m vecferry``."""
+
+import sys
+
+from vecferry.cli import main
+
+sys.exit(main())

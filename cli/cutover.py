@@ -1,0 +1,86 @@
+"""``vecferry cutover``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..migration.context import open_context
+from ..migration.controller import Lease
+from ..migration.cutover import Move, move_reads, preview
+from ..migration.gates import Verdict
+from ..migration.phase import CANARY_PERCENTS
+from .options import add_collection, add_dry_run, config_of
+from .output import Console, Result
+from .shown import facts_table, gate_exit_code, gate_problems, gate_table
+
+HELP = "move a share of the reads to the target, if every gate passes"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    add_collection(parser)
+    parser.add_argument("--to", metavar="PERCENT", type=_percent, required=True, help="share of the keys, 0 to 100")
+    add_dry_run(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> Result:
+    """Move the route; exit 3 when a gate fails, 4 when one is not known."""
+    return move(args, args.to, f"cutover {args.collection} --to {args.to}")
+
+
+def move(args: argparse.Namespace, percent: int, command: str) -> Result:
+    """Move the route to ``percent``, or say whether it could be moved; ``rollback`` is this with 0."""
+    config = config_of(args)
+    with open_context(config, args.collection) as context:
+        if args.dry_run:
+            done = preview(context, percent)
+        else:
+            with Lease(config, args.collection, context.control, command=command) as lease:
+                done = move_reads(context, lease, percent)
+    return _result(args, percent, done)
+
+
+def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
+    passed = done.verdict is Verdict.PASS
+    moved = passed and done.moves and not args.dry_run
+    route = done.after if moved else done.before
+    facts = {
+        "reads on": f"{route.old} {100 - route.percent} %, {route.new} {route.percent} %",
+        "generation": route.generation,
+    }
+    titles = {True: "Reads moved", False: "Reads not moved"}
+    title = titles[moved] if done.moves else f"Reads already are at {percent} %"
+    return Result(
+        data={
+            "collection": args.collection,
+            "dry_run": args.dry_run,
+            "moved": moved,
+            "verdict": done.verdict.value,
+            "route": route,
+            "gates": done.gates,
+        },
+        tables=(facts_table(title, facts), *((gate_table("Gates", done.gates),) if done.gates else ())),
+        problems=gate_problems(done.gates),
+        next_steps=_next(args, percent, moved=moved, passed=passed),
+        exit_code=gate_exit_code(done.gates) if done.gates else 0,
+    )
+
+
+def _next(args: argparse.Namespace, percent: int, *, moved: bool, passed: bool) -> tuple[str, ...]:
+    if not passed:
+        return (f"vecferry status {args.collection}",)
+    if not moved:
+        return (
+            f"vecferry {args.command} {args.collection}" + (f" --to {percent}" if args.command == "cutover" else ""),
+        )
+    higher = [step for step in CANARY_PERCENTS if step > percent]
+    if percent == 0 or not higher:
+        return (f"vecferry status {args.collection}",)
+    return (f"vecferry cutover {args.collection} --to {higher[0]}", f"vecferry rollback {args.collection}")
+
+
+def _percent(text: str) -> int:
+    percent = int(text) if text.isdecimal() else -1
+    if not 0 <= percent <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage from 0 to 100")
+    return percent

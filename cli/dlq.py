@@ -1,0 +1,104 @@
+"""``vecferry dlq list|show|redrive|discard``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ..migration.context import open_context
+from ..migration.redrive import Letter, Redriven, discard, letters, redrive
+from .options import add_collection, add_dry_run, common, config_of
+from .output import Console, Result, Table
+from .shown import facts_table
+
+HELP = "list, show, redrive or discard dead letters"
+
+_SHOWN_BYTES = 64
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, help_, takes in (
+        ("list", "the unresolved letters", None),
+        ("show", "one letter in full", 1),
+        ("redrive", "send letters through the store's guard; what is stored is resolved", "*"),
+        ("discard", "resolve letters without storing them", "+"),
+    ):
+        command = actions.add_parser(action, help=help_, description=help_, parents=[common(nested=True)])
+        add_collection(command)
+        if takes is not None:
+            command.add_argument("keys", metavar="KEY", nargs=takes, help="a key of `dlq list` (redrive: default all)")
+        if action in ("redrive", "discard"):
+            add_dry_run(command)
+
+
+def run(args: argparse.Namespace, console: Console) -> Result:
+    """Look at letters, or resolve them; exit 1 when one could not be redriven."""
+    with open_context(config_of(args), args.collection) as context:
+        found = letters(context, getattr(args, "keys", ()))
+        if args.action == "list":
+            return _list(args.collection, found)
+        if args.action == "show":
+            return _show(args.collection, found[0])
+        if args.dry_run:
+            return _list(args.collection, found)
+        done = redrive(context, found) if args.action == "redrive" else discard(context, found)
+        return _done(args.collection, done)
+
+
+def _list(collection: str, found: Sequence[Letter]) -> Result:
+    rows = [(letter.key, letter.reason) for letter in found]
+    steps = (f"vecferry dlq redrive {collection}",) if found else (f"vecferry status {collection}",)
+    return Result(
+        data={"collection": collection, "letters": [_document(letter) for letter in found]},
+        tables=(Table(title=f"Unresolved dead letters of {collection}", columns=("key", "reason"), rows=rows),),
+        next_steps=steps,
+    )
+
+
+def _show(collection: str, letter: Letter) -> Result:
+    value = letter.value
+    facts: dict[str, object] = {
+        "key": letter.key,
+        "store": letter.origin.store,
+        "topic": letter.origin.topic,
+        "partition": letter.origin.partition,
+        "offset": letter.origin.offset,
+        "reason": letter.reason,
+        "record key": _readable(letter.record_key),
+        "value": "none" if value is None else f"{len(value)} bytes, hex {value[:_SHOWN_BYTES].hex()}",
+    }
+    steps = (f"vecferry dlq redrive {collection} {letter.key}", f"vecferry dlq discard {collection} {letter.key}")
+    document = {**_document(letter), "value_hex": None if value is None else value.hex()}
+    return Result(data={"letter": document}, tables=(facts_table("Dead letter", facts),), next_steps=steps)
+
+
+def _done(collection: str, done: Sequence[Redriven]) -> Result:
+    left = [result for result in done if not result.resolved]
+    rows = [(result.key, "resolved" if result.resolved else "stays", result.result) for result in done]
+    return Result(
+        data={"collection": collection, "results": list(done)},
+        tables=(Table(title="Letters", columns=("key", "state", "result"), rows=rows),),
+        problems=tuple(f"{result.key}: {result.result}" for result in left),
+        next_steps=(f"vecferry dlq list {collection}",) if left else (f"vecferry status {collection}",),
+        exit_code=1 if left else 0,
+    )
+
+
+def _document(letter: Letter) -> dict[str, object]:
+    return {
+        "key": letter.key,
+        "store": letter.origin.store,
+        "topic": letter.origin.topic,
+        "partition": letter.origin.partition,
+        "offset": letter.origin.offset,
+        "row": letter.origin.row,
+        "reason": letter.reason,
+        "record_key": _readable(letter.record_key),
+        "value_bytes": None if letter.value is None else len(letter.value),
+    }
+
+
+def _readable(key: bytes | None) -> str | None:
+    return None if key is None else key.decode("utf-8", "backslashreplace")

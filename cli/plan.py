@@ -1,0 +1,54 @@
+"""``vecferry plan``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..config import Config
+from ..migration.context import open_context
+from ..migration.plan import StartPlan, preview
+from .options import add_collection, config_of
+from .output import Console, Result, Table
+from .shown import facts_table, statements_table
+
+HELP = "show what `start` would do; change nothing"
+
+_MIB = 1024 * 1024
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    add_collection(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> Result:
+    """Print the plan."""
+    return show_plan(config_of(args), args.collection)
+
+
+def show_plan(config: Config, collection: str) -> Result:
+    """The plan as a result; ``start --dry-run`` prints it too."""
+    with open_context(config, collection) as context:
+        plan = preview(context)
+    return Result(
+        data={"plan": plan},
+        tables=(_facts(plan), _steps(plan), statements_table({plan.target: plan.statements})),
+        next_steps=(f"vecferry start {collection}",) if plan.steps else (f"vecferry status {collection}",),
+    )
+
+
+def _facts(plan: StartPlan) -> Table:
+    facts: dict[str, object] = {
+        "from": f"{plan.source} (guarantee {plan.guarantees[plan.source]})",
+        "to": f"{plan.target} (guarantee {plan.guarantees[plan.target]})",
+        "run": plan.run or "a new one",
+        "rows": plan.rows,
+        "chunks": f"{plan.chunks} of about {plan.chunk_rows} rows",
+        "partitions": plan.partitions,
+        "vectors": f"{plan.vector_bytes / _MIB:.1f} MiB, once in the snapshot topic and once in {plan.target}",
+    }
+    return facts_table(f"Plan of {plan.collection}", facts)
+
+
+def _steps(plan: StartPlan) -> Table:
+    return Table(title="Steps", columns=("step", "what"), rows=list(enumerate(plan.steps, start=1)))

@@ -1,0 +1,57 @@
+"""``vecferry replay``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..migration.context import open_context
+from ..migration.controller import Lease
+from ..migration.replaying import preview, replay
+from .options import add_collection, add_dry_run, add_timeout, config_of
+from .output import Console, Result
+from .progress import reporting
+from .shown import facts_table, statements_table
+
+HELP = "fill another store from a closed run and the live topic"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    add_collection(parser)
+    parser.add_argument("--run", metavar="RUN", required=True, help="a closed run, as `topics` and `status` name it")
+    parser.add_argument("--into", metavar="STORE", required=True, help="a store that the collection has a placement in")
+    add_dry_run(parser)
+    add_timeout(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> Result:
+    """Replay, or say what replaying would do."""
+    config = config_of(args)
+    config.placement(args.collection, args.into)
+    with open_context(config, args.collection) as context:
+        if args.dry_run:
+            plan = preview(context, args.run, args.into)
+            facts = {"run": plan.run.run, "state": plan.run.state, "rows": plan.run.rows, "into": plan.into}
+            return Result(
+                data={"dry_run": True, "plan": plan},
+                tables=(facts_table("Replaying would do this", facts), statements_table({plan.into: plan.statements})),
+                next_steps=(f"vecferry replay {args.collection} --run {args.run} --into {args.into}",),
+            )
+        with (
+            Lease(config, args.collection, context.control, command=f"replay {args.collection}") as lease,
+            reporting(console) as on_progress,
+        ):
+            record = replay(
+                context,
+                lease,
+                args.run,
+                args.into,
+                say=console.say,
+                on_progress=on_progress,
+                timeout_s=args.timeout,
+            )
+    return Result(
+        data={"dry_run": False, "run": record, "into": args.into},
+        tables=(facts_table("Replayed", {"run": record.run, "rows": record.rows, "into": args.into}),),
+        next_steps=(f"vecferry status {args.collection}",),
+    )

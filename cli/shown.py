@@ -1,0 +1,37 @@
+"""Tables that several commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..migration.gates import GateResult, Verdict, decide
+from .output import Table
+
+_EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
+
+
+def gate_table(title: str, gates: Sequence[GateResult]) -> Table:
+    """One row per gate or check."""
+    rows = [(gate.name, gate.verdict.value, gate.measured, gate.required) for gate in gates]
+    return Table(title=title, columns=("gate", "verdict", "measured", "required"), rows=rows)
+
+
+def gate_problems(gates: Sequence[GateResult]) -> tuple[str, ...]:
+    """One line for each gate that did not pass, remedy included."""
+    return tuple(f"{gate.verdict.value}: {gate.line()}" for gate in gates if gate.verdict is not Verdict.PASS)
+
+
+def gate_exit_code(gates: Sequence[GateResult]) -> int:
+    """0 when all pass, 3 when one fails, 4 when one is not known."""
+    return _EXIT_CODES[decide(gates)]
+
+
+def statements_table(statements: Mapping[str, Sequence[str]]) -> Table:
+    """What each store runs, in order."""
+    rows = [(store, statement) for store, lines in statements.items() for statement in lines]
+    return Table(title="Statements", columns=("store", "statement"), rows=rows)
+
+
+def facts_table(title: str, facts: Mapping[str, object]) -> Table:
+    """Names and values."""
+    return Table(title=title, columns=("what", "value"), rows=list(facts.items()))

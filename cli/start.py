@@ -1,0 +1,42 @@
+"""``vecferry start``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..migration.context import open_context
+from ..migration.controller import Lease
+from ..migration.start import start
+from .options import add_collection, add_dry_run, add_timeout, config_of
+from .output import Console, Result
+from .plan import show_plan
+from .progress import reporting
+from .shown import facts_table
+
+HELP = "copy the source into the target and build its index; goes on where it was stopped"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    add_collection(parser)
+    add_dry_run(parser)
+    add_timeout(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> Result:
+    """Copy until the target holds everything and its index is built."""
+    config = config_of(args)
+    if args.dry_run:
+        return show_plan(config, args.collection)
+    with (
+        open_context(config, args.collection) as context,
+        Lease(config, args.collection, context.control, command=f"start {args.collection}") as lease,
+        reporting(console) as on_progress,
+    ):
+        record = start(context, lease, say=console.say, on_progress=on_progress, timeout_s=args.timeout)
+    facts = {"from": record.source, "to": record.target, "step": record.step, "run": record.run}
+    return Result(
+        data={"collection": args.collection, "migration": record},
+        tables=(facts_table(f"{args.collection}: copied, applied and indexed", facts),),
+        next_steps=(f"vecferry verify {args.collection}",),
+    )

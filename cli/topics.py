@@ -1,0 +1,83 @@
+"""``vecferry topics``."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+
+from ..backfill.journal import read_runs
+from ..config import Config
+from ..kafka.admin import Admin
+from ..kafka.view import CompactedView
+from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic, snapshot_topic
+from .options import add_collection, config_of
+from .output import Console, Result, Table
+
+HELP = "describe the topics of a collection"
+
+_MS_PER_H = 3_600_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    add_collection(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> Result:
+    """One row per topic, missing ones included."""
+    config = config_of(args)
+    config.collection(args.collection)
+    admin = Admin(config.kafka)
+    purposes = _purposes(config, args.collection, admin)
+    found = admin.topics(list(purposes))
+    topics: list[dict[str, object]] = []
+    for name, purpose in purposes.items():
+        if name not in found:
+            topics.append({"topic": name, "purpose": purpose, "exists": False})
+            continue
+        offsets = admin.offsets(name, found[name].partitions)
+        topics.append(
+            {
+                "topic": name,
+                "purpose": purpose,
+                "exists": True,
+                "partitions": found[name].partitions,
+                "cleanup_policy": found[name].settings.get("cleanup.policy"),
+                "retention_h": _retention_h(found[name].settings.get("retention.ms")),
+                "records": sum(offsets.end) - sum(offsets.begin),
+            }
+        )
+    missing = any(not topic["exists"] for topic in topics)
+    step = f"vecferry enrol {args.collection}" if missing else f"vecferry status {args.collection}"
+    return Result(data={"collection": args.collection, "topics": topics}, tables=(_table(topics),), next_steps=(step,))
+
+
+def _purposes(config: Config, collection: str, admin: Admin) -> dict[str, str]:
+    namespace = config.namespace
+    control = control_topic(namespace)
+    purposes = {
+        events_topic(namespace, collection): "every write",
+        dlq_topic(namespace, collection): "dead letters",
+        control: "routes, runs, migrations",
+        progress_topic(namespace): "how far stores are",
+    }
+    if admin.topics([control]):
+        with closing(CompactedView(config.kafka, control)) as view:
+            view.sync()
+            for run, record in sorted(read_runs(view, collection).items()):
+                purposes[snapshot_topic(namespace, collection, run)] = f"run {run}, {record.state}, {record.rows} rows"
+    return purposes
+
+
+def _retention_h(retention_ms: str | None) -> float | None:
+    """Hours; None for no bound."""
+    return None if retention_ms is None or int(retention_ms) < 0 else int(retention_ms) / _MS_PER_H
+
+
+def _table(topics: list[dict[str, object]]) -> Table:
+    columns = ("topic", "purpose", "exists", "partitions", "cleanup_policy", "retention_h", "records")
+    rows = [
+        [("yes" if topic["exists"] else "no") if column == "exists" else topic.get(column) for column in columns]
+        for topic in topics
+    ]
+    return Table(title="", columns=columns, rows=rows)

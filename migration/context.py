@@ -1,0 +1,130 @@
+"""What every verb works with: one collection's configuration, its topics as tables, the stores, and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+
+from ..clock import SYSTEM_CLOCK, Clock
+from ..config import Config
+from ..errors import Refused
+from ..kafka.admin import Admin
+from ..kafka.view import CompactedView
+from ..schemas.collection import Collection
+from ..schemas.control import CollectionRecord, collection_key
+from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
+from ..stores.base import Store
+from ..stores.registry import open_store
+from .gates import Verdict
+from .preflight import collection_checks, live_topic_checks
+from .state import read
+
+StoreOpener = Callable[[str], Store]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One enrolled collection that moves from ``source`` to ``target``. ``letters``: its dead-letter topic."""
+
+    config: Config
+    collection: Collection
+    source: str
+    target: str
+    admin: Admin
+    control: CompactedView
+    progress: CompactedView
+    letters: CompactedView
+    open_store: StoreOpener
+    clock: Clock
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self.collection.name
+
+    @property
+    def events(self) -> str:
+        """The live topic's name."""
+        return events_topic(self.config.namespace, self.name)
+
+    def sync(self) -> None:
+        """Block until the tables show everything that is in their topics now; raises Unavailable."""
+        for view in (self.control, self.progress, self.letters):
+            view.sync()
+
+
+def store_opener(config: Config, collection: str) -> StoreOpener:
+    """A function that opens ``collection`` as it lies in the store of a given name; the caller closes it."""
+
+    def open_named(store: str) -> Store:
+        section = config.stores[store]
+        placement = config.placement(collection, store)
+        return open_store(section.kind, section.revealed(), config.collection(collection), placement)
+
+    return open_named
+
+
+@contextmanager
+def opened(open_named: StoreOpener, store: str) -> Iterator[Store]:
+    """The store called ``store``, closed on leaving."""
+    with closing(open_named(store)) as handle:
+        yield handle
+
+
+@contextmanager
+def open_context(config: Config, collection: str, *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Context]:
+    """The context of an enrolled collection, its tables read to their end.
+
+    Blocks while they are read. Raises ConfigError, Unavailable, or Refused when the collection is not enrolled or no
+    longer is what was enrolled: each line with its remedy.
+    """
+    described = config.collection(collection)
+    migration = config.migration(collection)
+    admin = Admin(config.kafka)
+    events = events_topic(config.namespace, collection)
+    tables = (
+        control_topic(config.namespace),
+        progress_topic(config.namespace),
+        dlq_topic(config.namespace, collection),
+    )
+    _require_topics(admin, collection, (events, *tables))
+    with ExitStack() as stack:
+        views = [stack.enter_context(closing(CompactedView(config.kafka, topic, clock=clock))) for topic in tables]
+        context = Context(
+            config=config,
+            collection=described,
+            source=migration.source,
+            target=migration.target,
+            admin=admin,
+            control=views[0],
+            progress=views[1],
+            letters=views[2],
+            open_store=store_opener(config, collection),
+            clock=clock,
+        )
+        context.sync()
+        _require_as_enrolled(context)
+        yield context
+
+
+def _require_topics(admin: Admin, collection: str, names: Sequence[str]) -> None:
+    missing = sorted(set(names) - set(admin.topics(names)))
+    if missing:
+        raise Refused(
+            f"collection {collection!r} is not enrolled (missing: {', '.join(missing)}); "
+            f"run `vecferry enrol {collection}`"
+        )
+
+
+def _require_as_enrolled(context: Context) -> None:
+    """Refuse to work on a collection whose topic or configuration changed under it."""
+    topic = context.admin.topics([context.events]).get(context.events)
+    record = read(context.control, collection_key(context.name), CollectionRecord)
+    checks = (
+        *live_topic_checks(topic, context.events, context.collection, context.config.gates),
+        *collection_checks(record, context.collection),
+    )
+    problems = [check.line() for check in checks if check.verdict is not Verdict.PASS]
+    if problems:
+        raise Refused(problems)

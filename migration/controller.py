@@ -1,0 +1,149 @@
+"""One controller per collection: a lease in the control topic, kept by a heartbeat and enforced by Kafka.
+
+The record is for people: it tells a second controller whom to wait for. What keeps two controllers apart is the
+transactional producer behind the writer: taking the lease fences every writer that held it before, so a controller
+that was thought dead cannot write any more.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+from ..clock import SYSTEM_CLOCK, Clock
+from ..config import Config
+from ..errors import Refused, Unavailable
+from ..failpoints import hit
+from ..kafka.control import ControlWriter
+from ..kafka.view import CompactedView
+from ..schemas.control import ControllerRecord, controller_key
+from .state import read
+
+BEAT_S = 2.0
+LEASE_S = 10.0
+
+
+class _Encodable(Protocol):
+    def encode(self) -> bytes: ...
+
+
+def blocker(record: ControllerRecord | None, collection: str, *, now_unix_s: float, host: str) -> str | None:
+    """Why a new controller must wait for the one of ``record``, remedy included; None when it need not.
+
+    A record without a beat for ``LEASE_S`` is stale, and so is one of a process of this host that is gone. A beat from
+    the future counts by its distance, so that a clock that jumped cannot hold the lease.
+    """
+    if record is None:
+        return None
+    age_s = abs(now_unix_s - record.beat_unix_s)
+    if age_s >= LEASE_S or (record.host == host and not _alive(record.pid)):
+        return None
+    return (
+        f"collection {collection!r} is steered by `{record.command}`, process {record.pid} on {record.host}, which "
+        f"reported {age_s:.0f} s ago; wait for it or end it, and run this command again {LEASE_S:.0f} s later"
+    )
+
+
+class Lease:
+    """The right to steer one collection, held inside ``with``.
+
+    Entering blocks for a few requests and raises Refused while another controller holds the lease. Inside, a thread
+    reports every ``BEAT_S`` seconds. Leaving removes the record.
+    """
+
+    def __init__(
+        self, config: Config, collection: str, control: CompactedView, *, command: str, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._config = config
+        self._collection = collection
+        self._control = control
+        self._clock = clock
+        self._identity = {
+            "instance": uuid.uuid4().hex,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "command": command,
+        }
+        self._writer: ControlWriter | None = None
+        self._lost: Refused | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease-{collection}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._control.sync()
+        record = read(self._control, controller_key(self._collection), ControllerRecord)
+        host = str(self._identity["host"])
+        reason = blocker(record, self._collection, now_unix_s=self._clock.unix_s(), host=host)
+        if reason is not None:
+            raise Refused(reason)
+        self._writer = ControlWriter(self._config.kafka, self._config.namespace, self._collection)
+        try:
+            self._beat()
+        except BaseException:
+            self._writer.close()
+            raise
+        hit("controller.leased")
+        self._thread.start()
+        # Whoever held the lease until now may have written up to the moment at which it was fenced.
+        self._control.sync()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert self._writer is not None
+        try:
+            if self._lost is None:
+                self._writer.write({controller_key(self._collection): None})
+        except (Refused, Unavailable):
+            pass  # the record goes stale by itself, and what was to be done is done
+        finally:
+            self._writer.close()
+
+    @property
+    def writer(self) -> ControlWriter:
+        """The one writer of this collection's records; only inside ``with``."""
+        if self._writer is None:
+            raise RuntimeError("the lease is not held")
+        return self._writer
+
+    def write(self, records: Mapping[str, _Encodable | None]) -> None:
+        """Write all of ``records`` or none. Raises Refused when another controller has taken over, Unavailable."""
+        self.check()
+        self.writer.write(records)
+
+    def check(self) -> None:
+        """Raise Refused if another controller has taken over. Long work calls this now and then."""
+        if self._lost is not None:
+            raise self._lost
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                self._beat()
+            except Refused as error:
+                self._lost = error
+                return
+            except Unavailable:
+                continue  # the record goes stale while Kafka is away; Kafka still fences, so going on is safe
+
+    def _beat(self) -> None:
+        record = ControllerRecord.model_validate({**self._identity, "beat_unix_s": self._clock.unix_s()})
+        self.writer.write({controller_key(self._collection): record})
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it lives, as another user
+    return True

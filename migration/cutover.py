@@ -1,0 +1,81 @@
+"""``cutover`` and ``rollback``: move the read route, behind gates, journaled with it in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import GatesSection
+from ..errors import ConfigError, Refused
+from ..failpoints import hit
+from ..schemas.control import MigrationRecord, Route, migration_key, route_key
+from .context import Context
+from .controller import Lease
+from .facts import Facts
+from .gates import GateResult, Verdict, cutover_gates, decide, rollback_gate
+from .gather import gather
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A move of the route, planned or done. ``after`` equals ``before`` when reads already are where they should be."""
+
+    gates: tuple[GateResult, ...]
+    verdict: Verdict
+    before: Route
+    after: Route
+
+    @property
+    def moves(self) -> bool:
+        """False when there is nothing to do."""
+        return self.after != self.before
+
+
+def plan_move(facts: Facts, percent: int, limits: GatesSection) -> Move:
+    """What moving reads to ``percent`` takes. Pure.
+
+    Towards the target every gate counts; back towards the source only that the source is ready. Raises ConfigError
+    for a percentage outside 0 to 100 and Refused for a collection without a route.
+    """
+    if not 0 <= percent <= 100:
+        raise ConfigError(f"{percent} is not a percentage; use 0 to 100")
+    before = facts.route
+    if before is None or facts.migration is None:
+        raise Refused(f"collection {facts.collection!r} has no route; run `vecferry enrol {facts.collection}`")
+    if percent == before.percent:
+        return Move(gates=(), verdict=Verdict.PASS, before=before, after=before)
+    forward = percent > before.percent
+    gates = cutover_gates(facts, limits) if forward else (rollback_gate(facts, limits),)
+    update = {"generation": before.generation + 1, "percent": percent, "changed_unix_s": facts.now_unix_s}
+    return Move(gates=gates, verdict=decide(gates), before=before, after=before.model_copy(update=update))
+
+
+def preview(context: Context, percent: int) -> Move:
+    """The move and its gates as they are now; changes nothing."""
+    return plan_move(gather(context), percent, context.config.gates)
+
+
+def move_reads(context: Context, lease: Lease, percent: int) -> Move:
+    """Move the route to ``percent`` if every gate passes; otherwise change nothing, and the verdict says why.
+
+    Blocks for a few requests. Raises Refused when another controller has taken over, Unavailable.
+    """
+    facts = gather(context)
+    move = plan_move(facts, percent, context.config.gates)
+    hit("cutover.gated")
+    if move.verdict is not Verdict.PASS or not move.moves:
+        return move
+    assert facts.migration is not None  # plan_move refused otherwise
+    lease.write(
+        {
+            route_key(context.name): move.after,
+            migration_key(context.name): _counted(facts.migration, forward=move.after.percent > move.before.percent),
+        }
+    )
+    hit("cutover.written")
+    return move
+
+
+def _counted(migration: MigrationRecord, *, forward: bool) -> MigrationRecord:
+    if forward:
+        return migration.model_copy(update={"cutovers": migration.cutovers + 1})
+    return migration.model_copy(update={"rollbacks": migration.rollbacks + 1})

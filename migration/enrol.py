@@ -1,0 +1,189 @@
+"""``enrol``: make the topics, prepare both stores, fix where their groups begin, and journal that it was done.
+
+The target is prepared here too, because a group may begin only in a store that can note it, and both groups must begin
+before the first publish: a group that begins later would miss what a copy's fence relies on.
+
+Idempotent: each step looks at what is there, so a killed enrolment is simply run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from ..backfill.groups import GroupPlace, begin_group
+from ..clock import SYSTEM_CLOCK, Clock
+from ..config import Config
+from ..errors import Refused
+from ..failpoints import hit
+from ..kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin, Topic
+from ..kafka.view import CompactedView
+from ..schemas.collection import Collection
+from ..schemas.control import (
+    CollectionRecord,
+    MigrationRecord,
+    Route,
+    collection_key,
+    group_key,
+    migration_key,
+    route_key,
+)
+from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
+from .context import StoreOpener, opened, store_opener
+from .controller import Lease
+from .preflight import collection_checks, live_topic_checks, refuse_unless_passed, store_check, table_topic_check
+from .state import read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """What enrolling does, or has done.
+
+    topics, groups   names; the topics that existed before are left out
+    statements       store -> what it runs, in order
+    """
+
+    collection: str
+    source: str
+    target: str
+    topics: tuple[str, ...]
+    groups: tuple[str, ...]
+    statements: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    name: str
+    partitions: int
+    settings: Mapping[str, str]
+
+
+def enrol(config: Config, name: str, *, dry_run: bool = False, clock: Clock = SYSTEM_CLOCK) -> Enrolment:
+    """Enrol ``name`` and its migration; with ``dry_run`` only say what would be done.
+
+    Blocks while the source runs its statements, each under the source's own lock time-out. Raises Refused with one line
+    per problem, ConfigError, Unavailable.
+    """
+    collection = config.collection(name)
+    migration = config.migration(name)
+    open_named = store_opener(config, name)
+    admin = Admin(config.kafka)
+    wanted = _topics(config, collection)
+    present = admin.topics([topic.name for topic in wanted])
+    _refuse_topics(config, collection, present)
+    complete = {migration.source: True, migration.target: False}
+    planned = Enrolment(
+        collection=name,
+        source=migration.source,
+        target=migration.target,
+        topics=tuple(topic.name for topic in wanted if topic.name not in present),
+        groups=tuple(group_id(config.namespace, name, store) for store in complete),
+        statements={
+            store: _prepare(open_named, store, collection, complete=flag, dry_run=True)
+            for store, flag in complete.items()
+        },
+    )
+    if dry_run:
+        return planned
+    for topic in wanted:
+        admin.create_topic(topic.name, topic.partitions, topic.settings)
+    hit("enrol.topics-made")
+    control = control_topic(config.namespace)
+    with closing(CompactedView(config.kafka, control, clock=clock)) as view:
+        view.sync()
+        with Lease(config, name, view, command=f"enrol {name}", clock=clock) as lease:
+            _refuse_other_migration(view, collection, migration.source, migration.target)
+            for store, flag in complete.items():
+                _prepare(open_named, store, collection, complete=flag, dry_run=False)
+                hit("enrol.store-prepared")
+                _begin(
+                    GroupPlace(
+                        config=config,
+                        collection=name,
+                        store_name=store,
+                        admin=admin,
+                        control=view,
+                        writer=lease.writer,
+                    ),
+                    open_named,
+                )
+                hit("enrol.group-begun")
+            _journal(lease, view, collection, migration.source, migration.target, clock)
+    return planned
+
+
+def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:
+    namespace, name = config.namespace, collection.name
+    tables = (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, name))
+    live = _Wanted(name=events_topic(namespace, name), partitions=collection.partitions, settings=LIVE_TOPIC)
+    return (live, *(_Wanted(name=table, partitions=1, settings=COMPACTED_TOPIC) for table in tables))
+
+
+def _refuse_topics(config: Config, collection: Collection, present: Mapping[str, Topic]) -> None:
+    """Topics that exist already must be what we would have made."""
+    events = events_topic(config.namespace, collection.name)
+    checks = [table_topic_check(topic, name) for name, topic in present.items() if name != events]
+    if events in present:
+        checks += live_topic_checks(present[events], events, collection, config.gates)
+    if checks:
+        refuse_unless_passed(checks)
+
+
+def _refuse_other_migration(view: CompactedView, collection: Collection, source: str, target: str) -> None:
+    record = read(view, collection_key(collection.name), CollectionRecord)
+    if record is not None:
+        refuse_unless_passed(collection_checks(record, collection))
+    known = read(view, migration_key(collection.name), MigrationRecord)
+    if known is not None and (known.source, known.target) != (source, target):
+        raise Refused(
+            f"collection {collection.name!r} is already moving from {known.source} to {known.target}; "
+            f'set migrations.{collection.name} to {{from = "{known.source}", to = "{known.target}"}} and finish that'
+        )
+
+
+def _prepare(
+    open_named: StoreOpener, name: str, collection: Collection, *, complete: bool, dry_run: bool
+) -> tuple[str, ...]:
+    with opened(open_named, name) as store:
+        refuse_unless_passed([store_check(name, store.check(), store.capabilities, collection)])
+        return store.create(complete=complete, dry_run=dry_run)
+
+
+def _begin(place: GroupPlace, open_named: StoreOpener) -> None:
+    """Let the store's group begin at the topic's first offsets, which must still be there."""
+    partitions = place.config.collection(place.collection).partitions
+    topic = events_topic(place.config.namespace, place.collection)
+    begin = place.admin.offsets(topic, partitions).begin
+    removed = [partition for partition, first in enumerate(begin) if first > 0]
+    if removed and place.control.get(group_key(place.collection, place.store_name)) is None:
+        raise Refused(
+            f"topic {topic} has lost its first events in partitions {', '.join(map(str, removed))} before the group of "
+            f"{place.store_name} began; delete the topic, or take another namespace, and enrol before the first publish"
+        )
+    with opened(open_named, place.store_name) as store:
+        begin_group(place, store, begin)
+
+
+def _journal(lease: Lease, view: CompactedView, collection: Collection, source: str, target: str, clock: Clock) -> None:
+    """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
+    if read(view, migration_key(collection.name), MigrationRecord) is not None:
+        return
+    now_unix_s = clock.unix_s()
+    record = CollectionRecord(
+        epoch=collection.epoch,
+        partitions=collection.partitions,
+        dimension=collection.space.dimension,
+        metric=collection.space.metric,
+        id_type=collection.id_type,
+        stores=(source, target),
+    )
+    migration = MigrationRecord(source=source, target=target, step="enrolled", started_unix_s=now_unix_s)
+    route = Route(generation=1, old=source, new=target, percent=0, changed_unix_s=now_unix_s)
+    lease.write(
+        {
+            collection_key(collection.name): record,
+            migration_key(collection.name): migration,
+            route_key(collection.name): route,
+        }
+    )

@@ -1,0 +1,53 @@
+"""Everything that is known about one collection's migration at one moment: what gates and ``status`` judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..schemas.control import (
+    ControllerRecord,
+    LiveProgress,
+    MigrationRecord,
+    Route,
+    RunRecord,
+    VerifyRecord,
+    WorkerProgress,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Values only; None = not known or not there yet.
+
+    begin, end      first offset still in the live topic, and its end; one per partition
+    live            store -> partition -> what its worker last reported
+    committed       store -> partition -> committed offset of its group
+    workers         store -> worker instance -> its counts
+    dead_letters    keys of the unresolved letters; None without a dead-letter topic
+    run_chunks_done chunks of ``run`` that Kafka has acknowledged; ``run_rows_done`` their rows
+    run_problems    why the target can never close ``run``, one line each
+    index_ready     the target's own word; ``index_problem`` says why there is none
+    """
+
+    collection: str
+    source: str
+    target: str
+    partitions: int
+    now_unix_s: float
+    migration: MigrationRecord | None
+    route: Route | None
+    run: RunRecord | None
+    run_chunks_done: int
+    run_rows_done: int
+    run_problems: tuple[str, ...]
+    verify: VerifyRecord | None
+    controller: ControllerRecord | None
+    begin: tuple[int, ...] | None
+    end: tuple[int, ...] | None
+    live: Mapping[str, Mapping[int, LiveProgress]]
+    committed: Mapping[str, Mapping[int, int]]
+    workers: Mapping[str, Mapping[str, WorkerProgress]]
+    dead_letters: tuple[str, ...] | None
+    index_ready: bool | None
+    index_problem: str = ""

@@ -1,0 +1,254 @@
+"""Gates: what must hold before reads move. Pure: facts in, verdicts out.
+
+A gate is data and has three answers. What is not known, or was last reported too long ago, is *inconclusive*; it never
+passes. Every answer says what was measured, what was asked for, and what to do about the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..config import GatesSection
+from ..schemas.control import LiveProgress
+from ..schemas.dead_letters import parse_origin
+from .facts import Facts
+
+BEAT_TIMEOUT_S = 10.0  # a worker reports about every second; one that was silent for longer counts as absent
+
+
+class Verdict(StrEnum):
+    """The three answers of a gate or a check."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """One answer. ``remedy`` is empty when the verdict is PASS."""
+
+    name: str
+    verdict: Verdict
+    measured: str
+    required: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """The answer as one line for people."""
+        return f"{self.name}: {self.measured}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def decide(results: Sequence[GateResult]) -> Verdict:
+    """FAIL if one failed, else INCONCLUSIVE if one is not known or there is none at all, else PASS."""
+    verdicts = {result.verdict for result in results}
+    if Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.INCONCLUSIVE
+
+
+def cutover_gates(facts: Facts, limits: GatesSection) -> tuple[GateResult, ...]:
+    """Every gate that guards moving reads to the target."""
+    return (
+        backfill_gate(facts),
+        index_gate(facts),
+        lag_gate(facts, facts.target, limits),
+        lag_gate(facts, facts.source, limits),
+        verification_gate(facts, limits),
+        dead_letter_gate(facts),
+        retention_gate(facts),
+        rollback_gate(facts, limits),
+    )
+
+
+def backfill_gate(facts: Facts) -> GateResult:
+    """The run is closed and the target has applied all of it, in every partition."""
+    start = f"vecferry start {facts.collection}"
+
+    def answer(verdict: Verdict, measured: str, remedy: str = "") -> GateResult:
+        required = f"closed and applied in all {facts.partitions} partitions"
+        return GateResult(name="backfill", verdict=verdict, measured=measured, required=required, remedy=remedy)
+
+    if facts.run is None:
+        return answer(Verdict.FAIL, "nothing was copied yet", f"run `{start}`")
+    if facts.run.state != "closed":
+        return answer(Verdict.FAIL, f"run {facts.run.run} is {facts.run.state}", f"run `{start}` until it is done")
+    if facts.run_problems:
+        return answer(Verdict.FAIL, facts.run_problems[0], f"run `{start}` again once its cause is mended")
+    reported = facts.live.get(facts.target, {})
+    done = [
+        partition for partition in range(facts.partitions) if partition in reported and reported[partition].complete
+    ]
+    measured = f"complete in {len(done)} of {facts.partitions} partitions"
+    if len(done) == facts.partitions:
+        return answer(Verdict.PASS, measured)
+    if len(reported) < facts.partitions:
+        return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts.target))
+    return answer(Verdict.FAIL, measured, f"wait while the worker of {facts.target} applies the run")
+
+
+def index_gate(facts: Facts) -> GateResult:
+    """The target answers searches from its index."""
+    build = f"run `vecferry start {facts.collection}`, which builds it"
+    measured = {True: "ready", False: "not built", None: facts.index_problem or "not known"}[facts.index_ready]
+    verdict = {True: Verdict.PASS, False: Verdict.FAIL, None: Verdict.INCONCLUSIVE}[facts.index_ready]
+    remedy = {True: "", False: build, None: f"make store {facts.target} answer"}[facts.index_ready]
+    return GateResult(name="index", verdict=verdict, measured=measured, required="ready", remedy=remedy)
+
+
+def lag_gate(facts: Facts, store: str, limits: GatesSection) -> GateResult:
+    """The store is at most ``max_lag_records`` behind the end of the live topic, and its worker is alive."""
+
+    def answer(verdict: Verdict, measured: str, remedy: str = "") -> GateResult:
+        required = f"at most {limits.max_lag_records} records"
+        return GateResult(name=f"lag of {store}", verdict=verdict, measured=measured, required=required, remedy=remedy)
+
+    beyond = _beyond_the_end(facts, store)
+    if beyond:
+        remedy = "the topic was made anew: raise `epoch` of the collection, and enrol and copy again"
+        return answer(Verdict.FAIL, beyond, remedy)
+    silent = _silent(facts, store)
+    lag = lag_records(facts, store)
+    if silent or lag is None:
+        return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(store))
+    if lag > limits.max_lag_records:
+        return answer(Verdict.FAIL, f"{lag} records", f"wait, or run a further `vecferry worker --store {store}`")
+    return answer(Verdict.PASS, f"{lag} records")
+
+
+def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
+    """The last verification was complete, clean, of these two stores, and is fresh."""
+    verify = f"run `vecferry verify {facts.collection}`"
+
+    def answer(verdict: Verdict, measured: str, remedy: str = "") -> GateResult:
+        required = f"clean, at most {limits.max_verify_age_s:.0f} s old"
+        return GateResult(name="verification", verdict=verdict, measured=measured, required=required, remedy=remedy)
+
+    record = facts.verify
+    if record is None or (record.source, record.target) != (facts.source, facts.target):
+        return answer(Verdict.INCONCLUSIVE, f"{facts.source} and {facts.target} were never compared", verify)
+    differing = record.missing + record.extra + record.stale + record.corrupt
+    if differing:
+        measured = (
+            f"{differing} of {record.checked} rows differ "
+            f"(missing {record.missing}, extra {record.extra}, stale {record.stale}, corrupt {record.corrupt})"
+        )
+        return answer(Verdict.FAIL, measured, f"find the cause, then {verify}")
+    if not record.clean:
+        return answer(Verdict.INCONCLUSIVE, f"{record.undecided} rows undecided, complete: {record.complete}", verify)
+    if facts.run is not None and record.finished_unix_s < facts.run.created_unix_s:
+        return answer(Verdict.INCONCLUSIVE, f"older than run {facts.run.run}", verify)
+    age_s = facts.now_unix_s - record.finished_unix_s
+    if abs(age_s) > limits.max_verify_age_s:
+        return answer(Verdict.INCONCLUSIVE, f"clean, but {age_s:.0f} s old", verify)
+    return answer(Verdict.PASS, f"clean, {record.checked} rows, {max(age_s, 0):.0f} s old")
+
+
+def dead_letter_gate(facts: Facts) -> GateResult:
+    """Neither store has an unresolved dead letter."""
+    remedy = f"see `vecferry dlq list {facts.collection}`, mend the cause, then `dlq redrive`"
+    required = "no unresolved letter"
+    if facts.dead_letters is None:
+        return GateResult(
+            name="dead letters",
+            verdict=Verdict.INCONCLUSIVE,
+            measured="the dead-letter topic is missing",
+            required=required,
+            remedy=f"run `vecferry enrol {facts.collection}`",
+        )
+    stores = {facts.source, facts.target}
+    count = sum(parse_origin(key).store in stores for key in facts.dead_letters)
+    verdict = Verdict.FAIL if count else Verdict.PASS
+    measured = f"{count} unresolved"
+    return GateResult(
+        name="dead letters", verdict=verdict, measured=measured, required=required, remedy=remedy if count else ""
+    )
+
+
+def retention_gate(facts: Facts) -> GateResult:
+    """The live topic still holds every event that a store has not applied."""
+
+    def answer(verdict: Verdict, measured: str, remedy: str = "") -> GateResult:
+        required = "the topic begins at or below every store's next offset"
+        return GateResult(name="retention", verdict=verdict, measured=measured, required=required, remedy=remedy)
+
+    if facts.begin is None:
+        return answer(Verdict.INCONCLUSIVE, "the live topic's offsets are not known", "make Kafka answer")
+    headroom: list[int] = []
+    for store in (facts.source, facts.target):
+        for partition, begin in enumerate(facts.begin):
+            committed = facts.committed.get(store, {}).get(partition)
+            if committed is None:
+                what = f"the group of {store} has no committed offset in partition {partition}"
+                return answer(Verdict.FAIL, what, f"run `vecferry enrol {facts.collection}`")
+            reported = facts.live.get(store, {}).get(partition)
+            needed = committed if reported is None else min(committed, reported.next_offset)
+            if begin > needed:
+                what = f"{store} needs offset {needed} of partition {partition}, the topic begins at {begin}"
+                remedy = (
+                    f"events of {store} are gone: enrol into a new epoch and copy again, with a longer retention.ms"
+                )
+                return answer(Verdict.FAIL, what, remedy)
+            headroom.append(needed - begin)
+    return answer(Verdict.PASS, f"at least {min(headroom)} records of headroom")
+
+
+def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
+    """The old store is a full copy and keeps up, so reads can go back to it at once."""
+    lag = lag_gate(facts, facts.source, limits)
+    partial = sorted(
+        partition for partition, progress in facts.live.get(facts.source, {}).items() if not progress.complete
+    )
+    required = f"{facts.source} complete and at most {limits.max_lag_records} records behind"
+    if partial:
+        return GateResult(
+            name="rollback ready",
+            verdict=Verdict.FAIL,
+            measured=f"{facts.source} is no full copy in partitions {', '.join(map(str, partial))}",
+            required=required,
+            remedy="copy into it first",
+        )
+    return GateResult(
+        name="rollback ready", verdict=lag.verdict, measured=lag.measured, required=required, remedy=lag.remedy
+    )
+
+
+def lag_records(facts: Facts, store: str) -> int | None:
+    """Records of the live topic that ``store`` has not applied, over all partitions; None when not known."""
+    progress = facts.live.get(store, {})
+    if facts.end is None or set(progress) < set(range(facts.partitions)):
+        return None
+    return sum(end - progress[partition].next_offset for partition, end in enumerate(facts.end))
+
+
+def beat_age_s(progress: Mapping[int, LiveProgress], now_unix_s: float) -> float | None:
+    """Seconds since the report of the partition that was silent longest; None without a report."""
+    beats = [record.beat_unix_s for record in progress.values()]
+    # A clock that is ahead of ours makes an old beat look fresh, so a beat from the future counts by its distance.
+    return max(abs(now_unix_s - beat) for beat in beats) if beats else None
+
+
+def _silent(facts: Facts, store: str) -> str:
+    """Why the workers of ``store`` cannot be heard, or "" when every partition was reported a moment ago."""
+    progress = facts.live.get(store, {})
+    age_s = beat_age_s(progress, facts.now_unix_s)
+    if age_s is None:
+        return f"no worker of store {store} has ever reported"
+    missing = sorted(set(range(facts.partitions)) - set(progress))
+    if missing:
+        return f"no worker of store {store} has reported partitions {', '.join(map(str, missing))}"
+    return f"no worker of store {store} has reported for {age_s:.0f} s" if age_s > BEAT_TIMEOUT_S else ""
+
+
+def _beyond_the_end(facts: Facts, store: str) -> str:
+    for partition, end in enumerate(facts.end or ()):
+        progress = facts.live.get(store, {}).get(partition)
+        if progress is not None and progress.next_offset > end:
+            return f"{store} has applied partition {partition} to {progress.next_offset}, the topic ends at {end}"
+    return ""
+
+
+def _start_worker(store: str) -> str:
+    return f"start `vecferry worker --store {store}`"

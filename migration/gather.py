@@ -1,0 +1,103 @@
+"""Collecting the facts of one moment from Kafka and the target store."""
+
+from __future__ import annotations
+
+from ..errors import VecferryError
+from ..schemas.control import (
+    ChunkDone,
+    ControllerRecord,
+    LiveProgress,
+    MigrationRecord,
+    Route,
+    RunRecord,
+    SnapshotProgress,
+    VerifyRecord,
+    WorkerProgress,
+    chunk_key,
+    controller_key,
+    live_progress_key,
+    migration_key,
+    route_key,
+    run_key,
+    snapshot_progress_key,
+    verify_key,
+    worker_progress_key,
+)
+from ..schemas.topics import group_id
+from .context import Context, opened
+from .facts import Facts
+from .state import read, read_all
+
+
+def gather(context: Context) -> Facts:
+    """The facts now; blocks for a few requests. Raises Unavailable when Kafka does not answer.
+
+    A target that does not answer is a fact, not an error. Ends are read after the reports of the workers, so a lag
+    may come out too high, never too low.
+    """
+    context.sync()
+    name, partitions = context.name, context.collection.partitions
+    stores = (context.source, context.target)
+    run = _current_run(context)
+    chunks = {} if run is None else read_all(context.control, chunk_key(name, run.run), ChunkDone)
+    index_ready, index_problem = _index(context)
+    live = {store: _live(context, store) for store in stores}
+    offsets = context.admin.offsets(context.events, partitions)
+    groups = {store: group_id(context.config.namespace, name, store) for store in stores}
+    return Facts(
+        collection=name,
+        source=context.source,
+        target=context.target,
+        partitions=partitions,
+        now_unix_s=context.clock.unix_s(),
+        migration=read(context.control, migration_key(name), MigrationRecord),
+        route=read(context.control, route_key(name), Route),
+        run=run,
+        run_chunks_done=len(chunks),
+        run_rows_done=sum(chunk.rows for chunk in chunks.values()),
+        run_problems=() if run is None else run_problems(context, run),
+        verify=read(context.control, verify_key(name), VerifyRecord),
+        controller=read(context.control, controller_key(name), ControllerRecord),
+        begin=offsets.begin,
+        end=offsets.end,
+        live=live,
+        committed={store: context.admin.committed(groups[store], context.events, partitions) for store in stores},
+        workers={
+            store: read_all(context.progress, worker_progress_key(name, store), WorkerProgress) for store in stores
+        },
+        dead_letters=tuple(sorted(context.letters.items(""))),
+        index_ready=index_ready,
+        index_problem=index_problem,
+    )
+
+
+def _current_run(context: Context) -> RunRecord | None:
+    """The run that the migration's record names."""
+    migration = read(context.control, migration_key(context.name), MigrationRecord)
+    if migration is None or migration.run is None:
+        return None
+    return read(context.control, run_key(context.name, migration.run), RunRecord)
+
+
+def _live(context: Context, store: str) -> dict[int, LiveProgress]:
+    records = read_all(context.progress, live_progress_key(context.name, store), LiveProgress)
+    return {
+        int(partition): record
+        for partition, record in records.items()
+        if int(partition) < context.collection.partitions
+    }
+
+
+def run_problems(context: Context, run: RunRecord) -> tuple[str, ...]:
+    """Why the target can never close ``run``, one line per partition; () when nothing is known to be wrong."""
+    prefix = snapshot_progress_key(context.name, context.target, run.run)
+    records = read_all(context.progress, prefix, SnapshotProgress)
+    return tuple(f"partition {partition}: {record.problem}" for partition, record in records.items() if record.problem)
+
+
+def _index(context: Context) -> tuple[bool | None, str]:
+    try:
+        with opened(context.open_store, context.target) as store:
+            return store.index_ready(), ""
+    except VecferryError as error:
+        return None, str(error)

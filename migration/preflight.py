@@ -1,0 +1,187 @@
+"""Preflight: what must be true of topics, groups and stores before anything moves. Pure checks over described values.
+
+Each check is a gate result of its own, so that ``doctor`` lists what holds beside what does not, remedy included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import GatesSection
+from ..errors import Inconclusive, Refused
+from ..kafka.admin import Topic
+from ..schemas.collection import Collection
+from ..schemas.control import CollectionRecord
+from ..schemas.partitioner import murmur2
+from ..stores.base import Capabilities
+from .gates import GateResult, Verdict, decide
+
+_MS_PER_H = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Where one record of the live topic lies, and its key."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+
+
+def refuse_unless_passed(checks: Sequence[GateResult]) -> None:
+    """Raise Refused with one line per failed check, or Inconclusive with one per check that is not known."""
+    for verdict, error in ((Verdict.FAIL, Refused), (Verdict.INCONCLUSIVE, Inconclusive)):
+        if decide(checks) is verdict:
+            lines = [check.line() for check in checks if check.verdict is verdict]
+            raise error(lines) if error is Refused else error("\n".join(lines))
+
+
+def live_topic_checks(
+    topic: Topic | None, name: str, collection: Collection, limits: GatesSection
+) -> tuple[GateResult, ...]:
+    """The live topic exists, is not compacted, keeps events long enough, and has the configured partitions."""
+    if topic is None:
+        return (_check("live topic", f"{name} is missing", "exists", f"run `vecferry enrol {collection.name}`"),)
+    alter = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config"
+    policy = topic.settings.get("cleanup.policy", "delete")
+    compacted = _check(
+        "live topic",
+        f"{name} has cleanup.policy={policy}",
+        "cleanup.policy=delete",
+        "" if policy == "delete" else f"compaction removes events that a copy needs: {alter} cleanup.policy=delete",
+    )
+    return (compacted, _retention(topic, limits, alter), _partitions(topic, collection))
+
+
+def _retention(topic: Topic, limits: GatesSection, alter: str) -> GateResult:
+    kept_ms = int(topic.settings.get("retention.ms", "-1"))
+    kept_bytes = int(topic.settings.get("retention.bytes", "-1"))
+    needed_ms = int(limits.min_retention_h * _MS_PER_H)
+    measured = "for ever" if kept_ms < 0 else f"{kept_ms / _MS_PER_H:.1f} h"
+    remedy = ""
+    if 0 <= kept_ms < needed_ms:
+        remedy = (
+            f"{alter} retention.ms={needed_ms}, or lower gates.min_retention_h if a migration is sure to end sooner"
+        )
+    elif kept_bytes >= 0:
+        measured, remedy = f"at most {kept_bytes} bytes per partition", f"{alter} retention.bytes=-1"
+    return _check("topic retention", measured, f"{limits.min_retention_h:g} h, not bounded by bytes", remedy)
+
+
+def _partitions(topic: Topic, collection: Collection) -> GateResult:
+    remedy = ""
+    if topic.partitions > collection.partitions:
+        remedy = (
+            f"if the count was raised, ids have changed partition: stop the producers and enrol into a new topic "
+            f"(another namespace, or `epoch` raised and the topic made anew); if it never was another, "
+            f"set collections.{collection.name}.partitions = {topic.partitions}"
+        )
+    elif topic.partitions < collection.partitions:
+        remedy = f"set collections.{collection.name}.partitions = {topic.partitions}; never raise the topic's count"
+    return _check("partitions", f"the topic has {topic.partitions}", f"{collection.partitions}", remedy)
+
+
+def table_topic_check(topic: Topic | None, name: str) -> GateResult:
+    """A topic that is read as a table has one partition and is compacted."""
+    required = "1 partition, cleanup.policy=compact"
+    if topic is None:
+        return _check(name, "missing", required, "run `vecferry enrol`")
+    policy = topic.settings.get("cleanup.policy", "delete")
+    fine = topic.partitions == 1 and policy == "compact"
+    remedy = "" if fine else f"delete topic {name} while nothing uses it, or take another namespace; then enrol again"
+    return _check(name, f"{topic.partitions} partitions, cleanup.policy={policy}", required, remedy)
+
+
+def collection_checks(record: CollectionRecord | None, collection: Collection) -> tuple[GateResult, ...]:
+    """The configuration says what the collection was enrolled with."""
+    if record is None:
+        remedy = f"run `vecferry enrol {collection.name}`"
+        return (_check("enrolment", f"{collection.name} is not enrolled", "enrolled", remedy),)
+    enrolled: dict[str, object] = {
+        "epoch": record.epoch,
+        "partitions": record.partitions,
+        "dimension": record.dimension,
+        "metric": record.metric,
+        "id_type": record.id_type,
+    }
+    configured: dict[str, object] = {
+        "epoch": collection.epoch,
+        "partitions": collection.partitions,
+        "dimension": collection.space.dimension,
+        "metric": collection.space.metric,
+        "id_type": collection.id_type,
+    }
+    differing = [key for key in enrolled if enrolled[key] != configured[key]]
+    if not differing:
+        return (_check("enrolment", "as configured", "as configured"),)
+    return tuple(
+        _check(
+            "enrolment",
+            f"{collection.name} was enrolled with {key} {enrolled[key]}, the configuration says {configured[key]}",
+            "as configured",
+            f"set collections.{collection.name}.{key} = {enrolled[key]!r}; for another {key} enrol a new collection",
+        )
+        for key in differing
+    )
+
+
+def partitioner_check(samples: Sequence[Sample], partitions: int) -> GateResult:
+    """Each sampled record lies in the partition of its key, as the Java partitioner computes it."""
+    required = "every key in its murmur2 partition"
+    keyed = [(sample, sample.key) for sample in samples if sample.key is not None]
+    foreign = "publish only through vecferry's Publisher, or set partitioner=murmur2_random in that client"
+    for sample in samples:
+        if sample.key is None:
+            where = f"the record at partition {sample.partition}, offset {sample.offset} has no key"
+            return _check("partitioner", where, required, foreign)
+    # The bytes as they lie there: a foreign client's key may not even be text.
+    expected = (murmur2([key for _, key in keyed]) & np.uint32(0x7FFFFFFF)) % np.uint32(partitions)
+    for (sample, _), wanted in zip(keyed, expected, strict=True):
+        if sample.partition != wanted:
+            where = (
+                f"the record at partition {sample.partition}, offset {sample.offset} belongs to partition {wanted}: "
+                "a client with another partitioner wrote it"
+            )
+            return _check("partitioner", where, required, f"{foreign}; then enrol into a new topic")
+    return _check("partitioner", f"{len(samples)} newest records checked", required)
+
+
+def group_check(store: str, committed: Mapping[int, int], begin: Sequence[int], collection: Collection) -> GateResult:
+    """The store's group has an offset in every partition, and the topic still holds it."""
+    name, required = f"group of {store}", "a committed offset in every partition, still in the topic"
+    missing = [partition for partition in range(collection.partitions) if partition not in committed]
+    if missing:
+        where = f"no committed offset in partitions {', '.join(map(str, missing))}"
+        return _check(name, where, required, f"run `vecferry enrol {collection.name}`")
+    for partition, first in enumerate(begin):
+        if committed[partition] < first:
+            where = f"partition {partition}: next offset {committed[partition]}, the topic begins at {first}"
+            return _check(name, where, required, "events are gone: enrol into a new epoch and copy again")
+    return _check(name, f"{len(begin)} partitions", required)
+
+
+def store_check(
+    store: str, problems: Sequence[str], capabilities: Capabilities | None, collection: Collection
+) -> GateResult:
+    """The store answers and can hold the collection; its guarantee is printed."""
+    name, required = f"store {store}", "reachable, can hold the collection"
+    if problems:
+        return GateResult(name=name, verdict=Verdict.FAIL, measured="; ".join(problems), required=required, remedy="")
+    if capabilities is None:
+        return GateResult(name=name, verdict=Verdict.INCONCLUSIVE, measured="not known", required=required)
+    if collection.space.metric not in capabilities.metrics:
+        known = ", ".join(sorted(capabilities.metrics))
+        return _check(name, f"has no metric {collection.space.metric}", required, f"use one of {known}")
+    if collection.id_type not in capabilities.id_types:
+        known = ", ".join(sorted(capabilities.id_types))
+        return _check(name, f"has no id type {collection.id_type}", required, f"use one of {known}")
+    return _check(name, f"guarantee {capabilities.guarantee.value}", required)
+
+
+def _check(name: str, measured: str, required: str, remedy: str = "") -> GateResult:
+    """A check that fails exactly when it has a remedy."""
+    verdict = Verdict.FAIL if remedy else Verdict.PASS
+    return GateResult(name=name, verdict=verdict, measured=measured, required=required, remedy=remedy)

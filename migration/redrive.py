@@ -1,0 +1,143 @@
+"""Dead letters: reading them, and sending them through the same guard as any event once their cause is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException, Producer
+
+from ..config import Config
+from ..errors import DecodeError, Refused, Rejected, Unavailable
+from ..kafka.clients import REQUEST_TIMEOUT_S, producer_config, unavailable
+from ..schemas.batch import EventBatch, Outcome
+from ..schemas.collection import Collection
+from ..schemas.dead_letters import Origin, parse_origin
+from ..schemas.decode import EventDecoder
+from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder
+from ..schemas.topics import dlq_topic, events_topic
+from ..stores.base import Store
+from .context import Context, opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One unresolved dead letter. ``value``: the original bytes; None for a record without a value."""
+
+    key: str
+    origin: Origin
+    reason: str
+    record_key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redriven:
+    """What became of one letter: its outcome in the store, or why it stays. ``resolved``: it left the topic."""
+
+    key: str
+    result: str
+    resolved: bool
+
+
+def letters(context: Context, keys: Sequence[str] = ()) -> tuple[Letter, ...]:
+    """The unresolved letters, or those of ``keys``, oldest offset first; raises Refused for a key that is none."""
+    context.letters.sync()
+    values = context.letters.items("")
+    unknown = [key for key in keys if key not in values]
+    if unknown:
+        raise Refused(
+            [f"there is no unresolved dead letter {key!r}; see `vecferry dlq list {context.name}`" for key in unknown]
+        )
+    found = [_letter(context, key, values[key]) for key in (keys or values)]
+    return tuple(sorted(found, key=lambda letter: (letter.origin.topic, letter.origin.partition, letter.origin.offset)))
+
+
+def redrive(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
+    """Apply each letter to the store that could not take it, at its original position, and resolve it on success.
+
+    A letter that the store or the decoder still refuses stays. A newer state of its id wins as always, and resolves the
+    letter. Blocks. Raises Transient, Overloaded, Fatal, Unavailable: run it again, what was resolved is done.
+    """
+    results: list[Redriven] = []
+    resolver = _Resolver(context.config, context.name)
+    for store_name in dict.fromkeys(letter.origin.store for letter in chosen):
+        with opened(context.open_store, store_name) as store:
+            for letter in chosen:
+                if letter.origin.store == store_name:
+                    results.append(_redrive_one(context, store, letter, resolver))
+    return tuple(results)
+
+
+def discard(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
+    """Resolve letters without applying them: the operator's word that these records are not wanted. Blocks."""
+    resolver = _Resolver(context.config, context.name)
+    for letter in chosen:
+        resolver.resolve(letter.key)
+    return tuple(Redriven(key=letter.key, result="discarded", resolved=True) for letter in chosen)
+
+
+def _letter(context: Context, key: str, value: bytes) -> Letter:
+    headers = context.letters.headers(key)
+    return Letter(
+        key=key,
+        origin=parse_origin(key),
+        reason=(headers.get("vecferry.reason") or b"").decode("utf-8", "replace"),
+        record_key=headers.get("vecferry.key"),
+        value=None if headers.get("vecferry.null-value") == b"1" else value,
+    )
+
+
+def _redrive_one(context: Context, store: Store, letter: Letter, resolver: _Resolver) -> Redriven:
+    try:
+        batch = decode_letter(
+            letter, context.collection, live_topic=events_topic(context.config.namespace, context.name)
+        )
+        outcome = Outcome(int(store.apply(batch, ())[0]))
+    except (DecodeError, Rejected) as error:
+        return Redriven(key=letter.key, result=str(error), resolved=False)
+    resolver.resolve(letter.key)
+    return Redriven(key=letter.key, result=outcome.name.lower(), resolved=True)
+
+
+def decode_letter(letter: Letter, collection: Collection, *, live_topic: str) -> EventBatch:
+    """The one event in ``letter``, at its original position; raises DecodeError. Pure."""
+    origin = letter.origin
+    if origin.topic == live_topic:
+        decoded = EventDecoder(collection).decode(
+            [letter.value], [letter.record_key], [origin.partition], [origin.offset]
+        )
+        if decoded.errors:
+            raise decoded.errors[0]
+        return decoded.batch
+    content = SnapshotDecoder(collection).decode(letter.value, origin.partition)
+    if not isinstance(content, SnapshotBlock) or len(content.events) != 1:
+        raise DecodeError("not one row of a snapshot block: copy again with `vecferry start` and discard this letter")
+    return content.events
+
+
+class _Resolver:
+    """Writes the null value that resolves a letter."""
+
+    def __init__(self, config: Config, collection: str) -> None:
+        self._kafka = config.kafka
+        self._topic = dlq_topic(config.namespace, collection)
+        self._producer = Producer(producer_config(config.kafka))
+
+    def resolve(self, key: str) -> None:
+        """Block until Kafka has it; raises Unavailable."""
+        failures: list[object] = []
+
+        def delivered(error: object, _message: object) -> None:
+            if error is not None:
+                failures.append(error)
+
+        try:
+            self._producer.produce(self._topic, key=key.encode(), value=None, partition=0, on_delivery=delivered)
+            left = self._producer.flush(REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise unavailable(self._kafka, error) from error
+        if failures or left:
+            raise Unavailable(
+                f"topic {self._topic} did not acknowledge that {key!r} is resolved; run the command again"
+            )

@@ -1,0 +1,73 @@
+"""``replay``: let another store read a run that was closed before, and wait until it holds all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..backfill.groups import GroupPlace
+from ..backfill.journal import read_run
+from ..backfill.progress import OnProgress, Progress
+from ..backfill.replay import open_replay
+from ..backfill.waiting import wait_applied
+from ..schemas.control import RunRecord
+from .context import Context, opened
+from .controller import Lease
+from .preflight import refuse_unless_passed, store_check
+from .start import Say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayPlan:
+    """What a replay would do. ``statements`` are those that the store would run, in order."""
+
+    run: RunRecord
+    into: str
+    statements: tuple[str, ...]
+
+
+def preview(context: Context, run: str, into: str) -> ReplayPlan:
+    """The plan; changes nothing. Raises Refused for an unknown run or a store that cannot hold the collection."""
+    record = read_run(context.control, context.name, run)
+    with opened(context.open_store, into) as store:
+        refuse_unless_passed([store_check(into, store.check(), store.capabilities, context.collection)])
+        return ReplayPlan(run=record, into=into, statements=store.create(complete=False, dry_run=True))
+
+
+def replay(
+    context: Context, lease: Lease, run: str, into: str, *, say: Say, on_progress: OnProgress, timeout_s: float
+) -> RunRecord:
+    """Make ``into`` a target of the closed ``run``, wait until it is applied, and build the index. Idempotent.
+
+    Blocks, at most ``timeout_s`` for the worker of ``into``. Raises Refused with the remedy (retention has passed the
+    run's fences, for one), Inconclusive, Unavailable, and what the store raises.
+    """
+
+    def report(progress: Progress) -> None:
+        lease.check()
+        on_progress(progress)
+
+    place = GroupPlace(
+        config=context.config,
+        collection=context.name,
+        store_name=into,
+        admin=context.admin,
+        control=context.control,
+        writer=lease.writer,
+    )
+    with opened(context.open_store, into) as store:
+        refuse_unless_passed([store_check(into, store.check(), store.capabilities, context.collection)])
+        record = open_replay(place, run, store)
+    say(f"waiting until {into} has applied run {run}; it needs a running `vecferry worker --store {into}`")
+    wait_applied(
+        context.progress,
+        collection=context.name,
+        run=record,
+        store_name=into,
+        timeout_s=timeout_s,
+        on_progress=report,
+        clock=context.clock,
+    )
+    say(f"building the index of {into}")
+    with opened(context.open_store, into) as store:
+        store.build_index()
+    return record

@@ -1,0 +1,48 @@
+"""``verify``: compare what both stores hold and journal the result, which the verification gate reads."""
+
+from __future__ import annotations
+
+from ..backfill.progress import OnProgress, Progress
+from ..backfill.verify import VerifyReport
+from ..backfill.verify import verify as compare
+from ..errors import Refused
+from ..failpoints import hit
+from ..schemas.control import MigrationRecord, VerifyRecord, migration_key, verify_key
+from .context import Context, opened
+from .controller import Lease
+from .state import read
+
+
+def verify(
+    context: Context, lease: Lease, *, sample: float | None, on_progress: OnProgress
+) -> tuple[VerifyReport, VerifyRecord]:
+    """Compare source and target, all rows or a random share ``sample`` of the ids, and journal the record.
+
+    Blocks; needs running workers of both stores. Raises Refused before a copy was applied and when another controller
+    takes over, Unavailable, and what the stores raise.
+    """
+    migration = read(context.control, migration_key(context.name), MigrationRecord)
+    if migration is None or migration.step in ("enrolled", "copying"):
+        raise Refused(
+            f"{context.target} does not hold a copy yet; run `vecferry start {context.name}` to its end first"
+        )
+
+    def report(progress: Progress) -> None:
+        lease.check()
+        on_progress(progress)
+
+    with opened(context.open_store, context.source) as source, opened(context.open_store, context.target) as target:
+        found = compare(
+            context.config,
+            context.name,
+            source,
+            target,
+            context.admin,
+            sample=sample,
+            on_progress=report,
+            clock=context.clock,
+        )
+    record = found.to_record(context.source, context.target, context.clock.unix_s())
+    lease.write({verify_key(context.name): record})
+    hit("verify.journaled")
+    return found, record
