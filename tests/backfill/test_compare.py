@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from vecferry.backfill.compare import (
     Fault,
     State,
@@ -26,7 +25,9 @@ JSON = st.recursive(
 )
 
 
-def state(position: int, *, deleted: bool = False, vector: tuple[float, ...] = (1.0, 2.0), metadata: str = "{}") -> State:
+def state(
+    position: int, *, deleted: bool = False, vector: tuple[float, ...] = (1.0, 2.0), metadata: str = "{}"
+) -> State:
     return State(position=position, deleted=deleted, vector=np.array(vector, np.float32), metadata=metadata.encode())
 
 
@@ -148,7 +149,7 @@ STATES = st.builds(
 def test_a_page_is_suspected_exactly_where_a_single_id_would_be_blamed(
     source: dict[str, State], target: dict[str, State]
 ) -> None:
-    fetched = {id_: target[id_] for id_ in reversed(sorted(target)) if id_ in source}
+    fetched = {id_: target[id_] for id_ in sorted(target, reverse=True) if id_ in source}
     blamed = [id_ for id_ in source if verdict(source[id_], target.get(id_)) is not None]
     assert suspects(_rows(source), _rows(fetched), 1e-6) == blamed
 

@@ -11,10 +11,10 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-
 from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
 from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op, Outcome, Rows, SnapshotMark
 from vecferry.schemas.collection import Collection
@@ -94,7 +94,7 @@ class MemoryStore:
     def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
         ids = self._live_ids()
         bounds = [None, *ids[rows_per_chunk - 1 : -1 : rows_per_chunk], None]
-        return tuple(Chunk(lower=lower, upper=upper) for lower, upper in zip(bounds, bounds[1:], strict=False))
+        return tuple(Chunk(lower=lower, upper=upper) for lower, upper in pairwise(bounds))
 
     def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
         after = chunk.lower
@@ -113,7 +113,9 @@ class MemoryStore:
         with self._lock:
             return self._rows(self._after(after, limit))
 
-    def search(self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float) -> list[Hit]:
+    def search(
+        self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
+    ) -> list[Hit]:
         self._before("search")
         with self._lock:
             hits = []

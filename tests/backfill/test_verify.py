@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from moving_world import MovingWorld
+from vecferry.backfill.compare import Fault
+from vecferry.backfill.progress import Progress
+from vecferry.backfill.verify import MAX_EXAMPLES, Verifier, VerifyReport
+from vecferry.errors import Refused
+
+IDS = [f"id-{number:03}" for number in range(400)]
+QUIET = frozenset(IDS[::10])
+
+
+def run(world: MovingWorld, *, sample: float | None = None, seed: int = 1, timeout_s: float = 60.0) -> VerifyReport:
+    verifier = Verifier(
+        source=world.source,
+        target=world.target,
+        collection=world.collection,
+        live_ends=world.ends,
+        sample=sample,
+        seed=seed,
+        tolerance=1e-6,
+        on_progress=lambda progress: None,
+        clock=world,
+        barrier_timeout_s=timeout_s,
+    )
+    # Small pages: many store calls, so the world moves many times within one verification.
+    verifier._page_rows = 16
+    return verifier.run()
+
+
+def faults(report: VerifyReport) -> dict[str, Fault]:
+    return {difference.id: difference.fault for difference in report.examples}
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_false_alarm_while_writes_go_on(seed: int) -> None:
+    world = MovingWorld(seed, IDS, pace=3)
+    report = run(world)
+    assert sum(world.ends()) > 100
+    assert (report.missing, report.extra, report.stale, report.corrupt) == (0, 0, 0, 0), report.examples
+    assert report.undecided <= 3  # ids so hot that no round found both stores at rest
+    assert report.checked >= 200
+
+
+@pytest.mark.parametrize("pace", [0, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_planted_fault_is_named(seed: int, pace: int) -> None:
+    world = MovingWorld(seed, IDS, pace=pace, quiet=QUIET)
+    rows = world.target.rows
+    missing, wrong_vector, swapped, swapped_with, misnamed, resurrected, stale, source_stale = sorted(QUIET)[:8]
+    del rows[missing]
+    rows["ghost"] = rows[wrong_vector]
+    rows[wrong_vector] = replace(rows[wrong_vector], vector=rows[wrong_vector].vector + np.float32(1e-4))
+    rows[swapped], rows[swapped_with] = (
+        replace(rows[swapped], metadata=rows[swapped_with].metadata),
+        replace(rows[swapped_with], metadata=rows[swapped].metadata),
+    )
+    rows[misnamed + "x"] = rows.pop(misnamed)
+    world.source.rows[resurrected] = replace(
+        world.source.rows[resurrected], deleted=True, position=world.source.rows[resurrected].position + 1
+    )
+    # An event that one of the two stores lost: its position lies below everything that is applied by now.
+    for store, id_ in ((world.source, stale), (world.target, source_stale)):
+        store.rows[id_] = replace(store.rows[id_], position=store.rows[id_].position + 1)
+    world.pace = max(pace, 1)
+    while min(world.ends()) < 2:  # positions 0 and 1 of each partition lie behind both stores
+        world.sleep_s(0.1)
+    world.pace = pace
+    report = run(world)
+    expected = {
+        missing: Fault.MISSING,
+        "ghost": Fault.EXTRA,
+        wrong_vector: Fault.CORRUPT,
+        swapped: Fault.CORRUPT,
+        swapped_with: Fault.CORRUPT,
+        misnamed: Fault.MISSING,
+        misnamed + "x": Fault.EXTRA,
+        resurrected: Fault.EXTRA,
+        stale: Fault.STALE,
+        source_stale: Fault.STALE,
+    }
+    found = faults(report)
+    assert {id_: fault for id_, fault in found.items() if fault is not Fault.UNDECIDED} == expected
+    assert (report.missing, report.extra, report.stale, report.corrupt) == (2, 3, 2, 3)
+    reasons = {difference.id: difference.reason for difference in report.examples}
+    assert "target is older" in reasons[stale]
+    assert "source is older" in reasons[source_stale]
+    assert not report.to_record("old", "new", 0.0).clean
+
+
+def test_identical_stores_are_clean_and_complete() -> None:
+    world = MovingWorld(0, IDS, pace=0)
+    report = run(world)
+    assert report.checked == len(IDS)
+    assert report.to_record("old", "new", 0.0).clean
+
+
+def test_a_store_that_does_not_keep_up_leaves_ids_undecided() -> None:
+    world = MovingWorld(0, IDS, pace=3)
+    world.stalled.add("target")
+    for _ in range(20):
+        world.sleep_s(1.0)
+    report = run(world, timeout_s=5.0)
+    assert report.undecided > 0
+    assert report.missing == report.extra == report.stale == report.corrupt == 0
+    assert "target did not apply" in report.examples[0].reason
+    assert world.now_s < 60.0  # waited for once, not once per page of ids
+    assert not report.to_record("old", "new", 0.0).clean
+
+
+def test_a_sample_is_never_complete_and_finds_what_it_covers() -> None:
+    world = MovingWorld(0, IDS, pace=0)
+    world.target.rows.clear()
+    report = run(world, sample=0.5)
+    assert 0.3 * len(IDS) < report.checked < 0.7 * len(IDS)
+    assert report.missing == report.checked
+    assert not report.complete
+    assert not report.to_record("old", "new", 0.0).clean
+
+
+def test_an_empty_target_costs_bounded_memory_and_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vecferry.backfill.verify._MAX_PENDING", 32)
+    world = MovingWorld(0, IDS, pace=0)
+    world.target.rows.clear()
+    report = run(world)
+    assert report.missing == len(IDS)
+    assert len(report.examples) == MAX_EXAMPLES
+
+
+def test_a_share_outside_0_to_1_is_refused() -> None:
+    with pytest.raises(Refused, match=r"sample of 1\.5"):
+        run(MovingWorld(0, IDS, pace=0), sample=1.5)
+
+
+def test_progress_ends_at_one_hundred_percent() -> None:
+    world = MovingWorld(0, IDS, pace=0)
+    seen: list[Progress] = []
+    Verifier(
+        source=world.source,
+        target=world.target,
+        collection=world.collection,
+        live_ends=world.ends,
+        sample=None,
+        seed=0,
+        tolerance=1e-6,
+        on_progress=seen.append,
+        clock=world,
+    ).run()
+    assert seen[-1].percent == 100.0
+    assert all(progress.percent < 100.0 for progress in seen[:-1])
