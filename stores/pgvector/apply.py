@@ -1,0 +1,109 @@
+"""Write one batch and its marks in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import Refused, Rejected
+from ...schemas.batch import EventBatch, LiveMark, Mark, Op, SnapshotMark
+from . import mapping, statements
+from .connection import Connection, Wire, run
+from .layout import Layout
+
+# Longer than a healthy batch, shorter than IDLE_IN_TRANSACTION_S: a stopped zombie's lock makes us try again.
+LOCK_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplySql:
+    """The texts, made once per layout."""
+
+    lock: str
+    write: str
+    live: str
+    snapshot: str
+    complete: str
+
+
+def apply_sql(layout: Layout) -> ApplySql:
+    """The statements of ``write_batch``."""
+    return ApplySql(
+        lock=statements.lock_partitions(layout),
+        write=statements.guarded_write(layout),
+        live=statements.advance_live(layout),
+        snapshot=statements.advance_snapshot(layout),
+        complete=statements.set_complete(layout),
+    )
+
+
+def encode_batch(layout: Layout, batch: EventBatch) -> tuple[NDArray[np.intp], list[Wire]]:
+    """The batch sorted by id as the parameters of the guarded statement, and the order. Raises Rejected.
+
+    Sorted, because two writers that lock the rows of a table in opposite order deadlock.
+    """
+    dimension = layout.collection.space.dimension
+    if batch.vectors.shape[1] != dimension:
+        raise Rejected(f"vectors have {batch.vectors.shape[1]} dimensions, the collection has {dimension}")
+    ids = mapping.encode_ids(batch.ids, layout.collection.id_type, layout.id_max_chars)
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.intp)
+    arrays = (
+        mapping.text_array([ids[i] for i in order]),
+        mapping.int2_array(batch.ops[order]),
+        mapping.int8_array(batch.positions[order]),
+        mapping.vector_array(batch.vectors[order], layout.vector_oid),
+        mapping.text_array([batch.metadata[i] or b"{}" for i in order]),
+    )
+    return order, [Wire(array) for array in arrays]
+
+
+def write_batch(
+    connection: Connection, layout: Layout, sql: ApplySql, batch: EventBatch, marks: Sequence[Mark]
+) -> NDArray[np.int8]:
+    """See ``Store.apply``."""
+    outcomes = np.zeros(len(batch), dtype=np.int8)
+    partitions = sorted({*batch.partitions.tolist(), *(mark.partition for mark in marks)})
+    if not partitions:
+        return outcomes
+    if np.any(batch.ops == Op.PATCH):
+        raise Rejected("partial updates cannot be stored")
+    encoded = encode_batch(layout, batch) if len(batch) else None
+    with connection.transaction():
+        run(connection, f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        locked = [partition for (partition,) in run(connection, sql.lock, [partitions])]
+        if locked != partitions:
+            raise Refused(
+                f"{layout.table} was not enrolled for partitions {sorted(set(partitions) - set(locked))}; "
+                "run `vecferry enrol` with the collection's partition count"
+            )
+        if encoded is not None:
+            order, parameters = encoded
+            rows = run(connection, sql.write, parameters).fetchall()
+            problem = next((text for _, text in rows if text is not None), None)
+            if problem is not None:
+                raise Rejected(problem)
+            outcomes[order] = [outcome for outcome, _ in rows]
+        _write_marks(connection, sql, marks)
+    return outcomes
+
+
+def _write_marks(connection: Connection, sql: ApplySql, marks: Sequence[Mark]) -> None:
+    live: dict[int, int] = {}
+    closed: list[int] = []
+    for mark in marks:
+        match mark:
+            case LiveMark(partition=partition, next_offset=next_offset):
+                live[partition] = max(next_offset, live.get(partition, 0))
+            case SnapshotMark():
+                run(
+                    connection, sql.snapshot, [mark.run, mark.partition, mark.next_offset, mark.next_chunk, mark.closed]
+                )
+                if mark.closed:
+                    closed.append(mark.partition)
+    if live:
+        run(connection, sql.live, [list(live), list(live.values())])
+    if closed:
+        run(connection, sql.complete, [closed])

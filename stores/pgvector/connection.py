@@ -1,0 +1,108 @@
+"""One connection that opens when it is needed, and opens again after it was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Buffer, Dumper
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Format
+from psycopg.rows import TupleRow
+
+from ...errors import ConfigError, Unavailable
+from .errors import translate
+
+Connection = psycopg.Connection[TupleRow]
+
+CONNECT_TIMEOUT_S = 10
+TCP_USER_TIMEOUT_MS = 20_000
+
+# A process that is stopped (SIGSTOP, a frozen machine) while it holds a partition's lock must not hold it for ever.
+IDLE_IN_TRANSACTION_S = 30
+
+_SESSION = """
+SELECT set_config('idle_in_transaction_session_timeout', $1, false), set_config('TimeZone', 'UTC', false),
+       set_config('DateStyle', 'ISO, YMD', false), set_config('extra_float_digits', '1', false),
+       set_config('default_transaction_isolation', 'read committed', false), set_config('work_mem', '64MB', false)
+"""
+
+
+class Wire(bytes):
+    """A value that already is in PostgreSQL's binary format; the statement's cast says of which type."""
+
+
+class _WireDumper(Dumper):
+    format = Format.BINARY
+    oid = 0
+
+    def dump(self, obj: Any) -> Buffer:
+        return bytes(obj)
+
+
+def run(connection: Connection, statement: str, parameters: Sequence[object] | None = None) -> psycopg.Cursor[TupleRow]:
+    """Execute a statement made by ``layout`` and ``statements``; ``$1`` and on stand for ``parameters``."""
+    return connection.execute(statement.encode(), parameters)
+
+
+class Session:
+    """Hands out the connection; turns every psycopg error into one of ``vecferry.errors``."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            given = conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            # The driver's message quotes the URL, and that may hold a password.
+            raise ConfigError("the url of a pgvector store is not a PostgreSQL URL") from error
+        defaults = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+            "application_name": "vecferry",
+        }
+        self._conninfo: dict[str, Any] = {**defaults, **given, "client_encoding": "UTF8"}
+        self._connection: Connection | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port/database``, for messages."""
+        host, port = self._conninfo.get("host", "localhost"), self._conninfo.get("port", 5432)
+        return f"{host}:{port}/{self._conninfo.get('dbname', '')}"
+
+    @contextmanager
+    def use(self) -> Iterator[Connection]:
+        """The connection, in autocommit. Raises Unavailable, and the errors that ``translate`` gives."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = self._connection = self._connect()
+        try:
+            yield connection
+        except psycopg.Error as error:
+            if connection.broken or error.sqlstate == "25006":
+                self.close()
+            raise translate(error) from error
+
+    def close(self) -> None:
+        """Release the connection; idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def _connect(self) -> Connection:
+        connection: Connection | None = None
+        try:
+            # prepare_threshold=None: a plan prepared before the HNSW index existed would never use it.
+            connection = psycopg.connect(
+                **self._conninfo, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
+            )
+            connection.adapters.register_dumper(Wire, _WireDumper)
+            connection.execute(_SESSION, [f"{IDLE_IN_TRANSACTION_S}s"])
+        except psycopg.Error as error:
+            if connection is not None:
+                connection.close()
+            raise Unavailable(
+                f"PostgreSQL at {self.address} cannot be reached ({str(error).strip()}); start it or correct the url"
+            ) from error
+        return connection

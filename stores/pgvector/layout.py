@@ -1,0 +1,94 @@
+"""A placement resolved against the catalogue, and the statements that follow from it alone. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from ...schemas.collection import Collection, Placement
+from ...schemas.position import base_position
+from .catalog import Column, Table
+from .mapping import POSITION, companion
+
+_VARCHAR_HEADER = 4  # pg_attribute.atttypmod of varchar(n) is n + 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Quoted names and types, ready to be put into a statement. ``columns`` is empty when there is one ``json`` column."""
+
+    table: str
+    deleted: str
+    partitions: str
+    snapshots: str
+    id: str
+    id_type: str  # as a cast: text, bigint or uuid
+    id_max_chars: int | None
+    vector: str
+    vector_name: str  # unquoted
+    vector_oid: int
+    index: str  # qualified
+    index_name: str  # as CREATE INDEX wants it
+    json: Column | None
+    columns: tuple[Column, ...]
+    base: int
+    collection: Collection
+
+    @property
+    def position(self) -> str:
+        """The position of row ``t``; a row without one counts as BASE."""
+        return f"coalesce(t.{POSITION}, {self.base})"
+
+    @property
+    def metadata(self) -> str:
+        """The metadata of row ``t`` as JSON text; null keys of typed columns are left out."""
+        if self.json is not None:
+            return f"coalesce(t.{quote(self.json.name)}::text, '{{}}')"
+        # concat_ws leaves nulls out, at the top level only; json_strip_nulls would reach into nested objects.
+        members = [f"{literal(f'{_json_key(c.name)}:')} || {_member(c)}" for c in self.columns]
+        return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
+
+
+def _member(column: Column) -> str:
+    text = f"to_json(t.{quote(column.name)})::text"
+    return f"nullif({text}, 'null')" if column.type in ("json", "jsonb") else text
+
+
+def _json_key(name: str) -> str:
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def quote(*parts: str) -> str:
+    """A quoted, possibly qualified, name."""
+    return sql.Identifier(*parts).as_string(None)
+
+
+def literal(value: str | int) -> str:
+    """A value inside a statement."""
+    return sql.Literal(value).as_string(None)
+
+
+def make_layout(table: Table, collection: Collection, placement: Placement, vector_oid: int) -> Layout:
+    """The layout of a table that ``refusals`` found no problem with."""
+    id_column = table.columns[placement.id]
+    one_json = isinstance(placement.metadata, str)
+    names = (placement.metadata,) if isinstance(placement.metadata, str) else placement.metadata
+    columns = tuple(table.columns[name] for name in names)
+    limited = id_column.type == "varchar" and id_column.modifier >= 0
+    return Layout(
+        table=quote(table.schema, table.name),
+        **{name: quote(table.schema, companion(table.name, name)) for name in ("deleted", "partitions", "snapshots")},
+        id=quote(placement.id),
+        id_type=collection.id_type,
+        id_max_chars=id_column.modifier - _VARCHAR_HEADER if limited else None,
+        vector=quote(placement.vector),
+        vector_name=placement.vector,
+        vector_oid=vector_oid,
+        index=quote(table.schema, companion(table.name, "hnsw")),
+        index_name=quote(companion(table.name, "hnsw")),
+        json=columns[0] if one_json else None,
+        columns=() if one_json else columns,
+        base=base_position(collection.epoch),
+        collection=collection,
+    )

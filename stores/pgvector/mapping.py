@@ -1,0 +1,154 @@
+"""Pure conversions between columnar batches and PostgreSQL: names, ids, binary arrays, metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ConfigError, Rejected
+from ...schemas.collection import IdType, Metric
+
+POSITION = "vecferry_position"
+MAX_IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
+MAX_HNSW_DIMENSION = 2000  # pgvector: a vector column of more dimensions cannot have an HNSW index
+
+TEXT_OID = 25
+INT2_OID = 21
+INT8_OID = 20
+
+_NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+_BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_LONGEST_SUFFIX = len("_vecferry_partitions")
+
+
+def table_parts(table: str) -> tuple[str, ...]:
+    """``products`` → 1 part, ``public.products`` → 2; a part in double quotes may hold dots. Raises ConfigError."""
+    parts, end = [], 0
+    while True:
+        match = _NAME_PART.match(table, end)
+        if match is None:
+            raise ConfigError(f'table {table!r} is not a name; write products, public.products or "my.schema".products')
+        quoted, plain = match.groups()
+        parts.append(plain if quoted is None else quoted.replace('""', '"'))
+        if match.end() == len(table):
+            break
+        if table[match.end()] != ".":
+            raise ConfigError(f"table {table!r} has text after a quoted name")
+        end = match.end() + 1
+    if len(parts) > 2:
+        raise ConfigError(f"table {table!r} has {len(parts)} parts; PostgreSQL knows schema.table")
+    return tuple(parts)
+
+
+def companion(table: str, suffix: str) -> str:
+    """``<table>_vecferry_<suffix>``; a long table name is cut and told apart by a hash, so that all suffixes fit."""
+    stem = table
+    if len(table.encode()) > MAX_IDENTIFIER_BYTES - _LONGEST_SUFFIX:
+        digest = hashlib.sha256(table.encode()).hexdigest()[:8]
+        stem = f"{table.encode()[: MAX_IDENTIFIER_BYTES - _LONGEST_SUFFIX - 9].decode(errors='ignore')}_{digest}"
+    return f"{stem}_vecferry_{suffix}"
+
+
+def is_canonical(id_: str, id_type: IdType) -> bool:
+    """Whether PostgreSQL gives ``id_`` back as the very same text: ``007`` is no bigint, ``A0EE…`` no uuid of ours."""
+    match id_type:
+        case "text":
+            return _is_utf8_without_nul(id_)
+        case "bigint":
+            return _BIGINT.fullmatch(id_) is not None and -(2**63) <= int(id_) < 2**63
+        case "uuid":
+            try:
+                return str(UUID(id_)) == id_
+            except ValueError:
+                return False
+
+
+def _is_utf8_without_nul(id_: str) -> bool:
+    try:
+        return b"\0" not in id_.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def encode_ids(ids: Sequence[str], id_type: IdType, max_chars: int | None) -> list[bytes]:
+    """The ids as UTF-8; raises Rejected for one that the column cannot give back as the same text."""
+    for id_ in ids:
+        if not is_canonical(id_, id_type):
+            raise Rejected(f"id {id_!r} is not a canonical {id_type} of PostgreSQL")
+        # A longer one would fail anyway, except that PostgreSQL silently cuts trailing spaces to make it fit.
+        if max_chars is not None and len(id_) > max_chars:
+            raise Rejected(f"id {id_!r} is longer than the id column, which holds {max_chars} characters")
+    return [id_.encode() for id_ in ids]
+
+
+def _array(element_oid: int, n: int, payload: bytes) -> bytes:
+    """A one-dimensional array without nulls in PostgreSQL's binary format (``array_recv``)."""
+    if n == 0:
+        return struct.pack(">iiI", 0, 0, element_oid)
+    return struct.pack(">iiIii", 1, 0, element_oid, n, 1) + payload
+
+
+def text_array(values: Sequence[bytes]) -> bytes:
+    """``text[]`` of UTF-8 values."""
+    pack = struct.Struct(">i").pack
+    return _array(TEXT_OID, len(values), b"".join([part for value in values for part in (pack(len(value)), value)]))
+
+
+def int2_array(values: NDArray[np.int8]) -> bytes:
+    """``smallint[]``."""
+    packed = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i2")])
+    packed["bytes"], packed["value"] = 2, values
+    return _array(INT2_OID, len(values), packed.tobytes())
+
+
+def int8_array(values: NDArray[np.int64]) -> bytes:
+    """``bigint[]``."""
+    packed = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i8")])
+    packed["bytes"], packed["value"] = 8, values
+    return _array(INT8_OID, len(values), packed.tobytes())
+
+
+def _vector_dtype(dimension: int) -> np.dtype[np.void]:
+    """pgvector's binary format (``vector_recv``): int16 dimension, int16 unused, then big-endian float32."""
+    return np.dtype([("dimension", ">i2"), ("unused", ">i2"), ("values", ">f4", (dimension,))])
+
+
+def vector_array(vectors: NDArray[np.float32], vector_oid: int) -> bytes:
+    """``vector[]`` of float32 [n, d]."""
+    n, dimension = vectors.shape
+    inner = _vector_dtype(dimension)
+    packed = np.zeros(n, dtype=[("bytes", ">i4"), ("vector", inner)])
+    packed["bytes"] = inner.itemsize
+    packed["vector"]["dimension"] = dimension
+    packed["vector"]["values"] = vectors
+    return _array(vector_oid, n, packed.tobytes())
+
+
+def vector_value(vector: NDArray[np.float32]) -> bytes:
+    """One ``vector``."""
+    packed = np.zeros(1, dtype=_vector_dtype(len(vector)))
+    packed["dimension"], packed["values"] = len(vector), vector
+    return packed.tobytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSql:
+    """``distance`` operator, ``opclass`` of its index, and ``score`` as an expression of the distance {0}."""
+
+    distance: str
+    opclass: str
+    score: str
+
+
+METRICS: dict[Metric, MetricSql] = {
+    "cosine": MetricSql(distance="<=>", opclass="vector_cosine_ops", score="1 - ({})"),
+    "dot": MetricSql(distance="<#>", opclass="vector_ip_ops", score="- ({})"),  # <#> is minus the inner product
+    "l2": MetricSql(distance="<->", opclass="vector_l2_ops", score="- ({})"),
+}

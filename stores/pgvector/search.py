@@ -1,0 +1,166 @@
+"""Searches, the filters of searches, and the index."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InvalidRecord
+from ...schemas.batch import Hit
+from ...schemas.filters import Condition, Scalar
+from .catalog import Column
+from .connection import Connection, Wire, run
+from .layout import Layout, quote
+from .mapping import MAX_HNSW_DIMENSION, METRICS, vector_value
+
+MIN_EF_SEARCH, MAX_EF_SEARCH = 40, 1000
+SMALL_ROWS = 10_000  # up to here an exact scan is as quick as an index
+
+_INTEGERS = frozenset({"int2", "int4", "int8"})
+
+_SETTINGS = """
+SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', $1, true),
+       set_config('ivfflat.iterative_scan', 'relaxed_order', true), set_config('statement_timeout', $2, true)
+"""
+
+
+def search(
+    connection: Connection,
+    layout: Layout,
+    vector: NDArray[np.float32],
+    k: int,
+    conditions: Sequence[Condition],
+    timeout_s: float,
+) -> list[Hit]:
+    """See ``Store.search``. The distance is computed by pgvector; the index alone decides what is approximate."""
+    metric = METRICS[layout.collection.space.metric]
+    distance = f"t.{layout.vector} {metric.distance} $1::vector"
+    parameters: list[object] = [Wire(vector_value(vector)), k]
+    where = [where_clause(layout, condition, parameters) for condition in conditions]
+    statement = (
+        f"SELECT t.{layout.id}::text, {metric.score.format(distance)}, {layout.position}, {layout.metadata} "
+        f"FROM {layout.table} t WHERE {' AND '.join(where) or 'true'} ORDER BY {distance} LIMIT $2"
+    )
+    with connection.transaction():
+        ef_search = min(max(k, MIN_EF_SEARCH), MAX_EF_SEARCH)
+        run(connection, _SETTINGS, [str(ef_search), f"{max(1, math.ceil(timeout_s * 1000))}ms"])
+        found = run(connection, statement, parameters).fetchall()
+    hits = [
+        Hit(id=id_, score=score, metadata=json.loads(metadata), position=position)
+        for id_, score, position, metadata in found
+    ]
+    return sorted(hits, key=lambda hit: -hit.score)  # relaxed_order: nearly sorted
+
+
+def where_clause(layout: Layout, condition: Condition, parameters: list[object]) -> str:
+    """One condition as SQL over row ``t``; its values are appended to ``parameters``. Raises InvalidRecord."""
+    if layout.json is not None:
+        return _json_clause(layout.json, condition, parameters)
+    column = next((column for column in layout.columns if column.name == condition.field), None)
+    if column is None:
+        known = ", ".join(column.name for column in layout.columns)
+        raise InvalidRecord(f"filter.{condition.field}", "is not a metadata column", f"use one of {known}")
+    return _column_clause(column, condition, parameters)
+
+
+def _json_clause(column: Column, condition: Condition, parameters: list[object]) -> str:
+    cast = f"t.{quote(column.name)}" if column.type == "jsonb" else f"t.{quote(column.name)}::jsonb"
+    terms = []
+    for value in condition.values:
+        if value is None:
+            field = _bind(parameters, condition.field)
+            terms.append(f"coalesce({cast} -> {field}::text, 'null') = 'null'")
+        else:
+            # Containment, because a GIN index of the application serves it; for a scalar member it is equality.
+            wanted = _bind(parameters, json.dumps({condition.field: value}))
+            terms.append(f"{cast} @> {wanted}::jsonb")
+    return f"({' OR '.join(terms)})"
+
+
+def _column_clause(column: Column, condition: Condition, parameters: list[object]) -> str:
+    name = f"t.{quote(column.name)}"
+    if column.type in ("json", "jsonb"):
+        wanted = [json.dumps(value) for value in condition.values if value is not None]
+        terms = [f"{name}::jsonb = ANY({_bind(parameters, wanted)}::text[]::jsonb[])"]
+        null = f"coalesce({name}::jsonb, 'null') = 'null'"
+    else:
+        type_, values = _comparable(column, condition.values)
+        text = f"to_jsonb({name}) #>> '{{}}'" if column.type in ("uuid", "date", "timestamptz") else name
+        terms = [f"{text} = ANY({_bind(parameters, values)}::{type_}[])"] if values else ["false"]
+        null = f"{name} IS NULL"
+    if None in condition.values:
+        terms.append(null)
+    return f"({' OR '.join(terms)})"
+
+
+def _comparable(column: Column, values: Sequence[Scalar]) -> tuple[str, list[object]]:
+    """The values that a column of that type can equal at all, and the type to compare in: one that its index serves."""
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if column.type == "bool":
+        return "boolean", [value for value in values if isinstance(value, bool)]
+    if column.type in _INTEGERS:
+        whole = [int(value) for value in numbers if value == int(value)]
+        return "bigint", [value for value in whole if -(2**63) <= value < 2**63]
+    if column.type == "float8":
+        return "double precision", [float(value) for value in numbers if _is_exact_double(value)]
+    if column.type == "numeric":
+        return "numeric", [Decimal(repr(value)) for value in numbers]
+    if column.type == "_text":
+        return "text", []  # a list equals no scalar
+    return "text", [value for value in values if isinstance(value, str) and "\0" not in value]
+
+
+def _is_exact_double(value: int | float) -> bool:
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
+
+
+def _bind(parameters: list[object], value: object) -> str:
+    parameters.append(value)
+    return f"${len(parameters)}"
+
+
+def has_index(connection: Connection, layout: Layout) -> bool:
+    """Whether a valid approximate index serves the collection's metric."""
+    found = run(
+        connection,
+        "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam "
+        "JOIN pg_opclass o ON o.oid = i.indclass[0] "
+        "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
+        "WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indpred IS NULL "
+        "AND m.amname IN ('hnsw', 'ivfflat') AND o.opcname = $2 AND a.attname = $3)",
+        [layout.table, METRICS[layout.collection.space.metric].opclass, layout.vector_name],
+    ).fetchone()
+    assert found is not None
+    return bool(found[0])
+
+
+def wants_index(connection: Connection, layout: Layout) -> bool:
+    """Whether the collection is large enough for an index, and pgvector can build one of that dimension."""
+    if layout.collection.space.dimension > MAX_HNSW_DIMENSION:
+        return False
+    found = run(connection, f"SELECT count(*) FROM (SELECT FROM {layout.table} LIMIT $1) AS some", [SMALL_ROWS])
+    row = found.fetchone()
+    assert row is not None
+    return bool(row[0] == SMALL_ROWS)
+
+
+def build_index(connection: Connection, layout: Layout) -> None:
+    """See ``Store.build_index``. CONCURRENTLY: the workers go on writing meanwhile."""
+    if layout.collection.space.dimension > MAX_HNSW_DIMENSION:
+        return  # searches stay exact
+    if not has_index(connection, layout):
+        run(connection, f"DROP INDEX IF EXISTS {layout.index}")  # what an interrupted build left behind
+        run(
+            connection,
+            f"CREATE INDEX CONCURRENTLY {layout.index_name} ON {layout.table} "
+            f"USING hnsw ({layout.vector} {METRICS[layout.collection.space.metric].opclass})",
+        )
+    run(connection, f"ANALYZE {layout.table}")
