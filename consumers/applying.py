@@ -43,11 +43,19 @@ class Applier:
     ``stopping`` is asked between tries: while it says True, a failing store is given up with Abandoned.
     """
 
-    def __init__(self, store: Store, clock: Clock, stopping: Callable[[], bool], seed: int | None = None) -> None:
+    def __init__(self, store: Store, dimension: int, clock: Clock, stopping: Callable[[], bool]) -> None:
         self._store = store
+        self._nothing = EventBatch(
+            ids=[],
+            ops=np.empty(0, np.int8),
+            partitions=np.empty(0, np.int32),
+            positions=np.empty(0, np.int64),
+            vectors=np.empty((0, dimension), np.float32),
+            metadata=[],
+        )
         self._clock = clock
         self._stopping = stopping
-        self._random = random.Random(seed)
+        self._random = random.Random()
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> Result:
         """Fold, apply, and write ``marks`` in the same step when nothing was rejected.
@@ -69,7 +77,7 @@ class Applier:
     def mark(self, marks: Sequence[Mark]) -> None:
         """Write ``marks`` alone."""
         if marks:
-            self._persist(_EMPTY, marks)
+            self._persist(self._nothing, marks)
 
     def _bisect(
         self,
@@ -143,13 +151,3 @@ class Applier:
             if self._stopping():
                 raise Abandoned(f"stopped while the store was failing: {cause}")
             self._clock.sleep_s(min(left, 0.1))
-
-
-_EMPTY = EventBatch(
-    ids=[],
-    ops=np.empty(0, np.int8),
-    partitions=np.empty(0, np.int32),
-    positions=np.empty(0, np.int64),
-    vectors=np.empty((0, 0), np.float32),
-    metadata=[],
-)

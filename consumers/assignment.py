@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from ..clock import Clock
 from ..errors import Refused
 from ..kafka.clients import REQUEST_TIMEOUT_S
 from ..schemas.batch import Applied
@@ -22,6 +23,9 @@ from .ordering import resume_offset
 from .tally import Tally
 
 _log = logging.getLogger("vecferry.worker")
+
+_COORDINATOR_PATIENCE_S = 60.0
+_COORDINATOR_PAUSE_S = 0.2
 
 Place = tuple[str, int]  # topic, partition
 
@@ -52,6 +56,7 @@ class Assignment:
         store_name: str,
         store_applied: Callable[[], Applied],
         runs: Callable[[], Iterable[RunRecord]],
+        clock: Clock,
     ) -> None:
         self._consumer = consumer
         self._namespace = namespace
@@ -60,6 +65,7 @@ class Assignment:
         self._store_name = store_name
         self._store_applied = store_applied
         self._runs = runs
+        self._clock = clock
         self.streams: dict[Place, Stream] = {}
         self.complete: set[int] = set()
         self._seen_runs: frozenset[str] = frozenset()
@@ -78,7 +84,7 @@ class Assignment:
                 f"run `vecferry enrol {self._collection}`, then `vecferry start {self._collection}`"
             )
         starts = []
-        for entry in self._consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S):
+        for entry in self._committed(partitions):
             committed = entry.offset if entry.offset >= 0 else None
             offset = resume_offset(committed, applied.live.get(entry.partition))
             if offset is None:
@@ -126,7 +132,7 @@ class Assignment:
                 wanted.append((run.run, TopicPartition(topic, partition), mark))
         if not wanted:
             return []
-        committed = self._consumer.committed([entry for _, entry, _ in wanted], timeout=REQUEST_TIMEOUT_S)
+        committed = self._committed([entry for _, entry, _ in wanted])
         starts = []
         for (run_name, entry, mark), answer in zip(wanted, committed, strict=True):
             marked = mark.next_offset if mark is not None else 0
@@ -138,6 +144,23 @@ class Assignment:
             )
             starts.append(TopicPartition(entry.topic, entry.partition, offset))
         return starts
+
+    def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """What the group has committed. A coordinator that is only just coming up is given time to do so."""
+        deadline_s = self._clock.monotonic_s() + _COORDINATOR_PATIENCE_S
+        while True:
+            try:
+                answer: list[TopicPartition] = self._consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S)
+                failed = [entry.error for entry in answer if entry.error is not None]
+                if not failed:
+                    return answer
+                error = failed[0]
+            except KafkaException as exception:
+                error = exception.args[0]
+            if self._clock.monotonic_s() > deadline_s:
+                raise KafkaException(error)
+            _log.info("%s: committed offsets are not known yet (%s)", self._collection, error)
+            self._clock.sleep_s(_COORDINATOR_PAUSE_S)
 
     def drop(self, partitions: list[TopicPartition]) -> set[Place]:
         """Stop reading ``partitions`` and what rides with them; returns every place dropped."""

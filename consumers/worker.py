@@ -61,7 +61,7 @@ class CollectionWorker:
         namespace, kafka = config.namespace, config.kafka
         self._topic = events_topic(namespace, collection)
         self._maker = TurnMaker(described, self._topic, store_name)
-        self._applier = Applier(store, clock, self._stop.is_set)
+        self._applier = Applier(store, described.space.dimension, clock, self._stop.is_set)
         self._letters = LetterBox(kafka, dlq_topic(namespace, collection))
         self._progress = ProgressPublisher(kafka, namespace, collection, store_name, instance, clock)
         self._live, self._snapshot = Accounts(), Accounts()
@@ -77,6 +77,7 @@ class CollectionWorker:
             store_name=store_name,
             store_applied=lambda: self._store_thread.submit(self._applier.applied).result(),
             runs=self._open_runs,
+            clock=clock,
         )
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix=f"apply-{collection}")
         self._in_flight: tuple[Future[None], Turn] | None = None
@@ -114,8 +115,10 @@ class CollectionWorker:
 
     def _turn(self) -> None:
         self._assignment.take_new_runs()
-        messages = self._intake.gather()
-        self._raise_failure()
+        try:
+            messages = self._intake.gather()
+        finally:
+            self._raise_failure()  # what a callback met explains what the client says after it
         if messages:
             turn = self._maker.make(messages, self._assignment.streams)
             if not turn.empty:
@@ -169,8 +172,10 @@ class CollectionWorker:
                 return False
             if deadline_s is None:
                 self._assignment.pause(set(self._assignment.streams))
-                self._intake.hold()
-                self._raise_failure()
+                try:
+                    self._intake.hold()
+                finally:
+                    self._raise_failure()
                 self._housekeeping()
         self._in_flight = None
         future.result()

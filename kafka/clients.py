@@ -12,6 +12,8 @@ from ..errors import Unavailable
 from .guarantees import CONSUMER_GUARANTEES, PRODUCER_GUARANTEES
 
 _log = logging.getLogger("vecferry.kafka")
+# One [kafka.client] serves producers, consumers and admin clients; each warns of what is meant for another.
+_log.addFilter(lambda record: "and will be ignored by this" not in record.getMessage())
 
 REQUEST_TIMEOUT_S = 15.0
 

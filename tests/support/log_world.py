@@ -1,0 +1,212 @@
+"""A collection on a real Kafka, with what a worker needs, and shorthands to write to its topics."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from confluent_kafka import Producer
+from memory_store import MemoryStore
+from vecferry.clock import SYSTEM_CLOCK
+from vecferry.config import Config, load_config
+from vecferry.consumers.worker import CollectionWorker
+from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.kafka.clients import producer_config
+from vecferry.kafka.control import ControlWriter
+from vecferry.kafka.view import CompactedView
+from vecferry.schemas.batch import Rows
+from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.collection import Collection
+from vecferry.schemas.control import RunRecord, run_key
+from vecferry.schemas.partitioner import partitions_of
+from vecferry.schemas.snapshot import (
+    RUN_CLOSED,
+    SnapshotMarker,
+    add_digests,
+    encode_snapshot_blocks,
+    encode_snapshot_marker,
+)
+from vecferry.schemas.topics import (
+    control_topic,
+    dlq_topic,
+    events_topic,
+    group_id,
+    progress_topic,
+    snapshot_topic,
+)
+from waiting import wait_until
+
+NAME = "things"
+DIMENSION = 4
+PARTITIONS = 3
+
+
+@dataclass(slots=True)
+class Running:
+    """A worker in a thread; ``error`` is what its ``run`` raised."""
+
+    worker: CollectionWorker
+    thread: threading.Thread
+    error: BaseException | None = None
+
+    def stop(self) -> None:
+        """Stop and wait; raises what the worker raised."""
+        self.worker.stop()
+        self.join()
+
+    def wait_until(self, predicate: Callable[[], object], timeout_s: float = 30.0) -> None:
+        """Wait for ``predicate``, or raise what the worker raised meanwhile."""
+        wait_until(lambda: self.error is not None or predicate(), timeout_s)
+        if self.error is not None:
+            raise self.error
+
+    def join(self) -> None:
+        """Wait for the end; raises what the worker raised."""
+        self.thread.join(60)
+        assert not self.thread.is_alive(), "the worker does not end"
+        if self.error is not None:
+            raise self.error
+
+
+class World:
+    """Topics, group and configuration of one collection under a namespace of its own."""
+
+    def __init__(self, bootstrap: str, *, worker: Mapping[str, object] | None = None, commit: bool = True) -> None:
+        self.namespace = "t" + uuid.uuid4().hex[:8]
+        self.config: Config = load_config(
+            {
+                "namespace": self.namespace,
+                "kafka": {"bootstrap_servers": bootstrap, "client": {"session.timeout.ms": 6000}},
+                "stores": {"old": {"kind": "pgvector", "url": "unused"}, "new": {"kind": "lancedb", "uri": "unused"}},
+                "collections": {
+                    NAME: {
+                        "dimension": DIMENSION,
+                        "metric": "l2",
+                        "space": {"model": "m", "version": "1"},
+                        "partitions": PARTITIONS,
+                        "in": {"old": {"table": "t"}, "new": {"table": "t"}},
+                    }
+                },
+                "worker": dict(worker or {}),
+            }
+        )
+        self.collection: Collection = self.config.collection(NAME)
+        self.topic = events_topic(self.namespace, NAME)
+        self.group = group_id(self.namespace, NAME, "new")
+        self.admin = Admin(self.config.kafka)
+        self.admin.create_topic(self.topic, PARTITIONS, LIVE_TOPIC)
+        for topic in (control_topic(self.namespace), progress_topic(self.namespace), dlq_topic(self.namespace, NAME)):
+            self.admin.create_topic(topic, 1, COMPACTED_TOPIC)
+        if commit:
+            self.admin.commit(self.group, self.topic, dict.fromkeys(range(PARTITIONS), 0))
+        self._encoder = EventEncoder(self.collection)
+        self.producer = Producer(producer_config(self.config.kafka))
+        self.control = CompactedView(self.config.kafka, control_topic(self.namespace))
+        self.progress = CompactedView(self.config.kafka, progress_topic(self.namespace))
+        self.dead_letters = CompactedView(self.config.kafka, dlq_topic(self.namespace, NAME))
+
+    def close(self) -> None:
+        for view in (self.control, self.progress, self.dead_letters):
+            view.close()
+
+    def store(self, **arguments: object) -> MemoryStore:
+        """An empty, prepared store."""
+        store = MemoryStore(self.collection, **arguments)  # type: ignore[arg-type]
+        store.create(complete=False)
+        return store
+
+    def upsert(self, id_: str, value: float, metadata: bytes = b"{}") -> None:
+        vector = np.full(DIMENSION, value, np.float32)
+        key = id_.encode()
+        record = self._encoder.upsert(key, vector, metadata, event_id=bytes(16), occurred_at_ms=1)
+        self.producer.produce(self.topic, key=key, value=record)
+
+    def delete(self, id_: str) -> None:
+        key = id_.encode()
+        self.producer.produce(
+            self.topic, key=key, value=self._encoder.delete(key, event_id=bytes(16), occurred_at_ms=1)
+        )
+
+    def flush(self) -> None:
+        assert self.producer.flush(30) == 0
+
+    def start(self, store: MemoryStore, instance: str = "one") -> Running:
+        """Run a worker for store "new" in a thread."""
+        worker = CollectionWorker(self.config, NAME, "new", store, self.control, SYSTEM_CLOCK, instance)
+        running = Running(worker=worker, thread=threading.Thread(target=lambda: None))
+
+        def work() -> None:
+            try:
+                worker.run()
+            except BaseException as error:  # noqa: BLE001  handed to the test
+                running.error = error
+
+        running.thread = threading.Thread(target=work, daemon=True)
+        running.thread.start()
+        return running
+
+    def run_record(self, run: str, chunks: int) -> None:
+        """Open ``run`` for store "new" and make its topic."""
+        self.admin.create_topic(snapshot_topic(self.namespace, NAME, run), PARTITIONS, LIVE_TOPIC)
+        writer = ControlWriter(self.config.kafka, self.namespace, NAME)
+        record = RunRecord(
+            run=run,
+            source="old",
+            targets=("new",),
+            state="copying",
+            epoch=1,
+            partitions=PARTITIONS,
+            chunks=chunks,
+            chunk_rows=10,
+            estimated_rows=10,
+            generation=1,
+            created_unix_s=0.0,
+        )
+        writer.write({run_key(NAME, run): record})
+
+    def send_chunk(self, run: str, chunk: int, rows: Rows, *, chunks: int, generation: int = 1) -> None:
+        """Produce a chunk as a mover does: blocks, then a marker in every partition."""
+        topic = snapshot_topic(self.namespace, NAME, run)
+        homes = partitions_of(rows.ids, PARTITIONS)
+        for partition in range(PARTITIONS):
+            mine = np.flatnonzero(homes == partition)
+            part = Rows(
+                ids=[rows.ids[i] for i in mine],
+                positions=rows.positions[mine],
+                deleted=rows.deleted[mine],
+                vectors=rows.vectors[mine],
+                metadata=[rows.metadata[i] for i in mine],
+            )
+            digest = 0
+            for block in encode_snapshot_blocks(
+                self.collection, run=run, chunk=chunk, generation=generation, rows=part
+            ):
+                self.producer.produce(topic, value=block.value, partition=partition)
+                digest = add_digests(digest, block.digest)
+            self._mark(topic, partition, run, chunk, generation, len(mine), digest, chunks)
+
+    def close_run(self, run: str, *, chunks: int, generation: int = 1) -> None:
+        topic = snapshot_topic(self.namespace, NAME, run)
+        for partition in range(PARTITIONS):
+            self._mark(topic, partition, run, RUN_CLOSED, generation, 0, 0, chunks)
+        self.flush()
+
+    def _mark(
+        self, topic: str, partition: int, run: str, chunk: int, generation: int, rows: int, digest: int, chunks: int
+    ) -> None:
+        marker = SnapshotMarker(run=run, chunk=chunk, generation=generation, rows=rows, digest=digest, chunks=chunks)
+        self.producer.produce(topic, value=encode_snapshot_marker(marker), partition=partition)
+
+
+@contextmanager
+def world(bootstrap: str, **arguments: object) -> Iterator[World]:
+    """A World, closed at the end."""
+    made = World(bootstrap, **arguments)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        made.close()
