@@ -15,7 +15,7 @@ from ..schemas.collection import Collection
 from ..schemas.control import CollectionRecord, collection_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
 from ..stores.base import Store
-from ..stores.registry import open_store
+from ..stores.registry import open_store as open_registered
 from .gates import Verdict
 from .preflight import collection_checks, live_topic_checks
 from .state import read
@@ -60,7 +60,7 @@ def store_opener(config: Config, collection: str) -> StoreOpener:
     def open_named(store: str) -> Store:
         section = config.stores[store]
         placement = config.placement(collection, store)
-        return open_store(section.kind, section.revealed(), config.collection(collection), placement)
+        return open_registered(section.kind, section.revealed(), config.collection(collection), placement)
 
     return open_named
 
@@ -73,11 +73,14 @@ def opened(open_named: StoreOpener, store: str) -> Iterator[Store]:
 
 
 @contextmanager
-def open_context(config: Config, collection: str, *, clock: Clock = SYSTEM_CLOCK) -> Iterator[Context]:
+def open_context(
+    config: Config, collection: str, *, open_store: StoreOpener | None = None, clock: Clock = SYSTEM_CLOCK
+) -> Iterator[Context]:
     """The context of an enrolled collection, its tables read to their end.
 
-    Blocks while they are read. Raises ConfigError, Unavailable, or Refused when the collection is not enrolled or no
-    longer is what was enrolled: each line with its remedy.
+    ``open_store`` takes the place of the configured stores. Blocks while the tables are read. Raises ConfigError,
+    Unavailable, or Refused when the collection is not enrolled or no longer is what was enrolled: each line with its
+    remedy.
     """
     described = config.collection(collection)
     migration = config.migration(collection)
@@ -100,7 +103,7 @@ def open_context(config: Config, collection: str, *, clock: Clock = SYSTEM_CLOCK
             control=views[0],
             progress=views[1],
             letters=views[2],
-            open_store=store_opener(config, collection),
+            open_store=open_store or store_opener(config, collection),
             clock=clock,
         )
         context.sync()

@@ -27,13 +27,16 @@ from .state import read
 _SAMPLES_PER_PARTITION = 200
 
 
-def examine(config: Config, name: str, *, clock: Clock = SYSTEM_CLOCK) -> tuple[GateResult, ...]:
+def examine(
+    config: Config, name: str, *, open_store: StoreOpener | None = None, clock: Clock = SYSTEM_CLOCK
+) -> tuple[GateResult, ...]:
     """Every check of the collection ``name``. A server that does not answer is a failed check, not an error.
 
-    Blocks for a few requests to Kafka and to each store. Changes nothing. Raises ConfigError.
+    ``open_store`` takes the place of the configured stores. Blocks for a few requests to Kafka and to
+    each store. Changes nothing. Raises ConfigError.
     """
     config.collection(name)
-    open_named = store_opener(config, name)
+    open_named = open_store or store_opener(config, name)
     try:
         kafka = _kafka_checks(config, name, clock)
     except Unavailable as error:

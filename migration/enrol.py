@@ -59,29 +59,36 @@ class _Wanted:
     settings: Mapping[str, str]
 
 
-def enrol(config: Config, name: str, *, dry_run: bool = False, clock: Clock = SYSTEM_CLOCK) -> Enrolment:
+def enrol(
+    config: Config,
+    name: str,
+    *,
+    dry_run: bool = False,
+    open_store: StoreOpener | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Enrolment:
     """Enrol ``name`` and its migration; with ``dry_run`` only say what would be done.
 
-    Blocks while the source runs its statements, each under the source's own lock time-out. Raises Refused with one line
-    per problem, ConfigError, Unavailable.
+    ``open_store`` takes the place of the configured stores. Blocks while the stores run their statements.
+    Raises Refused with one line per problem, ConfigError, Unavailable.
     """
     collection = config.collection(name)
     migration = config.migration(name)
-    open_named = store_opener(config, name)
+    open_named = open_store or store_opener(config, name)
     admin = Admin(config.kafka)
     wanted = _topics(config, collection)
     present = admin.topics([topic.name for topic in wanted])
     _refuse_topics(config, collection, present)
-    complete = {migration.source: True, migration.target: False}
+    stores = (migration.source, migration.target)
     planned = Enrolment(
         collection=name,
         source=migration.source,
         target=migration.target,
         topics=tuple(topic.name for topic in wanted if topic.name not in present),
-        groups=tuple(group_id(config.namespace, name, store) for store in complete),
+        groups=tuple(group_id(config.namespace, name, store) for store in stores),
         statements={
-            store: _prepare(open_named, store, collection, complete=flag, dry_run=True)
-            for store, flag in complete.items()
+            store: _prepare(open_named, store, collection, complete=store == migration.source, dry_run=True)
+            for store in stores
         },
     )
     if dry_run:
@@ -89,28 +96,40 @@ def enrol(config: Config, name: str, *, dry_run: bool = False, clock: Clock = SY
     for topic in wanted:
         admin.create_topic(topic.name, topic.partitions, topic.settings)
     hit("enrol.topics-made")
-    control = control_topic(config.namespace)
-    with closing(CompactedView(config.kafka, control, clock=clock)) as view:
+    with closing(CompactedView(config.kafka, control_topic(config.namespace), clock=clock)) as view:
         view.sync()
         with Lease(config, name, view, command=f"enrol {name}", clock=clock) as lease:
-            _refuse_other_migration(view, collection, migration.source, migration.target)
-            for store, flag in complete.items():
-                _prepare(open_named, store, collection, complete=flag, dry_run=False)
-                hit("enrol.store-prepared")
-                _begin(
-                    GroupPlace(
-                        config=config,
-                        collection=name,
-                        store_name=store,
-                        admin=admin,
-                        control=view,
-                        writer=lease.writer,
-                    ),
-                    open_named,
-                )
-                hit("enrol.group-begun")
-            _journal(lease, view, collection, migration.source, migration.target, clock)
+            _carry_out(config, collection, stores, admin, view, lease, open_named)
+            _journal(lease, view, collection, stores, clock)
     return planned
+
+
+def _carry_out(
+    config: Config,
+    collection: Collection,
+    stores: tuple[str, str],
+    admin: Admin,
+    view: CompactedView,
+    lease: Lease,
+    open_named: StoreOpener,
+) -> None:
+    """Prepare the stores (source first) and begin their groups."""
+    _refuse_other_migration(view, collection, stores)
+    # A source is a full copy by definition, but only once: enrolled again with its table lost, it is none.
+    enrolled = view.get(migration_key(collection.name)) is not None
+    for store in stores:
+        _prepare(open_named, store, collection, complete=store == stores[0] and not enrolled, dry_run=False)
+        hit("enrol.store-prepared")
+        place = GroupPlace(
+            config=config,
+            collection=collection.name,
+            store_name=store,
+            admin=admin,
+            control=view,
+            writer=lease.writer,
+        )
+        _begin(place, open_named)
+        hit("enrol.group-begun")
 
 
 def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:
@@ -130,12 +149,12 @@ def _refuse_topics(config: Config, collection: Collection, present: Mapping[str,
         refuse_unless_passed(checks)
 
 
-def _refuse_other_migration(view: CompactedView, collection: Collection, source: str, target: str) -> None:
+def _refuse_other_migration(view: CompactedView, collection: Collection, stores: tuple[str, str]) -> None:
     record = read(view, collection_key(collection.name), CollectionRecord)
     if record is not None:
         refuse_unless_passed(collection_checks(record, collection))
     known = read(view, migration_key(collection.name), MigrationRecord)
-    if known is not None and (known.source, known.target) != (source, target):
+    if known is not None and (known.source, known.target) != stores:
         raise Refused(
             f"collection {collection.name!r} is already moving from {known.source} to {known.target}; "
             f'set migrations.{collection.name} to {{from = "{known.source}", to = "{known.target}"}} and finish that'
@@ -165,7 +184,7 @@ def _begin(place: GroupPlace, open_named: StoreOpener) -> None:
         begin_group(place, store, begin)
 
 
-def _journal(lease: Lease, view: CompactedView, collection: Collection, source: str, target: str, clock: Clock) -> None:
+def _journal(lease: Lease, view: CompactedView, collection: Collection, stores: tuple[str, str], clock: Clock) -> None:
     """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
     if read(view, migration_key(collection.name), MigrationRecord) is not None:
         return
@@ -176,10 +195,10 @@ def _journal(lease: Lease, view: CompactedView, collection: Collection, source: 
         dimension=collection.space.dimension,
         metric=collection.space.metric,
         id_type=collection.id_type,
-        stores=(source, target),
+        stores=stores,
     )
-    migration = MigrationRecord(source=source, target=target, step="enrolled", started_unix_s=now_unix_s)
-    route = Route(generation=1, old=source, new=target, percent=0, changed_unix_s=now_unix_s)
+    migration = MigrationRecord(source=stores[0], target=stores[1], step="enrolled", started_unix_s=now_unix_s)
+    route = Route(generation=1, old=stores[0], new=stores[1], percent=0, changed_unix_s=now_unix_s)
     lease.write(
         {
             collection_key(collection.name): record,

@@ -1,0 +1,135 @@
+"""Enrolment: topics, stores, groups and the journal; run again it changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from migration_rig import NAME, PARTITIONS, Rig
+from vecferry.config import load_config
+from vecferry.errors import Refused
+from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
+from vecferry.migration.context import open_context
+from vecferry.migration.enrol import enrol
+from vecferry.migration.state import read
+from vecferry.schemas.control import (
+    CollectionRecord,
+    GroupRecord,
+    MigrationRecord,
+    Route,
+    collection_key,
+    group_key,
+    migration_key,
+    route_key,
+)
+from vecferry.schemas.topics import control_topic, dlq_topic, group_id, progress_topic
+
+pytestmark = pytest.mark.server
+
+
+def test_enrolment_makes_topics_groups_and_records(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap, rows=3)
+    rig.enrol()
+    namespace = rig.config.namespace
+    tables = (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, NAME))
+    topics = rig.admin.topics([rig.events, *tables])
+    assert topics[rig.events].partitions == PARTITIONS
+    assert topics[rig.events].settings["cleanup.policy"] == "delete"
+    for table in tables:
+        assert topics[table].partitions == 1
+        assert topics[table].settings["cleanup.policy"] == "compact"
+    assert rig.stores["old"].applied().complete == frozenset(range(PARTITIONS))
+    assert rig.stores["new"].applied().complete == frozenset()
+    for store in ("old", "new"):
+        committed = rig.admin.committed(group_id(namespace, NAME, store), rig.events, PARTITIONS)
+        assert committed == dict.fromkeys(range(PARTITIONS), 0)
+    with rig.context() as context:
+        group = read(context.control, group_key(NAME, "new"), GroupRecord)
+        assert group is not None
+        assert group.live_start == (0,) * PARTITIONS
+        collection = read(context.control, collection_key(NAME), CollectionRecord)
+        assert collection is not None
+        assert (collection.partitions, collection.stores) == (PARTITIONS, ("old", "new"))
+        migration = read(context.control, migration_key(NAME), MigrationRecord)
+        assert migration is not None
+        assert migration.step == "enrolled"
+        route = read(context.control, route_key(NAME), Route)
+        assert route is not None
+        assert (route.generation, route.old, route.new, route.percent) == (1, "old", "new", 0)
+
+
+def test_a_dry_run_shows_the_statements_and_changes_nothing(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap, rows=3)
+    planned = enrol(rig.config, NAME, dry_run=True, open_store=rig.stores.__getitem__)
+    assert planned.statements == {"old": ("create",), "new": ("create",)}
+    assert rig.events in planned.topics
+    assert rig.admin.topics([*planned.topics]) == {}
+    assert rig.stores["old"].live == {}
+
+
+def test_enrolling_again_keeps_the_journal_and_never_calls_a_source_complete_twice(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap, rows=3)
+    rig.enrol()
+    with rig.steering() as (context, lease):
+        migration = read(context.control, migration_key(NAME), MigrationRecord)
+        assert migration is not None
+        lease.write({migration_key(NAME): migration.model_copy(update={"step": "copying", "run": "r1"})})
+    rig.stores["old"].complete.clear()  # the table was lost, and would be made anew and empty
+    rig.enrol()
+    assert rig.stores["old"].complete == set()
+    with rig.context() as context:
+        after = read(context.control, migration_key(NAME), MigrationRecord)
+        assert after is not None
+        assert (after.step, after.run) == ("copying", "r1")
+
+
+def test_a_topic_that_exists_must_fit(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.admin.create_topic(rig.events, PARTITIONS + 1, {**LIVE_TOPIC, "cleanup.policy": "compact"})
+    with pytest.raises(Refused) as refused:
+        rig.enrol()
+    text = str(refused.value)
+    assert "cleanup.policy=delete" in text
+    assert f"the topic has {PARTITIONS + 1}" in text
+    assert control_topic(rig.config.namespace) not in rig.admin.topics([control_topic(rig.config.namespace)])
+
+
+def test_a_control_topic_that_is_not_a_table_is_refused(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.admin.create_topic(control_topic(rig.config.namespace), 2, COMPACTED_TOPIC)
+    with pytest.raises(Refused, match="2 partitions"):
+        rig.enrol()
+
+
+def test_another_migration_of_the_same_collection_is_refused(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    data = rig.config.model_dump(by_alias=True)
+    data["stores"] = {name: {"kind": "lancedb", "uri": "unused"} for name in ("old", "new", "third")}
+    data["migrations"] = {NAME: {"from": "old", "to": "third"}}
+    with pytest.raises(Refused, match="already moving from old to new"):
+        enrol(load_config(data), NAME, open_store=rig.stores.__getitem__)
+
+
+@pytest.mark.parametrize(("key", "value"), [("partitions", PARTITIONS + 1), ("epoch", 2), ("metric", "l2")])
+def test_a_configuration_that_changed_under_the_collection_is_refused(
+    kafka_bootstrap: str, key: str, value: object
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    data = rig.config.model_dump(by_alias=True)
+    data["stores"] = {name: {"kind": "lancedb", "uri": "unused"} for name in ("old", "new", "third")}
+    data["collections"][NAME][key] = value
+    with pytest.raises(Refused, match=f"collections.{NAME}.{key}"), open_context(load_config(data), NAME):
+        raise AssertionError("opened")
+
+
+def test_a_raised_partition_count_is_refused(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    rig.raise_partitions(PARTITIONS + 2)
+    with pytest.raises(Refused, match="if the count was raised"), rig.context():
+        raise AssertionError("opened")
+
+
+def test_what_is_not_enrolled_says_so(kafka_bootstrap: str) -> None:
+    with pytest.raises(Refused, match=f"run `vecferry enrol {NAME}`"), Rig(kafka_bootstrap).context():
+        raise AssertionError("opened")

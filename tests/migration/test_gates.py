@@ -1,0 +1,179 @@
+"""Gates: three answers, and no data never passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from migration_facts import NOW_S, RUN, VERIFIED, ready, report
+from vecferry.config import GatesSection
+from vecferry.migration.facts import Facts
+from vecferry.migration.gates import (
+    GateResult,
+    Verdict,
+    backfill_gate,
+    cutover_gates,
+    dead_letter_gate,
+    decide,
+    index_gate,
+    lag_gate,
+    lag_records,
+    retention_gate,
+    rollback_gate,
+    verification_gate,
+)
+
+LIMITS = GatesSection(max_lag_records=10, max_verify_age_s=60)
+
+
+def test_all_gates_pass_when_everything_is_as_it_should_be() -> None:
+    gates = cutover_gates(ready(), LIMITS)
+    assert [gate.name for gate in gates] == [
+        "backfill",
+        "index",
+        "lag of new",
+        "lag of old",
+        "verification",
+        "dead letters",
+        "retention",
+        "rollback ready",
+    ]
+    assert decide(gates) is Verdict.PASS
+    assert all(gate.measured and gate.required and not gate.remedy for gate in gates)
+
+
+def test_every_gate_that_does_not_pass_has_a_remedy_and_a_measured_value() -> None:
+    nothing = replace(
+        ready(),
+        run=None,
+        verify=None,
+        begin=None,
+        end=None,
+        live={},
+        committed={},
+        dead_letters=None,
+        index_ready=None,
+        index_problem="away",
+    )
+    gates = cutover_gates(nothing, LIMITS)
+    assert all(gate.verdict is not Verdict.PASS for gate in gates), "no data never passes"
+    assert all(gate.remedy and gate.measured for gate in gates)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ((), Verdict.INCONCLUSIVE),
+        ((Verdict.PASS,), Verdict.PASS),
+        ((Verdict.PASS, Verdict.INCONCLUSIVE), Verdict.INCONCLUSIVE),
+        ((Verdict.INCONCLUSIVE, Verdict.FAIL, Verdict.PASS), Verdict.FAIL),
+    ],
+)
+def test_one_failure_fails_and_one_unknown_is_unknown(verdicts: tuple[Verdict, ...], expected: Verdict) -> None:
+    results = [GateResult(name="g", verdict=verdict, measured="m", required="r") for verdict in verdicts]
+    assert decide(results) is expected
+
+
+def test_backfill_gate() -> None:
+    facts = ready()
+    open_run = RUN.model_copy(update={"state": "copying"})
+    incomplete = {**facts.live, "new": {0: report(98), 1: report(50, complete=False)}}
+    cases = [
+        (facts, Verdict.PASS, "2 of 2"),
+        (replace(facts, run=None), Verdict.FAIL, "nothing was copied"),
+        (replace(facts, run=open_run), Verdict.FAIL, "copying"),
+        (replace(facts, run_problems=("partition 1: a chunk is short",)), Verdict.FAIL, "a chunk is short"),
+        (replace(facts, live=incomplete), Verdict.FAIL, "1 of 2"),
+        (replace(facts, live={"new": {0: report(98)}}), Verdict.INCONCLUSIVE, "partitions 1"),
+        (replace(facts, live={}), Verdict.INCONCLUSIVE, "ever"),
+    ]
+    for case, verdict, measured in cases:
+        result = backfill_gate(case)
+        assert (result.verdict, measured in result.measured) == (verdict, True), result
+
+
+def test_index_gate() -> None:
+    assert index_gate(ready()).verdict is Verdict.PASS
+    assert index_gate(replace(ready(), index_ready=False)).verdict is Verdict.FAIL
+    unknown = index_gate(replace(ready(), index_ready=None, index_problem="store new: connection refused"))
+    assert unknown.verdict is Verdict.INCONCLUSIVE
+    assert "connection refused" in unknown.measured
+
+
+def test_lag_gate() -> None:
+    facts = ready()
+    cases = [
+        ({0: report(98), 1: report(50)}, Verdict.PASS, "2 records"),
+        ({0: report(90), 1: report(50)}, Verdict.PASS, "10 records"),
+        ({0: report(90), 1: report(49)}, Verdict.FAIL, "11 records"),
+        (
+            {0: report(98), 1: report(50, age_s=34)},
+            Verdict.INCONCLUSIVE,
+            "no worker of store new has reported for 34 s",
+        ),
+        ({0: report(98), 1: report(50, age_s=-3600)}, Verdict.INCONCLUSIVE, "reported for 3600 s"),
+        ({0: report(98)}, Verdict.INCONCLUSIVE, "has reported partitions 1"),
+        ({}, Verdict.INCONCLUSIVE, "has ever reported"),
+        ({0: report(98), 1: report(51)}, Verdict.FAIL, "the topic ends at 50"),
+    ]
+    for live, verdict, measured in cases:
+        result = lag_gate(replace(facts, live={"new": live}), "new", LIMITS)
+        assert (result.verdict, measured in result.measured) == (verdict, True), result
+    assert lag_gate(replace(facts, end=None), "new", LIMITS).verdict is Verdict.INCONCLUSIVE
+
+
+def test_lag_counts_every_partition_and_is_unknown_without_one() -> None:
+    assert lag_records(ready(), "new") == 2
+    assert lag_records(replace(ready(), live={"new": {0: report(98)}}), "new") is None
+
+
+def test_verification_gate() -> None:
+    def with_record(**update: object) -> Facts:
+        return replace(ready(), verify=VERIFIED.model_copy(update=update))
+
+    cases = [
+        (ready(), Verdict.PASS, "clean, 7 rows"),
+        (replace(ready(), verify=None), Verdict.INCONCLUSIVE, "never compared"),
+        (with_record(target="third"), Verdict.INCONCLUSIVE, "never compared"),
+        (with_record(missing=1), Verdict.FAIL, "missing 1"),
+        (with_record(corrupt=2, undecided=1), Verdict.FAIL, "corrupt 2"),
+        (with_record(undecided=3), Verdict.INCONCLUSIVE, "3 rows undecided"),
+        (with_record(complete=False), Verdict.INCONCLUSIVE, "complete: False"),
+        (with_record(finished_unix_s=NOW_S - 61), Verdict.INCONCLUSIVE, "61 s old"),
+        (with_record(finished_unix_s=NOW_S - 101), Verdict.INCONCLUSIVE, "older than run r1"),
+    ]
+    for facts, verdict, measured in cases:
+        result = verification_gate(facts, LIMITS)
+        assert (result.verdict, measured in result.measured) == (verdict, True), result
+
+
+def test_dead_letter_gate_counts_letters_of_both_stores_only() -> None:
+    letters = ("new/shop.products.events/0/5/0", "old/shop.products.events/1/9/0", "third/shop.products.events/1/9/0")
+    result = dead_letter_gate(replace(ready(), dead_letters=letters))
+    assert result.verdict is Verdict.FAIL
+    assert result.measured == "2 unresolved"
+    assert dead_letter_gate(replace(ready(), dead_letters=letters[2:])).verdict is Verdict.PASS
+
+
+def test_retention_gate() -> None:
+    facts = ready()
+    assert retention_gate(replace(facts, begin=(98, 0))).verdict is Verdict.PASS
+    overtaken = retention_gate(replace(facts, begin=(99, 0)))
+    assert overtaken.verdict is Verdict.FAIL
+    assert "new needs offset 98 of partition 0, the topic begins at 99" in overtaken.measured
+    # A group that was reset forward does not hide what the store itself still needs.
+    behind = replace(facts, begin=(60, 0), live={**facts.live, "new": {0: report(40), 1: report(50)}})
+    assert retention_gate(behind).verdict is Verdict.FAIL
+    uncommitted = retention_gate(replace(facts, committed={**facts.committed, "new": {0: 98}}))
+    assert uncommitted.verdict is Verdict.FAIL
+    assert "no committed offset in partition 1" in uncommitted.measured
+
+
+def test_rollback_gate_asks_for_a_complete_old_store_that_keeps_up() -> None:
+    facts = ready()
+    assert rollback_gate(facts, LIMITS).verdict is Verdict.PASS
+    partial = replace(facts, live={"old": {0: report(100), 1: report(50, complete=False)}})
+    assert rollback_gate(partial, LIMITS).verdict is Verdict.FAIL
+    assert rollback_gate(replace(facts, live={}), LIMITS).verdict is Verdict.INCONCLUSIVE
+    behind = replace(facts, live={"old": {0: report(10), 1: report(50)}})
+    assert rollback_gate(behind, LIMITS).verdict is Verdict.FAIL

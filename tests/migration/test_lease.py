@@ -1,0 +1,113 @@
+"""One controller per collection: refused while another reports, taken over when it is gone, fenced by Kafka."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from migration_rig import NAME, Rig
+from vecferry.errors import Refused
+from vecferry.migration.context import Context
+from vecferry.migration.controller import LEASE_S, Lease, blocker
+from vecferry.migration.state import read
+from vecferry.schemas.control import ControllerRecord, controller_key
+from waiting import wait_until
+
+NOW_S = 1_000_000.0
+HERE = socket.gethostname()
+
+
+def record(*, host: str = "elsewhere", pid: int = 1, age_s: float = 2.0) -> ControllerRecord:
+    return ControllerRecord(instance="i", host=host, pid=pid, command="start products", beat_unix_s=NOW_S - age_s)
+
+
+def dead_pid() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_a_fresh_controller_blocks_and_is_named() -> None:
+    reason = blocker(record(pid=4711), "products", now_unix_s=NOW_S, host=HERE)
+    assert reason is not None
+    for part in ("'products'", "start products", "4711", "elsewhere", "2 s ago", "wait for it or end it"):
+        assert part in reason
+
+
+@pytest.mark.parametrize(
+    ("found", "blocks"),
+    [
+        (None, False),
+        (record(age_s=LEASE_S - 0.1), True),
+        (record(age_s=LEASE_S), False),
+        (record(age_s=-LEASE_S), False),
+        (record(host=HERE, pid=os.getpid()), True),
+        (record(host=HERE, pid=dead_pid()), False),
+        (record(host="elsewhere", pid=dead_pid()), True),
+    ],
+)
+def test_who_has_to_wait(found: ControllerRecord | None, blocks: bool) -> None:
+    assert (blocker(found, "products", now_unix_s=NOW_S, host=HERE) is not None) is blocks
+
+
+def lease(context: Context, command: str = "test") -> Lease:
+    return Lease(context.config, NAME, context.control, command=command)
+
+
+@pytest.mark.server
+def test_a_second_controller_is_refused_until_the_first_has_left(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    with rig.context() as context:
+        with lease(context, "start products"), pytest.raises(Refused, match="`start products`"), lease(context):
+            raise AssertionError("two controllers")
+        with lease(context):
+            context.control.sync()
+            found = read(context.control, controller_key(NAME), ControllerRecord)
+            assert found is not None
+            assert (found.pid, found.host) == (os.getpid(), HERE)
+        context.control.sync()
+        assert context.control.get(controller_key(NAME)) is None
+
+
+@pytest.mark.server
+def test_the_lease_of_a_dead_process_and_a_stale_one_are_taken_over(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    with rig.context() as context:
+        now_s = context.clock.unix_s()
+        for left in (
+            record().model_copy(update={"beat_unix_s": now_s - LEASE_S}),
+            record(host=HERE, pid=dead_pid()).model_copy(update={"beat_unix_s": now_s}),
+        ):
+            rig.produce(f"{rig.config.namespace}.control", controller_key(NAME).encode(), left.encode(), 0)
+            with lease(context) as taken:
+                taken.write({"note": left})
+
+
+@pytest.mark.server
+def test_a_controller_that_was_fenced_ends_with_refused(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    with rig.context() as context, lease(context) as first:
+        # What a second controller sees when the first one's clock or machine had stood still.
+        rig.produce(f"{rig.config.namespace}.control", controller_key(NAME).encode(), None, 0)
+        with lease(context) as second:
+
+            def fenced() -> bool:
+                try:
+                    first.check()
+                except Refused as error:
+                    return "has taken over" in str(error)
+                return False
+
+            wait_until(fenced, what="the heartbeat to be fenced")
+            with pytest.raises(Refused, match="has taken over"):
+                first.write({"late": record()})
+            second.write({"note": record()})
+        context.control.sync()
+        assert context.control.get("late") is None
+        assert context.control.get("note") is not None

@@ -1,0 +1,95 @@
+"""The phase and the next command follow from the facts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from migration_facts import NOW_S, ready, report
+from vecferry.config import GatesSection
+from vecferry.migration.facts import Facts
+from vecferry.migration.gates import Verdict, cutover_gates
+from vecferry.migration.phase import CUTOVER, DUAL_WRITE, NOT_ENROLLED, next_steps, phase_of
+from vecferry.migration.status import summarise
+from vecferry.schemas.control import ControllerRecord, WorkerProgress
+
+LIMITS = GatesSection()
+
+
+def at_step(facts: Facts, step: str, **update: object) -> Facts:
+    assert facts.migration is not None
+    return replace(facts, migration=facts.migration.model_copy(update={"step": step, **update}))
+
+
+def at_percent(facts: Facts, percent: int) -> Facts:
+    assert facts.route is not None
+    return replace(facts, route=facts.route.model_copy(update={"percent": percent}))
+
+
+def test_the_phase_is_named_as_people_know_it() -> None:
+    facts = ready()
+    assert phase_of(None, None) == NOT_ENROLLED
+    assert phase_of(facts.migration, facts.route) == DUAL_WRITE == "1 Dual write and backfill"
+    assert phase_of(facts.migration, at_percent(facts, 5).route) == CUTOVER == "3 Cutover"
+    rolled_back = at_step(facts, "indexed", cutovers=1, rollbacks=1)
+    assert phase_of(rolled_back.migration, rolled_back.route) == CUTOVER
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (replace(ready(), migration=None, route=None), ("vecferry enrol products",)),
+        (at_step(ready(), "enrolled"), ("vecferry start products",)),
+        (
+            replace(at_step(ready(), "enrolled"), live={}),
+            ("vecferry worker --store old", "vecferry worker --store new", "vecferry start products"),
+        ),
+        (replace(ready(), live={"old": ready().live["old"]}), ("vecferry worker --store new",)),
+        (replace(ready(), verify=None), ("vecferry verify products",)),
+        (ready(), ("vecferry cutover products --to 1",)),
+        (at_percent(ready(), 7), ("vecferry cutover products --to 25",)),
+        (replace(ready(), index_ready=False), ("vecferry cutover products --to 1 --dry-run",)),
+        (at_percent(ready(), 100), ()),
+    ],
+)
+def test_the_next_command(facts: Facts, expected: tuple[str, ...]) -> None:
+    assert next_steps(facts, cutover_gates(facts, LIMITS)) == expected
+
+
+def test_status_adds_up() -> None:
+    counts = WorkerProgress(
+        beat_unix_s=NOW_S - 1, live={"applied": 3}, snapshot={"applied": 4, "stale": 1}, redelivered=0
+    )
+    gone = counts.model_copy(update={"beat_unix_s": NOW_S - 60})
+    facts = replace(
+        ready(),
+        workers={"old": {}, "new": {"a": counts, "b": gone}},
+        dead_letters=("new/t/0/1/0",),
+        controller=ControllerRecord(instance="i", host="h", pid=7, command="start products", beat_unix_s=NOW_S - 2),
+    )
+    status = summarise(facts, LIMITS)
+    old, new = status.stores
+    assert (old.store, old.workers, old.verdict, old.lag_records) == ("old", 0, Verdict.PASS, 0)
+    assert (new.lag_records, new.workers, new.complete_partitions, new.dead_letters) == (2, 1, 2, 1)
+    assert new.outcomes == {"applied": 7, "stale": 1}
+    assert status.run is not None
+    assert (status.run.percent, status.run.rows, status.run.applied_partitions) == (100.0, 7, 2)
+    assert status.verification_age_s == 5
+    assert status.controller == "start products, process 7 on h, 2 s ago"
+
+
+def test_an_open_run_is_never_at_a_hundred_percent() -> None:
+    facts = ready()
+    assert facts.run is not None
+    copying = replace(facts, run=facts.run.model_copy(update={"state": "copying"}), run_rows_done=9)
+    status = summarise(copying, LIMITS)
+    assert status.run is not None
+    assert status.run.percent == 99.9
+    assert status.run.rows == 9
+
+
+def test_a_worker_that_is_silent_makes_the_lag_inconclusive() -> None:
+    facts = replace(ready(), live={"old": {0: report(100, age_s=34), 1: report(50, age_s=34)}})
+    old = summarise(facts, LIMITS).stores[0]
+    assert old.verdict is Verdict.INCONCLUSIVE
+    assert old.beat_age_s == 34

@@ -1,0 +1,168 @@
+"""Preflight: every refusal, each with its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from vecferry.config import GatesSection
+from vecferry.errors import Inconclusive, Refused
+from vecferry.kafka.admin import Topic
+from vecferry.migration.gates import GateResult, Verdict
+from vecferry.migration.preflight import (
+    Sample,
+    collection_checks,
+    group_check,
+    live_topic_checks,
+    partitioner_check,
+    refuse_unless_passed,
+    store_check,
+    table_topic_check,
+)
+from vecferry.schemas.collection import Collection, Space
+from vecferry.schemas.control import CollectionRecord
+from vecferry.schemas.partitioner import partitions_of
+from vecferry.stores.base import Capabilities, Guarantee
+
+COLLECTION = Collection(
+    name="products", space=Space(model="m", version="1", dimension=4, metric="cosine"), partitions=8
+)
+LIMITS = GatesSection(min_retention_h=24)
+DAY_MS = 24 * 3_600_000
+ENROLLED = CollectionRecord(epoch=1, partitions=8, dimension=4, metric="cosine", id_type="text", stores=("old", "new"))
+CAPABLE = Capabilities(
+    guarantee=Guarantee.ATOMIC,
+    id_types=frozenset({"text"}),
+    metrics=frozenset({"cosine"}),
+    exact_vectors=True,
+    transactional_marks=True,
+)
+
+
+def live_topic(partitions: int = 8, **settings: str) -> Topic:
+    defaults = {"cleanup.policy": "delete", "retention.ms": str(DAY_MS), "retention.bytes": "-1"}
+    changed = {key.replace("_", "."): value for key, value in settings.items()}
+    return Topic(name="shop.products.events", partitions=partitions, settings={**defaults, **changed})
+
+
+def failures(checks: tuple[GateResult, ...]) -> list[str]:
+    assert all(bool(check.remedy) == (check.verdict is Verdict.FAIL) for check in checks)
+    return [check.line() for check in checks if check.verdict is Verdict.FAIL]
+
+
+def test_a_sound_live_topic_passes() -> None:
+    assert failures(live_topic_checks(live_topic(), "shop.products.events", COLLECTION, LIMITS)) == []
+    forever = live_topic(retention_ms="-1")
+    assert failures(live_topic_checks(forever, "shop.products.events", COLLECTION, LIMITS)) == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "problem", "remedy"),
+    [
+        (None, "is missing", "vecferry enrol products"),
+        (live_topic(cleanup_policy="compact"), "cleanup.policy=compact", "--add-config cleanup.policy=delete"),
+        (live_topic(cleanup_policy="compact,delete"), "compact,delete", "--add-config cleanup.policy=delete"),
+        (live_topic(retention_ms=str(DAY_MS // 2)), "12.0 h", f"--add-config retention.ms={DAY_MS}"),
+        (live_topic(retention_bytes="1000000"), "1000000 bytes", "--add-config retention.bytes=-1"),
+        (live_topic(12), "the topic has 12", "if the count was raised"),
+        (live_topic(4), "the topic has 4", "set collections.products.partitions = 4"),
+    ],
+)
+def test_a_live_topic_that_cannot_work_is_refused(topic: Topic | None, problem: str, remedy: str) -> None:
+    lines = failures(live_topic_checks(topic, "shop.products.events", COLLECTION, LIMITS))
+    assert len(lines) == 1
+    assert problem in lines[0]
+    assert remedy in lines[0]
+
+
+def test_a_table_topic_has_one_partition_and_is_compacted() -> None:
+    good = Topic(name="shop.control", partitions=1, settings={"cleanup.policy": "compact"})
+    assert table_topic_check(good, "shop.control").verdict is Verdict.PASS
+    for bad in (None, replace(good, partitions=2), replace(good, settings={"cleanup.policy": "delete"})):
+        check = table_topic_check(bad, "shop.control")
+        assert check.verdict is Verdict.FAIL
+        assert check.remedy
+
+
+@pytest.mark.parametrize(
+    ("update", "problem"),
+    [
+        ({"epoch": 2}, "enrolled with epoch 2, the configuration says 1"),
+        ({"partitions": 4}, "enrolled with partitions 4, the configuration says 8"),
+        ({"dimension": 8}, "enrolled with dimension 8"),
+        ({"metric": "l2"}, "enrolled with metric l2"),
+        ({"id_type": "uuid"}, "enrolled with id_type uuid"),
+    ],
+)
+def test_a_configuration_that_left_what_was_enrolled_is_refused(update: dict[str, object], problem: str) -> None:
+    lines = failures(collection_checks(ENROLLED.model_copy(update=update), COLLECTION))
+    assert len(lines) == 1
+    assert problem in lines[0]
+    assert "set collections.products." in lines[0]
+
+
+def test_enrolment_as_configured_passes_and_none_is_refused() -> None:
+    assert failures(collection_checks(ENROLLED, COLLECTION)) == []
+    assert "vecferry enrol products" in failures(collection_checks(None, COLLECTION))[0]
+
+
+def test_a_foreign_partitioner_is_found_by_where_a_key_lies() -> None:
+    ids = [f"id-{number}" for number in range(50)]
+    where = partitions_of(ids, 8)
+    samples = [
+        Sample(partition=int(partition), offset=offset, key=id_.encode())
+        for offset, (id_, partition) in enumerate(zip(ids, where, strict=True))
+    ]
+    assert partitioner_check(samples, 8).verdict is Verdict.PASS
+    assert partitioner_check([], 8).verdict is Verdict.PASS
+    foreign = Sample(partition=(int(where[3]) + 1) % 8, offset=77, key=b"id-3")
+    check = partitioner_check([*samples, foreign], 8)
+    assert check.verdict is Verdict.FAIL
+    assert f"partition {foreign.partition}, offset 77" in check.measured
+    assert "murmur2_random" in check.remedy
+
+
+def test_a_key_that_is_missing_or_no_text_is_still_judged() -> None:
+    keyless = partitioner_check([Sample(partition=2, offset=5, key=None)], 8)
+    assert keyless.verdict is Verdict.FAIL
+    assert "partition 2, offset 5 has no key" in keyless.measured
+    verdicts = {
+        partitioner_check([Sample(partition=partition, offset=0, key=b"\xff\xfe\x00")], 8).verdict
+        for partition in range(8)
+    }
+    assert verdicts == {Verdict.PASS, Verdict.FAIL}
+
+
+def test_a_group_needs_an_offset_in_every_partition_that_is_still_in_the_topic() -> None:
+    two = replace(COLLECTION, partitions=2)
+    assert group_check("new", {0: 5, 1: 0}, (5, 0), two).verdict is Verdict.PASS
+    missing = group_check("new", {0: 5}, (0, 0), two)
+    assert missing.verdict is Verdict.FAIL
+    assert "no committed offset in partitions 1" in missing.measured
+    overtaken = group_check("new", {0: 5, 1: 0}, (6, 0), two)
+    assert overtaken.verdict is Verdict.FAIL
+    assert "the topic begins at 6" in overtaken.measured
+
+
+def test_a_store_prints_its_guarantee_or_what_is_in_the_way() -> None:
+    assert store_check("new", (), CAPABLE, COLLECTION).measured == "guarantee atomic"
+    refused = store_check("new", ("column title is NOT NULL: give it a default",), CAPABLE, COLLECTION)
+    assert refused.verdict is Verdict.FAIL
+    assert "give it a default" in refused.line()
+    for changed in (replace(CAPABLE, metrics=frozenset({"l2"})), replace(CAPABLE, id_types=frozenset({"uuid"}))):
+        check = store_check("new", (), changed, COLLECTION)
+        assert check.verdict is Verdict.FAIL
+        assert "use one of" in check.remedy
+    assert store_check("new", (), None, COLLECTION).verdict is Verdict.INCONCLUSIVE
+
+
+def test_failures_come_before_what_is_not_known() -> None:
+    passed = GateResult(name="a", verdict=Verdict.PASS, measured="m", required="r")
+    unknown = replace(passed, name="b", verdict=Verdict.INCONCLUSIVE)
+    failed = replace(passed, name="c", verdict=Verdict.FAIL, remedy="do this")
+    refuse_unless_passed([passed])
+    with pytest.raises(Inconclusive, match="b: m"):
+        refuse_unless_passed([passed, unknown])
+    with pytest.raises(Refused) as refused:
+        refuse_unless_passed([unknown, failed])
+    assert refused.value.problems == ("c: m; do this",)

@@ -1,0 +1,123 @@
+"""A migration from ``old`` to ``new`` on a real Kafka, with stores in memory and workers in threads."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions
+from memory_store import MemoryStore
+from vecferry.clock import SYSTEM_CLOCK
+from vecferry.config import Config, load_config
+from vecferry.consumers.worker import CollectionWorker
+from vecferry.kafka.admin import Admin
+from vecferry.kafka.clients import admin_config, producer_config
+from vecferry.kafka.view import CompactedView
+from vecferry.migration.context import Context, open_context
+from vecferry.migration.controller import Lease
+from vecferry.migration.enrol import enrol
+from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.control import LiveProgress, live_progress_key
+from vecferry.schemas.topics import control_topic, events_topic, progress_topic
+from waiting import wait_until
+
+NAME = "products"
+DIMENSION = 4
+PARTITIONS = 3
+
+
+def settings(bootstrap: str, namespace: str | None = None, **collection: object) -> dict[str, object]:
+    """A configuration as a dict, in a namespace that no other test uses."""
+    return {
+        "namespace": namespace or f"m{uuid.uuid4().hex[:10]}",
+        "kafka": {"bootstrap_servers": bootstrap},
+        "stores": {store: {"kind": "lancedb", "uri": "unused"} for store in ("old", "new", "third")},
+        "collections": {
+            NAME: {
+                "dimension": DIMENSION,
+                "metric": "cosine",
+                "space": {"model": "m", "version": "1"},
+                "partitions": PARTITIONS,
+                "in": {store: {"table": NAME} for store in ("old", "new", "third")},
+                **collection,
+            }
+        },
+        "migrations": {NAME: {"from": "old", "to": "new"}},
+        "backfill": {"chunk_rows": 50},
+    }
+
+
+class Rig:
+    """Stores by name, and shorthands to steer and to watch."""
+
+    def __init__(self, bootstrap: str, rows: int = 0, **collection: object) -> None:
+        self.config: Config = load_config(settings(bootstrap, **collection))
+        self.admin = Admin(self.config.kafka)
+        described = self.config.collection(NAME)
+        self.stores = {name: MemoryStore(described) for name in ("old", "new", "third")}
+        self.events = events_topic(self.config.namespace, NAME)
+        self._encoder = EventEncoder(described)
+        if rows:
+            vectors = np.random.default_rng(1).standard_normal((rows, DIMENSION)).astype(np.float32)
+            self.stores["old"].load([f"id-{n:05}" for n in range(rows)], vectors, [b'{"n":1}'] * rows)
+
+    def enrol(self) -> None:
+        """Enrol with the stores in memory."""
+        enrol(self.config, NAME, open_store=self.stores.__getitem__)
+
+    @contextmanager
+    def context(self) -> Iterator[Context]:
+        """The context of the enrolled collection."""
+        with open_context(self.config, NAME, open_store=self.stores.__getitem__) as context:
+            yield context
+
+    @contextmanager
+    def steering(self) -> Iterator[tuple[Context, Lease]]:
+        """The context and the lease."""
+        with self.context() as context, Lease(self.config, NAME, context.control, command="test") as lease:
+            yield context, lease
+
+    def upsert(self, id_: str, value: float) -> None:
+        """Publish one event and wait until Kafka has it."""
+        vector = np.full(DIMENSION, value, np.float32)
+        key = id_.encode()
+        event = self._encoder.upsert(key, vector, b"{}", event_id=uuid.uuid4().bytes, occurred_at_ms=0)
+        self.produce(self.events, key, event)
+
+    def produce(self, topic: str, key: bytes, value: bytes | None, partition: int = -1) -> None:
+        """Write one record and wait until Kafka has it."""
+        producer = Producer(producer_config(self.config.kafka))
+        producer.produce(topic, key=key, value=value, partition=partition)
+        assert producer.flush(30) == 0
+
+    def report(self, store: str, next_offsets: Mapping[int, int], *, complete: bool = True) -> None:
+        """Report progress as a worker of ``store`` would, now."""
+        topic = progress_topic(self.config.namespace)
+        for partition, offset in next_offsets.items():
+            record = LiveProgress(next_offset=offset, complete=complete, beat_unix_s=SYSTEM_CLOCK.unix_s())
+            self.produce(topic, live_progress_key(NAME, store, partition).encode(), record.encode(), 0)
+
+    @contextmanager
+    def worker(self, store: str) -> Iterator[None]:
+        """A running worker of ``store``."""
+        view = CompactedView(self.config.kafka, control_topic(self.config.namespace))
+        view.sync()
+        worker = CollectionWorker(self.config, NAME, store, self.stores[store], view, SYSTEM_CLOCK, f"{store}-worker")
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            worker.stop()
+            thread.join()
+            view.close()
+
+    def raise_partitions(self, partitions: int) -> None:
+        """What an operator must never do: give the live topic more partitions."""
+        client = AdminClient(admin_config(self.config.kafka))
+        client.create_partitions([NewPartitions(self.events, partitions)])[self.events].result()
+        wait_until(lambda: self.admin.topics([self.events])[self.events].partitions == partitions)
