@@ -68,7 +68,8 @@ def _json_number(operand: str, value: int | float) -> str:
     if value == int(value) and int(value) in _JSONB_INTEGERS:
         forms.append(f"{operand} = '{int(value)}'")
     if _has_float(value):
-        forms.append(f"({operand} SIMILAR TO '[^\"].*[.e].*' AND {number} = {_double(float(value))})")
+        as_float = f"({operand} LIKE '%.%' OR {operand} LIKE '%e%')"
+        forms.append(f"({as_float} AND {number} = {_double(float(value))})")
     return "(" + " OR ".join(forms or ["false"]) + ")"
 
 
