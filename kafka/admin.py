@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package re-exports these without saying so
@@ -14,8 +15,24 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
     ResourceType,
 )
 
+from ..clock import SYSTEM_CLOCK, Clock
 from ..config import KafkaSection
 from .clients import REQUEST_TIMEOUT_S, admin_config, unavailable
+
+T = TypeVar("T")
+
+_SETTLING_PAUSE_S = 0.1
+_SETTLING = frozenset(
+    {
+        KafkaError._NOENT,  # "no leaders found"
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -51,8 +68,9 @@ class Offsets:
 class Admin:
     """A thin, typed face of AdminClient that raises Unavailable with the address and the remedy."""
 
-    def __init__(self, kafka: KafkaSection) -> None:
+    def __init__(self, kafka: KafkaSection, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._kafka = kafka
+        self._clock = clock
         self._client = AdminClient(admin_config(kafka))
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
@@ -106,30 +124,40 @@ class Admin:
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> tuple[int, ...]:
         request = {TopicPartition(topic, partition): spec for partition in range(partitions)}
-        try:
+
+        def ask() -> dict[int, int]:
             answers = self._client.list_offsets(request, isolation_level=isolation, request_timeout=timeout_s)
-            found = {partition.partition: future.result().offset for partition, future in answers.items()}
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
+            return {partition.partition: future.result().offset for partition, future in answers.items()}
+
+        found = self._patiently(ask, timeout_s)
         return tuple(found[partition] for partition in range(partitions))
 
     def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
         """The group's committed offsets; partitions without one are left out."""
         wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
-        try:
-            answer = self._client.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=REQUEST_TIMEOUT_S
-            )[group].result()
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
+        request = [ConsumerGroupTopicPartitions(group, wanted)]
+        answer = self._patiently(
+            lambda: self._client.list_consumer_group_offsets(request, request_timeout=REQUEST_TIMEOUT_S)[group].result()
+        )
         return {entry.partition: entry.offset for entry in answer.topic_partitions if entry.offset >= 0}
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commit for a group that has no member: the explicit first commit of every group."""
         entries = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-        try:
-            self._client.alter_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, entries)], request_timeout=REQUEST_TIMEOUT_S
-            )[group].result()
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
+        request = [ConsumerGroupTopicPartitions(group, entries)]
+        self._patiently(
+            lambda: self._client.alter_consumer_group_offsets(request, request_timeout=REQUEST_TIMEOUT_S)[
+                group
+            ].result()
+        )
+
+    def _patiently(self, request: Callable[[], T], timeout_s: float = REQUEST_TIMEOUT_S) -> T:
+        """``request``, asked again while the cluster is settling (a new topic without leaders, a new coordinator)."""
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        while True:
+            try:
+                return request()
+            except KafkaException as error:
+                if error.args[0].code() not in _SETTLING or self._clock.monotonic_s() > deadline_s:
+                    raise unavailable(self._kafka, error) from error
+            self._clock.sleep_s(_SETTLING_PAUSE_S)
