@@ -89,6 +89,6 @@ def translate(error: psycopg.Error) -> StoreError:
     lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
     kind = verdict(error.sqlstate) if error.sqlstate is not None or lost else Fatal
     message = f"PostgreSQL {error.sqlstate or 'connection lost'}: {str(error).strip()}"
-    if kind is Overloaded:
-        return Overloaded(message, retry_after_s=OVERLOADED_PAUSE_S)
+    if issubclass(kind, Overloaded):
+        return kind(message, retry_after_s=OVERLOADED_PAUSE_S)
     return kind(message)

@@ -16,7 +16,7 @@ _VARCHAR_HEADER = 4  # pg_attribute.atttypmod of varchar(n) is n + 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Quoted names and types, ready to be put into a statement. ``columns`` is empty when there is one ``json`` column."""
+    """Quoted names and types, ready for a statement. ``columns`` is empty when there is one ``json`` column."""
 
     table: str
     deleted: str

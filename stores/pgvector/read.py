@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from ...errors import Fatal
@@ -24,7 +26,7 @@ def plan(connection: Connection, layout: Layout, rows_per_chunk: int) -> tuple[C
         [rows_per_chunk],
     )
     edges = [None, *(bound for (bound,) in bounds), None]
-    return tuple(Chunk(lower=lower, upper=upper) for lower, upper in zip(edges, edges[1:], strict=False))
+    return tuple(Chunk(lower=lower, upper=upper) for lower, upper in pairwise(edges))
 
 
 def range_condition(layout: Layout, lower: str | None, upper: str | None) -> str:
@@ -45,16 +47,18 @@ def copy_page(connection: Connection, layout: Layout, lower: str | None, upper: 
         f"FROM {layout.table} t WHERE {range_condition(layout, lower, upper)} ORDER BY t.{layout.id} LIMIT {limit:d}) "
         "TO STDOUT (FORMAT BINARY)"
     )
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[arg-type]
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
         messages = [bytes(message) for message in copy]
     return decode_copy(messages, layout.collection.space.dimension)
 
 
 def decode_copy(messages: list[bytes], dimension: int) -> Rows:
-    """One message per row of (bigint, vector, text, text) in PostgreSQL's binary COPY format; raises Fatal for others."""
+    """The rows (bigint, vector, text, text) of a binary COPY, one message each; raises Fatal for anything else."""
     fixed = np.dtype(
-        [("fields", ">i2"), ("bytes_8", ">i4"), ("position", ">i8"), ("bytes_v", ">i4"), ("dimension", ">i2")]
-        + [("unused", ">i2"), ("vector", ">f4", (dimension,)), ("id_bytes", ">i4")]
+        [
+            *(("fields", ">i2"), ("bytes_8", ">i4"), ("position", ">i8"), ("bytes_v", ">i4"), ("dimension", ">i2")),
+            *(("unused", ">i2"), ("vector", ">f4", (dimension,)), ("id_bytes", ">i4")),
+        ]
     )
     size = fixed.itemsize
     # The first message begins with the header; the trailer comes as a message of its own, or right after the header.

@@ -58,7 +58,7 @@ def row_checks(layout: Layout, *, nullable_vector: bool) -> tuple[str, tuple[str
     """A statement that reads the table once, and what each of its boolean columns says when it is true."""
     checks = {
         "t.{id} IS NOT NULL AND octet_length(t.{id}::text) NOT BETWEEN 1 AND {max_id}": (
-            f"some ids are empty or longer than {MAX_ID_BYTES} bytes; Kafka carries none of them: shorten or delete them"
+            f"some ids are empty or longer than {MAX_ID_BYTES} bytes; shorten or delete them"
         )
     }
     if nullable_vector:
@@ -87,7 +87,7 @@ def _table_traits(table: Table, where: str) -> Iterator[str]:
     if table.has_rules:
         yield f"{where} has rules that rewrite statements; drop them"
     if table.triggers:
-        yield f"{where} has triggers ({', '.join(table.triggers)}) that could change what is written; drop or disable them"
+        yield f"{where} has triggers ({', '.join(table.triggers)}) that may change what is written; disable them"
     for key in table.blocking_keys:
         yield f"foreign key {key} forbids to delete rows; make it ON DELETE CASCADE or SET NULL, or drop it"
     if table.missing_privileges:

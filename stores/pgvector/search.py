@@ -146,7 +146,7 @@ def wants_index(connection: Connection, layout: Layout) -> bool:
     """Whether the collection is large enough for an index, and pgvector can build one of that dimension."""
     if layout.collection.space.dimension > MAX_HNSW_DIMENSION:
         return False
-    found = run(connection, f"SELECT count(*) FROM (SELECT FROM {layout.table} LIMIT $1) AS some", [SMALL_ROWS])
+    found = run(connection, f"SELECT count(*) FROM (SELECT FROM {layout.table} LIMIT $1) AS at_most", [SMALL_ROWS])
     row = found.fetchone()
     assert row is not None
     return bool(row[0] == SMALL_ROWS)

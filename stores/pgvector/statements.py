@@ -1,8 +1,8 @@
 """The guarded statement: judge, write, delete and remember a whole batch in one step.
 
 It runs after the rows of its partitions in ``…_vecferry_partitions`` were locked in the same transaction. Under READ
-COMMITTED every statement takes a new snapshot, so behind the lock it sees all that an earlier owner of the partition has
-committed, the ledger included; a ledger looked up without that lock lets a zombie insert a row that was deleted.
+COMMITTED every statement takes a new snapshot, so behind the lock it sees all that an earlier owner of the partition
+has committed, the ledger included; a ledger looked up without that lock lets a zombie insert a row that was deleted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def guarded_write(layout: Layout) -> str:
     """
     return f"""
 WITH incoming AS (
-  SELECT u.n, u.id::{layout.id_type} AS id, u.op, u.position, u.vector, u.metadata::jsonb AS metadata, u.metadata AS text
+  SELECT u.n, u.id::{layout.id_type} AS id, u.op, u.position, u.vector,
+         u.metadata::jsonb AS metadata, u.metadata AS text
   FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::vector[], $5::text[])
        WITH ORDINALITY AS u(id, op, position, vector, metadata, n)
 ), known AS (

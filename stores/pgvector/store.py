@@ -14,8 +14,9 @@ from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition
 from ..base import Capabilities, Chunk, Guarantee
-from . import apply, enrol, mapping, read, refusals, verify
+from . import enrol, mapping, read, refusals, verify
 from . import search as searches
+from .apply import ApplySql, apply_sql, write_batch
 from .catalog import Table, read_server, read_table
 from .connection import Connection, Session, run
 from .layout import Layout, make_layout, quote
@@ -53,7 +54,7 @@ class PgvectorStore:
         self._collection = collection
         self._placement = placement
         self._parts = mapping.table_parts(placement.table)
-        self._resolved: tuple[Layout, apply.ApplySql] | None = None
+        self._resolved: tuple[Layout, ApplySql] | None = None
 
     def check(self) -> tuple[str, ...]:
         with self._session.use() as connection:
@@ -79,7 +80,7 @@ class PgvectorStore:
         try:
             with self._session.use() as connection:
                 layout, sql = self._layout(connection)
-                return apply.write_batch(connection, layout, sql, batch, marks)
+                return write_batch(connection, layout, sql, batch, marks)
         except Unavailable as error:
             raise Transient(str(error)) from error
 
@@ -168,7 +169,7 @@ class PgvectorStore:
         assert row is not None
         return [text for found, text in zip(row, explain, strict=True) if found]
 
-    def _layout(self, connection: Connection) -> tuple[Layout, apply.ApplySql]:
+    def _layout(self, connection: Connection) -> tuple[Layout, ApplySql]:
         if self._resolved is None:
             problems, table, _ = self._judge(connection)
             if problems:
@@ -178,7 +179,7 @@ class PgvectorStore:
             oid = read_server(connection).vector_oid
             assert oid is not None
             layout = make_layout(table, self._collection, self._placement, oid)
-            self._resolved = layout, apply.apply_sql(layout)
+            self._resolved = layout, apply_sql(layout)
         return self._resolved
 
     def _read_marks(self, connection: Connection) -> Applied:

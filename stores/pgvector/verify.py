@@ -73,7 +73,8 @@ def parse_vectors(texts: Sequence[str], dimension: int) -> NDArray[np.float32]:
     numbers = ",".join([text[1:-1] for text in texts])
     wide = np.fromstring(numbers, dtype=np.float64, sep=",") if numbers else np.zeros(0)
     narrow = wide.astype(np.float32)
-    other = np.nextafter(narrow, np.where(wide > narrow, np.float32(np.inf), np.float32(-np.inf)), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        other = np.nextafter(narrow, np.where(wide > narrow, np.float32(np.inf), np.float32(-np.inf)), dtype=np.float32)
     between = np.flatnonzero((wide != narrow) & (np.abs(wide - narrow) == np.abs(other.astype(np.float64) - wide)))
     if len(between):
         digits = numbers.split(",")
