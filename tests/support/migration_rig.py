@@ -30,7 +30,7 @@ DIMENSION = 4
 PARTITIONS = 3
 
 
-def settings(bootstrap: str, namespace: str | None = None, **collection: object) -> dict[str, object]:
+def settings(bootstrap: str, namespace: str | None = None) -> dict[str, object]:
     """A configuration as a dict, in a namespace that no other test uses."""
     return {
         "namespace": namespace or f"m{uuid.uuid4().hex[:10]}",
@@ -43,7 +43,6 @@ def settings(bootstrap: str, namespace: str | None = None, **collection: object)
                 "space": {"model": "m", "version": "1"},
                 "partitions": PARTITIONS,
                 "in": {store: {"table": NAME} for store in ("old", "new", "third")},
-                **collection,
             }
         },
         "migrations": {NAME: {"from": "old", "to": "new"}},
@@ -54,13 +53,14 @@ def settings(bootstrap: str, namespace: str | None = None, **collection: object)
 class Rig:
     """Stores by name, and shorthands to steer and to watch."""
 
-    def __init__(self, bootstrap: str, rows: int = 0, **collection: object) -> None:
-        self.config: Config = load_config(settings(bootstrap, **collection))
+    def __init__(self, bootstrap: str, rows: int = 0, namespace: str | None = None) -> None:
+        self.config: Config = load_config(settings(bootstrap, namespace))
         self.admin = Admin(self.config.kafka)
         described = self.config.collection(NAME)
         self.stores = {name: MemoryStore(described) for name in ("old", "new", "third")}
         self.events = events_topic(self.config.namespace, NAME)
         self._encoder = EventEncoder(described)
+        self._producer = Producer(producer_config(self.config.kafka))
         if rows:
             vectors = np.random.default_rng(1).standard_normal((rows, DIMENSION)).astype(np.float32)
             self.stores["old"].load([f"id-{n:05}" for n in range(rows)], vectors, [b'{"n":1}'] * rows)
@@ -90,9 +90,8 @@ class Rig:
 
     def produce(self, topic: str, key: bytes, value: bytes | None, partition: int = -1) -> None:
         """Write one record and wait until Kafka has it."""
-        producer = Producer(producer_config(self.config.kafka))
-        producer.produce(topic, key=key, value=value, partition=partition)
-        assert producer.flush(30) == 0
+        self._producer.produce(topic, key=key, value=value, partition=partition)
+        assert self._producer.flush(30) == 0
 
     def report(self, store: str, next_offsets: Mapping[int, int], *, complete: bool = True) -> None:
         """Report progress as a worker of ``store`` would, now."""
