@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from .clock import SYSTEM_CLOCK, Clock
 from .config import Config, load_config
@@ -36,8 +36,11 @@ class Pipeline:
         self._backend: Backend | None = None
         self._closed = False
 
-    def publisher(self, name: str) -> Publisher:
-        """A new publisher for the collection called ``name``; raises ConfigError. Does not block."""
+    def publisher(self, name: str, *, on_full: Literal["block", "raise"] = "block") -> Publisher:
+        """A new publisher for the collection called ``name``; ``on_full`` says what it does when its queue is full.
+
+        Blocks and raises as opening a :class:`Publisher` does; raises ConfigError for an unknown name.
+        """
         from .kafka.clients import producer_config
         from .producers.publisher import Publisher
 
@@ -46,8 +49,9 @@ class Pipeline:
             self._refuse_closed()
         publisher = Publisher(
             collection,
-            events_topic(self.config.namespace, name),
-            producer_config(self.config.kafka),
+            topic=events_topic(self.config.namespace, name),
+            producer_config=producer_config(self.config.kafka),
+            on_full=on_full,
             metadata_fields=self.config.metadata_fields(name),
             clock=self._clock,
         )

@@ -63,7 +63,7 @@ class CompactedView:
         topic = self._partition.topic
         # Not asked of the consumer: it answers only between two calls of the thread that polls it.
         # A commit returns before its marker is written, so what is still open counts: it is waited for.
-        (end,) = self._admin.end_offsets(topic, 1, committed=False)
+        (end,) = self._admin.end_offsets(topic, 1, committed=False, timeout_s=timeout_s)
         if not self.wait_for(lambda: self._reached >= end, timeout_s):
             raise Unavailable(f"topic {topic} could not be read to offset {end} within {timeout_s:g} s")
 

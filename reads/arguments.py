@@ -63,9 +63,18 @@ def asked_ids(ids: Sequence[str]) -> list[str]:
     if isinstance(ids, (str, bytes)):
         raise InvalidRecord("ids", "it is one id", "pass a list of ids")
     for id_ in ids:
-        if not isinstance(id_, str) or not 0 < len(id_.encode("utf-8", "surrogatepass")) <= MAX_ID_BYTES:
-            raise InvalidRecord("ids", f"{id_!r:.80} is not an id", f"pass text of 1 to {MAX_ID_BYTES} bytes")
+        if not isinstance(id_, str) or not _is_id(id_):
+            raise InvalidRecord(
+                "ids", f"{id_!r:.80} is not an id", f"pass text of 1 to {MAX_ID_BYTES} bytes without NUL"
+            )
     return list(dict.fromkeys(ids))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return 0 < len(text.encode()) <= MAX_ID_BYTES and "\0" not in text
+    except UnicodeEncodeError:
+        return False
 
 
 def time_out_s(timeout: float) -> float:

@@ -33,9 +33,13 @@ def next_instant() -> int:
 class Table(Protocol):
     """What reads need of a view of a compacted topic; all methods are thread-safe."""
 
-    def get(self, key: str) -> bytes | None: ...
+    def get(self, key: str) -> bytes | None:
+        """The newest value of ``key``, or None. Does not block."""
+        ...
 
-    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool: ...
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Block until ``condition()`` holds; False when ``timeout_s`` passed first. Raises Unavailable once ended."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +148,7 @@ class Progress:
             if not left_s or given_up():
                 return self._lag(table, store, wanted, told)
             if not self._listen(table, arrived, min(left_s, _ASK_STORE_S)):
-                told = self._ask(store, deadline)
+                told = self._ask(store, deadline) or told
         return None
 
     def _listen(self, table: Table, arrived: Callable[[], bool], pause_s: float) -> bool:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import threading
 
+from confluent_kafka import KafkaError, KafkaException
+
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
 from ..kafka.view import CompactedView
 from ..schemas.topics import control_topic, progress_topic
+
+_ABSENT = frozenset(
+    {
+        KafkaError._NOENT,  # of a topic without a leader
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
 
 
 class SharedViews:
@@ -67,11 +78,21 @@ class SharedViews:
         view = CompactedView(self._kafka, control_topic(self._namespace), clock=self._clock)
         try:
             view.sync(timeout_s)
-        except BaseException:
+        except BaseException as error:
             view.close()
+            if _is_absent(error):
+                raise Unavailable(
+                    f"topic {control_topic(self._namespace)} is not there; "
+                    "run `vecferry enrol` first, or correct the namespace"
+                ) from error
             raise
         return view
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise Unavailable("this pipeline is closed; open another one")
+
+
+def _is_absent(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, KafkaException) and cause.args[0].code() in _ABSENT
