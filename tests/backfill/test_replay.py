@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from backfill_rig import (
+    COLLECTION,
+    PARTITIONS,
+    begin,
+    loaded_store,
+    make_config,
+    new_namespace,
+    place_of,
+    produce,
+    run_context,
+)
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from memory_store import MemoryStore
+from vecferry.backfill.context import RunContext
+from vecferry.backfill.copying import copy_run
+from vecferry.backfill.groups import begin_group
+from vecferry.backfill.journal import read_group, read_run
+from vecferry.backfill.replay import open_replay
+from vecferry.backfill.runs import open_run
+from vecferry.errors import Refused
+from vecferry.kafka.clients import admin_config
+from vecferry.schemas.control import GroupRecord, RunRecord, group_key, run_key
+from vecferry.schemas.topics import events_topic, group_id, snapshot_topic
+
+pytestmark = pytest.mark.server
+
+LIVE = {0: 4, 1: 0, 2: 5}
+FENCES = tuple(LIVE.values())
+
+
+@pytest.fixture
+def context(kafka_bootstrap: str) -> Iterator[RunContext]:
+    """A source that has applied some events, and one closed run ``r1`` into the store new."""
+    config = make_config(kafka_bootstrap, new_namespace())
+    source = loaded_store(config, 50)
+    source.live = dict(LIVE)
+    with run_context(config, source) as made:
+        for partition, events in LIVE.items():
+            topic = events_topic(config.namespace, COLLECTION)
+            produce(config, topic, {f"k{event}": b"x" for event in range(events)}, partition=partition)
+        begin(made, "new")
+        closed = copy_run(made, open_run(made, ("new",)), lambda progress: None)
+        assert closed.fences == FENCES
+        made.control.sync()
+        yield made
+
+
+def empty_store(context: RunContext) -> MemoryStore:
+    return MemoryStore(context.resolved)
+
+
+def cut(context: RunContext, topic: str, offsets: dict[int, int]) -> None:
+    """Retention passes: what lies below ``offsets`` is gone."""
+    client = AdminClient(admin_config(context.config.kafka))
+    wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+    for future in client.delete_records(wanted).values():
+        future.result()
+
+
+def committed(context: RunContext, store: str) -> dict[int, int]:
+    group = group_id(context.config.namespace, COLLECTION, store)
+    return context.admin.committed(group, context.live_topic, PARTITIONS)
+
+
+def test_a_further_store_begins_at_the_fences_of_the_run(context: RunContext) -> None:
+    store = empty_store(context)
+    run = open_replay(place_of(context, "third"), "r1", store)
+    assert run.targets == ("new", "third")
+    assert store.applied().live == LIVE
+    assert not store.applied().complete
+    assert committed(context, "third") == LIVE
+    context.control.sync()
+    assert read_run(context.control, COLLECTION, "r1") == run
+    assert read_group(context.control, COLLECTION, "third") == GroupRecord(epoch=1, live_start=FENCES)
+    assert open_replay(place_of(context, "third"), "r1", store) == run  # again: nothing changes
+
+
+def test_retention_up_to_the_fences_is_no_obstacle_and_beyond_them_refused(context: RunContext) -> None:
+    cut(context, context.live_topic, LIVE)
+    open_replay(place_of(context, "third"), "r1", empty_store(context))
+    produce(context.config, context.live_topic, {"later": b"x"}, partition=2)
+    cut(context, context.live_topic, {2: 6})
+    store = empty_store(context)
+    # The store that has begun already is not asked again: what it has not applied is its worker's to notice.
+    open_replay(place_of(context, "third"), "r1", store)
+    renamed = place_of(context, "fourth")
+    with pytest.raises(Refused, match=r"retention of topic .* has passed the fences of run r1 in partitions \[2\]"):
+        open_replay(renamed, "r1", empty_store(context))
+
+
+def test_a_snapshot_topic_that_lost_records_is_refused(context: RunContext) -> None:
+    topic = snapshot_topic(context.config.namespace, COLLECTION, "r1")
+    cut(context, topic, {1: 1})
+    with pytest.raises(Refused, match=r"no longer holds all of its records in partitions \[1\]; start a new run"):
+        open_replay(place_of(context, "third"), "r1", empty_store(context))
+
+
+def test_a_snapshot_topic_that_is_gone_is_refused(context: RunContext) -> None:
+    record = read_run(context.control, COLLECTION, "r1")
+    context.writer.write({run_key(COLLECTION, "r7"): record.model_copy(update={"run": "r7"})})
+    with pytest.raises(Refused, match=r"snapshot\.r7 has 0 partitions, not 3; start a new run"):
+        open_replay(place_of(context, "third"), "r7", empty_store(context))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"state": "copying"}, "run r1 is copying, only a closed run can be replayed; let it finish first"),
+        ({"state": "cancelled"}, "run r1 is cancelled, only a closed run can be replayed; start a new run"),
+        ({"epoch": 2}, "run r1 belongs to epoch 2 with 3 partitions"),
+        ({"partitions": 4}, "run r1 belongs to epoch 1 with 4 partitions"),
+        ({"source": "third"}, "was copied from third itself"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_refused(context: RunContext, change: dict[str, object], problem: str) -> None:
+    record: RunRecord = read_run(context.control, COLLECTION, "r1").model_copy(update=change)
+    context.writer.write({run_key(COLLECTION, "r1"): record})
+    store = empty_store(context)
+    with pytest.raises(Refused, match=problem):
+        open_replay(place_of(context, "third"), "r1", store)
+    assert store.live == {}  # refused before anything was made
+
+
+def test_an_unknown_run_is_refused_naming_the_known_ones(context: RunContext) -> None:
+    with pytest.raises(Refused, match="no run 'r9'; known: r1"):
+        open_replay(place_of(context, "third"), "r9", empty_store(context))
+
+
+def test_a_group_that_began_behind_a_fence_may_not_read_the_run(context: RunContext) -> None:
+    begin(context, "third", (4, 1, 5))
+    with pytest.raises(Refused, match=r"group of store third began behind the fences of run r1 in partitions \[1\]"):
+        open_replay(place_of(context, "third"), "r1", empty_store(context))
+
+
+def test_a_group_keeps_its_first_start(context: RunContext) -> None:
+    store = begin(context, "third", (1, 0, 2))
+    again = begin_group(place_of(context, "third"), store, (3, 0, 5))
+    assert again.live_start == (1, 0, 2)
+    assert committed(context, "third") == {0: 1, 1: 0, 2: 2}
+    assert store.applied().live == {0: 1, 1: 0, 2: 2}
+
+
+def test_a_start_that_was_journaled_is_finished_after_a_crash(context: RunContext) -> None:
+    record = GroupRecord(epoch=1, live_start=(1, 0, 2))
+    context.writer.write({group_key(COLLECTION, "third"): record})
+    store = begin(context, "third", (3, 0, 5))
+    assert committed(context, "third") == store.applied().live == {0: 1, 1: 0, 2: 2}
+
+
+def test_commits_that_kafka_let_expire_come_back_where_the_store_is(context: RunContext) -> None:
+    store = begin(context, "third")
+    store.live = {0: 3, 1: 0, 2: 5}
+    group = group_id(context.config.namespace, COLLECTION, "third")
+    client = AdminClient(admin_config(context.config.kafka))  # held: one that is collected never answers
+    client.delete_consumer_groups([group])[group].result()
+    begin_group(place_of(context, "third"), store, (0, 0, 0))
+    assert committed(context, "third") == {0: 3, 1: 0, 2: 5}
+
+
+def test_a_group_that_nobody_journaled_is_refused(context: RunContext) -> None:
+    group = group_id(context.config.namespace, COLLECTION, "third")
+    context.admin.commit(group, context.live_topic, {0: 2})
+    with pytest.raises(Refused, match="has committed offsets but vecferry did not begin it"):
+        begin(context, "third")
+
+
+def test_a_group_of_another_epoch_is_refused(context: RunContext) -> None:
+    context.writer.write({group_key(COLLECTION, "third"): GroupRecord(epoch=2, live_start=(0, 0, 0))})
+    with pytest.raises(Refused, match="began in epoch 2 and the collection is in epoch 1"):
+        begin(context, "third")
