@@ -24,6 +24,7 @@ _TABLE: tuple[tuple[str, type[VecferryError]], ...] = (
     (r"table '.*' was not found", Unavailable),
     (r"no such file or directory|object at location .* not found|not found: .*", Transient),
     (r"failed to encode json|size of fixedsizelist|invalid utf-?8|would truncate|could not convert", Rejected),
+    (r"unicode(?:en|de)codeerror", Rejected),
     (r"cannot be converted|type mismatch|schema mismatch|not castable|arrowinvalid|arrowtypeerror", Rejected),
 )
 ERRORS: tuple[tuple[re.Pattern[str], type[VecferryError]], ...] = tuple(
