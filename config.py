@@ -19,8 +19,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from .errors import ConfigError
-from .kafka.guarantees import GUARANTEED
 from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Space
+from .schemas.guarantees import GUARANTEED
 from .schemas.position import MAX_EPOCH, MIN_EPOCH
 from .schemas.topics import check_name
 from .stores.registry import KINDS

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ..config import KafkaSection
 from ..errors import Unavailable
-from .guarantees import CONSUMER_GUARANTEES, PRODUCER_GUARANTEES
+from ..schemas.guarantees import CONSUMER_GUARANTEES, PRODUCER_GUARANTEES
 
 _log = logging.getLogger("vecferry.kafka")
 # One [kafka.client] serves producers, consumers and admin clients; each warns of what is meant for another.

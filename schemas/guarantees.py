@@ -1,4 +1,4 @@
-"""librdkafka settings that carry a guarantee. They are constants: no configuration may change them."""
+"""librdkafka settings that carry a guarantee: part of the contract, so no configuration may change them."""
 
 from __future__ import annotations
 
