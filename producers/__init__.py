@@ -1,0 +1,6 @@
+"""The application's write side."""
+
+from .delivery import BatchDelivery, Delivery
+from .publisher import Publisher
+
+__all__ = ["BatchDelivery", "Delivery", "Publisher"]

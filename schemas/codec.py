@@ -7,7 +7,7 @@ floats is ``zigzag(n)``, n little-endian float32, ``0x00``. Byte-identical to fa
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class EventEncoder:
     def upsert(
         self,
         key: bytes,
-        vector: Buffer,
+        vector: Buffer | NDArray[np.float32],
         metadata: bytes,
         *,
         event_id: bytes,
@@ -59,22 +59,22 @@ class EventEncoder:
         source_text: bytes | None = None,
     ) -> bytes:
         """An UPSERT. ``key`` is the id as UTF-8, ``vector`` d little-endian float32 in one piece, ``metadata`` JSON."""
+        occurred = self._occurred
         text = b"\0" if source_text is None else b"".join((b"\2", encode_size(len(source_text)), source_text))
-        return b"".join(
-            (
-                self._upsert,
-                event_id,
-                self._time(occurred_at_ms),
-                encode_size(len(key)),
-                key,
-                encode_size(len(metadata)),
-                metadata,
-                text,
-                self._count,
-                vector,
-                b"\0",
-            )
+        parts = (
+            self._upsert,
+            event_id,
+            occurred[1] if occurred[0] == occurred_at_ms else self._time(occurred_at_ms),
+            encode_size(len(key)),
+            key,
+            encode_size(len(metadata)),
+            metadata,
+            text,
+            self._count,
+            cast(bytes, vector),  # join takes any buffer
+            b"\0",
         )
+        return b"".join(parts)
 
     def delete(self, key: bytes, *, event_id: bytes, occurred_at_ms: int) -> bytes:
         """A DELETE of the id ``key``."""
@@ -83,10 +83,9 @@ class EventEncoder:
 
     def _time(self, occurred_at_ms: int) -> bytes:
         # Many events share a millisecond. One tuple, so that a thread never pairs a time with another one's bytes.
-        cached = self._occurred
-        if cached[0] != occurred_at_ms:
-            cached = self._occurred = (occurred_at_ms, encode_long(occurred_at_ms))
-        return cached[1]
+        encoded = encode_long(occurred_at_ms)
+        self._occurred = (occurred_at_ms, encoded)
+        return encoded
 
 
 def little_endian(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

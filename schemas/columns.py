@@ -102,9 +102,8 @@ def all_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of ``vectors`` (float32 [n, d]) hold finite values only."""
     # A sum of squares is finite only if every element is: one pass without a temporary decides nearly always.
     flat = vectors.reshape(-1)
-    with np.errstate(all="ignore"):
-        if math.isfinite(float(np.dot(flat, flat))):
-            return np.ones(len(vectors), np.bool_)
+    if math.isfinite(np.vdot(flat, flat)):  # dot would warn of an overflow
+        return np.ones(len(vectors), np.bool_)
     return np.asarray(np.isfinite(vectors).all(axis=1), np.bool_)
 
 

@@ -11,28 +11,24 @@ _ENTRY = re.compile(r"(0|[1-9][0-9]{0,9})=(0|[1-9][0-9]{0,15})")
 
 @dataclass(frozen=True, slots=True)
 class WriteToken:
-    """Where acknowledged writes lie: partition -> the highest position among them, at least one.
+    """Where acknowledged writes lie: partition -> the highest position among them.
 
-    A store that has applied each partition beyond its position has applied the writes. One write has one partition; a
-    batch has several. ``str(token)`` and :meth:`parse` carry a token through a cookie or a header.
+    A store that has applied each partition beyond its position has applied the writes. One write has one partition, a
+    batch several, an empty batch none. ``str(token)`` and :meth:`parse` carry a token through a cookie or a header.
     """
 
     topic: str
     positions: Mapping[int, int]
 
-    def __post_init__(self) -> None:
-        if not self.positions:
-            raise ValueError("a token names at least one partition")
-
     @property
     def partition(self) -> int:
-        """The partition of a single write; ValueError for a token of several partitions."""
+        """The partition of a single write; ValueError unless the token has exactly one."""
         (partition,) = self.positions
         return partition
 
     @property
     def position(self) -> int:
-        """The position of a single write; ValueError for a token of several partitions."""
+        """The position of a single write; ValueError unless the token has exactly one."""
         return self.positions[self.partition]
 
     def __str__(self) -> str:
@@ -46,7 +42,7 @@ class WriteToken:
     def parse(cls, text: str) -> WriteToken:
         """The token that ``str`` made; ValueError for anything else."""
         topic, at, entries = text.rpartition("@")
-        found = [_ENTRY.fullmatch(entry) for entry in entries.split(",")]
+        found = [_ENTRY.fullmatch(entry) for entry in entries.split(",")] if entries else []
         positions = {int(match[1]): int(match[2]) for match in found if match}
         if not at or not topic or None in found or len(positions) != len(found):
             raise ValueError(f"{text[:80]!r} is not a write token; it looks like shop.products.events@3=2199023255553")

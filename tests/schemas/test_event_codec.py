@@ -1,77 +1,40 @@
-"""Events: encoded byte for byte as fastavro does, decoded as columns, and never a surprise from hostile bytes."""
+"""Events: encoded byte for byte as fastavro does, and decoded as columns, usual or not."""
 
 from __future__ import annotations
 
 import copy
-import re
 from io import BytesIO
-from typing import Any
 
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from event_bytes import (
+    COLLECTION,
+    ENCODER,
+    EVENT_ID,
+    ONE,
+    THREE,
+    TWO,
+    D,
+    blocks,
+    decode,
+    record,
+    reference,
+)
+from hypothesis import given
 from hypothesis import strategies as st
-from vecferry.errors import DecodeError
 from vecferry.schemas.avro import encode_long, read_long
 from vecferry.schemas.batch import Op
 from vecferry.schemas.codec import EventEncoder
-from vecferry.schemas.collection import MAX_RECORD_BYTES, Collection, Space
-from vecferry.schemas.decode import Decoded, EventDecoder
+from vecferry.schemas.collection import Collection, Space
+from vecferry.schemas.decode import EventDecoder
 from vecferry.schemas.definitions import current
 from vecferry.schemas.framing import MAGIC
 from vecferry.schemas.position import encode_position
 
-D = 3
-COLLECTION = Collection(
-    name="products", space=Space(model="mini", version="1", dimension=D, metric="cosine"), partitions=4, epoch=7
-)
-SPACE = {"model": "mini", "version": "1", "dimension": D, "metric": "cosine"}
-HEADER = MAGIC + current("vector_event").fingerprint
-EVENT_ID = bytes(range(16))
-ENCODER = EventEncoder(COLLECTION)
-DECODER = EventDecoder(COLLECTION)
-
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ids = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=100)
 texts = st.text(max_size=300)
-
-
-def record(**changes: Any) -> dict[str, Any]:
-    base = {
-        "op": "UPSERT",
-        "space": SPACE,
-        "event_id": EVENT_ID,
-        "occurred_at": 1_790_000_000_000,
-        "id": "a",
-        "metadata": '{"k":1}',
-        "source_text": None,
-        "vector": [1.0, 2.0, 3.0],
-    }
-    return base | changes
-
-
-def reference(event: dict[str, Any], schema: Any = None) -> bytes:
-    """fastavro's bytes for an event, header included."""
-    out = BytesIO()
-    fastavro.schemaless_writer(out, current("vector_event").schema if schema is None else schema, event)
-    return HEADER + out.getvalue()
-
-
-def decode(values: list[bytes | None], keys: list[bytes | None], decoder: EventDecoder = DECODER) -> Decoded:
-    n = len(values)
-    return decoder.decode(values, keys, np.arange(n, dtype=np.int32) % 4, np.arange(n, dtype=np.int64) + 10)
-
-
-def error_of(value: bytes | None, key: bytes | None = b"a") -> str:
-    """The reason for one message, alone and in the middle of good ones: both ways must agree."""
-    alone = decode([value], [key])
-    assert len(alone.batch) == 0
-    good = reference(record())
-    among = decode([good, value, good], [b"a", key, b"a"])
-    assert among.rows.tolist() == [0, 2]
-    assert str(among.errors[1]) == str(alone.errors[0])
-    return str(alone.errors[0])
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -155,16 +118,13 @@ def test_float32_survives_bit_by_bit() -> None:
     assert decode([value], [b"a"]).batch.vectors.tobytes() == vector.tobytes()
 
 
+def test_a_batch_of_nothing() -> None:
+    decoded = decode([], [])
+    assert len(decoded.batch) == 0
+    assert decoded.batch.vectors.shape == (0, D)
+
+
 # -- what the columnar way does not take -----------------------------------------------------------------------------
-
-
-def blocks(*parts: bytes) -> bytes:
-    """An event whose vector array is made of these blocks."""
-    whole = reference(record(vector=[]))
-    return whole[:-1] + b"".join(parts) + b"\0"
-
-
-ONE, TWO, THREE = (np.float32(x).tobytes() for x in (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -210,99 +170,3 @@ def test_other_writers_are_resolved_once_registered() -> None:
     unknown = decode(values, [b"a"] * 3)
     assert unknown.rows.tolist() == [2]
     assert "is not known" in str(unknown.errors[0])
-
-
-# -- what is refused -------------------------------------------------------------------------------------------------
-
-GOOD = reference(record())
-
-
-@pytest.mark.parametrize(
-    ("value", "key", "reason"),
-    [
-        (None, b"a", "null value"),
-        (b"", b"a", "too few"),
-        (b"\x00\x00\x00\x00\x01" + bytes(20), b"a", "starts with 00 00"),
-        (MAGIC + bytes(8) + bytes(20), b"a", "fingerprint 0000000000000000 is not known"),
-        (GOOD[:-1], b"a", "ends inside"),
-        (GOOD[:-2], b"a", "wanted with|left"),
-        (GOOD + b"\0", b"a", "1 bytes left behind"),
-        (GOOD, b"b", "not the key"),
-        (GOOD, None, "not the key"),
-        (GOOD, b"", "not the key"),
-        (reference(record(op="PATCH")), b"a", "PATCH is reserved"),
-        (reference(record(vector=[1.0, 2.0])), b"a", "2 vector elements instead of 3"),
-        (reference(record(vector=[])), b"a", "0 vector elements instead of 3"),
-        (reference(record(op="DELETE")), b"a", "DELETE with 3 vector elements"),
-        (reference(record(space=SPACE | {"version": "2"})), b"a", "space .*'version': '2'"),
-        (reference(record(space=SPACE | {"dimension": 4}, vector=[0.0] * 4)), b"a", "space"),
-        (reference(record(vector=[1.0, float("nan"), 1.0])), b"a", "element 1 is nan"),
-        (reference(record(vector=[1.0, 1.0, float("-inf")])), b"a", "element 2 is -inf"),
-        (reference(record(id="")), b"", "id of 0 bytes"),
-        (reference(record(id="x" * 513)), b"x" * 513, "id of 513 bytes"),
-        (reference(record(id="a\0b")), b"a\0b", "with NUL"),
-        (reference(record(metadata="")), b"a", "no JSON object"),
-        (reference(record(metadata="null")), b"a", "no JSON object"),
-        (reference(record(metadata="{" + "x" * 262_143 + "}")), b"a", "metadata of 262145 bytes"),
-        (reference(record(source_text="x" * MAX_RECORD_BYTES)), b"a", "the limit is"),
-        (GOOD.replace(b'{"k":1}', b'{"k\xff1}'), b"a", "not UTF-8"),
-        (GOOD.replace(b"\x02a", b"\x02\xff", 1), b"\xff", "not UTF-8"),
-        (HEADER + b"\x05" + GOOD[11:], b"a", "enum index -3"),
-        (HEADER + b"\x06" + GOOD[11:], b"a", "enum index 3"),
-        (HEADER + b"\xff" * 11, b"a", "wider than 64 bits"),
-        (blocks(encode_long(2**40), ONE), b"a", "wanted with"),
-        (blocks(encode_long(-(2**63)), encode_long(0), ONE), b"a", "wanted with"),
-        (blocks(encode_long(-3), encode_long(11), ONE, TWO, THREE), b"a", "announced"),
-    ],
-)
-def test_each_defect_is_named(value: bytes | None, key: bytes | None, reason: str) -> None:
-    assert re.search(reason, error_of(value, key))
-
-
-def test_an_unknown_union_branch_is_refused() -> None:
-    head, tail = GOOD[: -(3 * 4 + 3)], GOOD[-(3 * 4 + 2) :]
-    assert head + b"\0" + tail == GOOD
-    for branch in (b"\x01", b"\x04"):  # fastavro would take -1 for the last branch
-        assert "union index" in error_of(head + branch + tail)
-
-
-def check_never_worse_than_an_error(values: list[bytes | None], keys: list[bytes | None]) -> None:
-    decoded = decode(values, keys)
-    assert sorted([*decoded.rows.tolist(), *decoded.errors]) == list(range(len(values)))
-    assert len(decoded.batch) == len(decoded.rows)
-    assert all(isinstance(error, DecodeError) for error in decoded.errors.values())
-    assert decoded.batch.vectors.nbytes == len(decoded.rows) * D * 4
-
-
-@settings(max_examples=300)
-@given(st.lists(st.tuples(st.binary(max_size=80), st.sampled_from([b"", HEADER, GOOD[:11], GOOD[:40]])), max_size=5))
-def test_random_bytes_end_as_errors(parts: list[tuple[bytes, bytes]]) -> None:
-    values: list[bytes | None] = [prefix + tail for tail, prefix in parts]
-    check_never_worse_than_an_error([*values, GOOD], [b"a"] * (len(values) + 1))
-
-
-@settings(max_examples=500)
-@given(
-    st.integers(0, len(GOOD) - 1),
-    st.integers(0, 255),
-    st.integers(0, len(GOOD)),
-    st.sampled_from([GOOD, reference(record(op="DELETE", vector=[])), reference(record(source_text="some text"))]),
-)
-def test_damaged_events_are_errors_or_agree_with_fastavro(at: int, byte: int, cut: int, event: bytes) -> None:
-    damaged = bytearray(event)
-    damaged[at % len(event)] = byte
-    check_never_worse_than_an_error([event[:cut], bytes(damaged), event], [b"a"] * 3)
-    decoded = decode([bytes(damaged)], [b"a"])
-    if len(decoded.rows):
-        seen = fastavro.schemaless_reader(BytesIO(bytes(damaged)[10:]), current("vector_event").schema, None)
-        assert isinstance(seen, dict)
-        assert decoded.batch.ids == [seen["id"]]
-        assert decoded.batch.ops.tolist() == [Op[seen["op"]]]
-        wanted = seen["vector"] if seen["op"] == "UPSERT" else [0.0] * D
-        np.testing.assert_array_equal(decoded.batch.vectors, np.array([wanted], np.float32))
-
-
-def test_a_batch_of_nothing() -> None:
-    decoded = decode([], [])
-    assert len(decoded.batch) == 0
-    assert decoded.batch.vectors.shape == (0, D)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vecferry.schemas.tokens import WriteToken
 
-positions = st.dictionaries(st.integers(0, 9_999), st.integers(0, 2**53 - 1), min_size=1)
+positions = st.dictionaries(st.integers(0, 9_999), st.integers(0, 2**53 - 1))
 
 
 @given(st.from_regex(r"[a-z0-9_.-]{1,30}", fullmatch=True), positions)
@@ -25,14 +25,7 @@ def test_one_write_has_one_partition_and_position() -> None:
         _ = WriteToken("t", {1: 2, 3: 4}).partition
 
 
-@pytest.mark.parametrize(
-    "text", ["", "t", "@1=2", "t@", "t@1", "t@1=", "t@1=2,", "t@1=-2", "t@01=2", "t@1=2,1=3", "t@1=2 "]
-)
+@pytest.mark.parametrize("text", ["", "t", "@1=2", "t@1", "t@1=", "t@1=2,", "t@1=-2", "t@01=2", "t@1=2,1=3", "t@1=2 "])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a write token"):
         WriteToken.parse(text)
-
-
-def test_a_token_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        WriteToken("t", {})

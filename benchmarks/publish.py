@@ -1,0 +1,138 @@
+"""What publishing costs beside the bare Kafka client: throughput, and the time of one call.
+
+Both sides send the same bytes with the same client configuration to the same topic, in turns within one run; the
+medians of the rounds are compared. Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+import uuid
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from vecferry.producers import Publisher
+from vecferry.producers.client import client_config
+from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.collection import Collection, Space
+
+PARTITIONS = 4
+ROUNDS = 7
+CALLS = 20_000
+TIMED_CALLS = 2_000
+METADATA = {"section": "libs", "priority": "optional", "installed_kib": 1234}
+JSON = b'{"section":"libs","priority":"optional","installed_kib":1234}'
+
+
+class Bare:
+    """The client alone, sending bytes that were made before the clock started."""
+
+    def __init__(self, config: dict[str, Any], topic: str, keys: list[bytes], values: list[bytes]) -> None:
+        self._producer = Producer(config)
+        self._topic, self._keys, self._values = topic, keys, values
+
+    def burst(self) -> float:
+        """Seconds until everything is acknowledged."""
+        producer, topic = self._producer, self._topic
+        start = time.perf_counter()
+        for key, value in zip(self._keys, self._values, strict=True):
+            while True:
+                try:
+                    producer.produce(topic, value, key)
+                    break
+                except BufferError:
+                    producer.poll(0.01)
+        while len(producer):
+            producer.flush(1.0)
+        return time.perf_counter() - start
+
+    def calls(self) -> list[int]:
+        """Nanoseconds of each call."""
+        producer, topic, clock, times = self._producer, self._topic, time.perf_counter_ns, []
+        for key, value in zip(self._keys[:TIMED_CALLS], self._values, strict=False):
+            start = clock()
+            producer.produce(topic, value, key)
+            times.append(clock() - start)
+        producer.flush(30.0)
+        return times
+
+
+class Ours:
+    """The publisher: validation, encoding and deliveries included."""
+
+    def __init__(self, publisher: Publisher, ids: list[str], vectors: np.ndarray[Any, Any]) -> None:
+        self._publisher, self._ids, self._vectors = publisher, ids, list(vectors)
+
+    def burst(self) -> float:
+        """Seconds until everything is acknowledged."""
+        upsert = self._publisher.upsert
+        start = time.perf_counter()
+        for id_, vector in zip(self._ids, self._vectors, strict=True):
+            upsert(id_, vector, METADATA)
+        self._publisher.flush(60.0)
+        return time.perf_counter() - start
+
+    def calls(self) -> list[int]:
+        """Nanoseconds of each call."""
+        upsert, clock, times = self._publisher.upsert, time.perf_counter_ns, []
+        for id_, vector in zip(self._ids[:TIMED_CALLS], self._vectors, strict=False):
+            start = clock()
+            upsert(id_, vector, METADATA)
+            times.append(clock() - start)
+        self._publisher.flush(30.0)
+        return times
+
+
+def measure(bootstrap_servers: str, topic: str, dimension: int) -> list[dict[str, Any]]:
+    """Two rows for one dimension. ``topic`` exists, with PARTITIONS partitions."""
+    space = Space(model="all-MiniLM-L6-v2", version="1", dimension=dimension, metric="cosine")
+    collection = Collection(name="bench", space=space, partitions=PARTITIONS)
+    vectors = np.random.default_rng(1).standard_normal((CALLS, dimension)).astype(np.float32)
+    ids = [f"product-{number}" for number in range(CALLS)]
+    keys = [id_.encode() for id_ in ids]
+    encoder, now = EventEncoder(collection), int(time.time() * 1000)
+    values = [
+        encoder.upsert(key, memoryview(vector), JSON, event_id=bytes(16), occurred_at_ms=now)
+        for key, vector in zip(keys, vectors, strict=True)
+    ]
+    settings = {"bootstrap.servers": bootstrap_servers}
+    with Publisher(collection, topic=topic, producer_config=settings) as publisher:
+        ours, bare = Ours(publisher, ids, vectors), Bare(client_config(settings), topic, keys, values)
+        ours.calls(), bare.calls()  # connections, producer ids, caches
+        bursts = [(ours.burst(), bare.burst()) for _ in range(ROUNDS)]
+        calls = [(statistics.median(ours.calls()), statistics.median(bare.calls())) for _ in range(ROUNDS)]
+    rates = [CALLS / statistics.median(times) for times in zip(*bursts, strict=True)]
+    nanoseconds = [statistics.median(times) for times in zip(*calls, strict=True)]
+    return [
+        _row(f"publish {dimension}-d, throughput", *rates, bound=0.8, unit="events/s"),
+        _row(f"publish {dimension}-d, one call", *(t / 1000 for t in nanoseconds), bound=3.0, unit="us"),
+    ]
+
+
+def run(bootstrap_servers: str | None = None) -> list[dict[str, Any]]:
+    """Rows of name, ours, baseline, ratio, bound and unit; rates must reach their bound, times stay within it."""
+    address = bootstrap_servers or os.environ["VECFERRY_BENCH_BOOTSTRAP"]
+    admin = AdminClient({"bootstrap.servers": address})
+    rows: list[dict[str, Any]] = []
+    for dimension in (384, 768):
+        topic = f"bench-publish-{uuid.uuid4().hex[:8]}"
+        admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)])[topic].result(30)
+        rows += measure(address, topic, dimension)
+        admin.delete_topics([topic])[topic].result(30)
+    return rows
+
+
+def _row(name: str, ours: float, baseline: float, *, bound: float, unit: str) -> dict[str, Any]:
+    return {"name": name, "ours": ours, "baseline": baseline, "ratio": ours / baseline, "bound": bound, "unit": unit}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bootstrap", help="address of a broker; default VECFERRY_BENCH_BOOTSTRAP")
+    for row in run(parser.parse_args().bootstrap):
+        print("{name:32} {ours:12.1f} {baseline:12.1f} {unit:9} ratio {ratio:6.2f} bound {bound}".format(**row))  # noqa: T201

@@ -1,0 +1,88 @@
+"""The Kafka client behind a publisher: its configuration, the checks at opening, and what its errors mean."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ..errors import ConfigError, Refused, Unavailable
+from ..schemas.collection import Collection
+from ..schemas.guarantees import PRODUCER_GUARANTEES
+from .delivery import describe
+
+_log = logging.getLogger("vecferry.kafka")
+_log.addHandler(logging.NullHandler())  # an application that configures no logging gets none of librdkafka's lines
+
+_DEFAULTS: Mapping[str, object] = {"linger.ms": 5, "delivery.timeout.ms": 120_000, "logger": _log}
+# Other names for guarantees, and what would break them from the side.
+_REFUSED: Mapping[str, str] = {
+    "request.required.acks": "it is another name of acks",
+    "default.topic.config": "set topic properties directly",
+    "transactional.id": "a publisher writes outside of transactions",
+    "delivery.report.only.error": "write tokens need every report",
+    "dr_cb": "write tokens need the reports",
+    "on_delivery": "write tokens need the reports",
+}
+
+
+def client_config(producer_config: Mapping[str, Any]) -> dict[str, Any]:
+    """``producer_config`` with the guarantees on top; ConfigError for a property that contradicts one."""
+    for key, value in producer_config.items():
+        if key in _REFUSED:
+            raise ConfigError(f"client property {key!r} cannot be set: {_REFUSED[key]}; remove it")
+        if key in PRODUCER_GUARANTEES and str(value).lower() != str(PRODUCER_GUARANTEES[key]).lower():
+            raise ConfigError(f"client property {key!r} carries a guarantee and cannot be {value!r}; remove it")
+    return {**_DEFAULTS, **producer_config, **PRODUCER_GUARANTEES}
+
+
+def connect(
+    collection: Collection,
+    topic: str,
+    producer_config: Mapping[str, Any],
+    *,
+    timeout_s: float,
+    on_error: Callable[[KafkaError], None],
+) -> Producer:
+    """A client for ``topic``. Blocks at most about ``timeout_s``.
+
+    Raises ConfigError, Unavailable when Kafka does not answer in time, and Refused when the topic is absent or has not
+    the collection's number of partitions: a key would be in two of them.
+    """
+    config = client_config(producer_config)
+    bootstrap_servers = config.get("bootstrap.servers")
+    reasons: list[str] = []
+
+    def note(error: KafkaError) -> None:
+        reasons.append(describe(error))
+        on_error(error)
+
+    try:
+        producer = Producer({**config, "error_cb": note})
+    except (KafkaException, TypeError, ValueError) as error:
+        raise ConfigError(f"the Kafka client refuses its configuration: {_reason(error)}") from error
+    try:
+        # All topics: asking for one by name would create it on brokers that create topics by themselves.
+        topics = producer.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        producer.poll(0)  # the cause is a report of its own
+        reason = "; ".join(dict.fromkeys((_reason(error), *reasons)))
+        raise Unavailable(
+            f"Kafka at {bootstrap_servers} does not answer ({reason}); start it or correct bootstrap.servers"
+        ) from error
+    if topic not in topics:
+        raise Refused(f"topic {topic} does not exist; create it with `vecferry enrol {collection.name}`")
+    found = len(topics[topic].partitions)
+    if found != collection.partitions:
+        raise Refused(
+            f"topic {topic} has {found} partitions and collection {collection.name} says {collection.partitions}; "
+            "correct `partitions`, or begin a new epoch if the topic was repartitioned"
+        )
+    return producer
+
+
+def _reason(error: Exception) -> str:
+    cause = error.args[0] if error.args else error
+    return describe(cause) if isinstance(cause, KafkaError) else str(cause)

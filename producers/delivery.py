@@ -1,0 +1,229 @@
+"""What a publishing call returns: something to wait for, from a thread or from a coroutine.
+
+Millions of these live for milliseconds and most are never waited for, so they are slots and flags; an Event or a future
+is made only by who waits. No lock is taken on the way of an acknowledgement: whoever waits first adds itself and then
+looks at ``_done``, whoever finishes sets ``_done`` and then looks for waiters, so one of them sees the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Any
+
+from confluent_kafka import KafkaError, Message
+
+from ..errors import Inconclusive, NotDelivered
+from ..schemas.position import encode_position
+from ..schemas.tokens import WriteToken
+
+_MAX_NAMED = 10
+_MAX_FAILED = 10_000
+_waiters_lock = threading.Lock()
+
+
+class Book:
+    """What one publisher still owes an answer for. Sets and dicts change atomically; reads copy them first."""
+
+    __slots__ = ("epoch", "failed", "forgotten", "pending", "topic")
+
+    def __init__(self, topic: str, epoch: int) -> None:
+        self.topic = topic
+        self.epoch = epoch
+        self.pending: set[Outstanding] = set()
+        self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
+        self.forgotten = 0  # failures beyond what is kept
+
+    def fail(self, delivery: Outstanding) -> None:
+        """Remember a failure until somebody asks for its result, or :meth:`take_failures` reports it."""
+        if len(self.failed) < _MAX_FAILED:
+            self.failed[delivery] = None
+        else:
+            self.forgotten += 1
+
+    def take_failures(self) -> list[str]:
+        """One line per failure not yet reported to anybody, each reported once."""
+        failed, self.failed = list(self.failed), {}
+        forgotten, self.forgotten = self.forgotten, 0
+        return [delivery.problem() for delivery in failed] + ([f"{forgotten} more"] if forgotten else [])
+
+
+class Outstanding:
+    """Something published that Kafka has not answered for yet, or has."""
+
+    __slots__ = ("_book", "_done", "_waiters")
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._done = False
+        self._waiters: list[Callable[[], None]] | None = None
+
+    def done(self) -> bool:
+        """True once the result is known."""
+        return self._done
+
+    def result(self, timeout: float | None = None) -> WriteToken:
+        """Block until Kafka has acknowledged; ``timeout`` in seconds, None for as long as it takes.
+
+        Raises NotDelivered with Kafka's reason, and Inconclusive on time-out (the record may still be delivered).
+        """
+        if not self.wait(timeout):
+            raise Inconclusive(f"{self._name()} was not acknowledged within {timeout} s; it may still be, wait again")
+        return self._outcome()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Block until the result is known, at most ``timeout`` seconds; whether it is."""
+        if self._done:
+            return True
+        event = threading.Event()
+        self._add_waiter(event.set)
+        return event.wait(timeout)
+
+    def __await__(self) -> Generator[Any, None, WriteToken]:
+        """As :meth:`result` without a time-out, for coroutines: never blocks the loop, resumes in it."""
+        if not self._done:
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+
+            def wake() -> None:
+                with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                    loop.call_soon_threadsafe(_resolve, future)
+
+            self._add_waiter(wake)
+            yield from future.__await__()
+        return self._outcome()
+
+    def problem(self) -> str:
+        """Why this failed, and what it was."""
+        raise NotImplementedError
+
+    def _name(self) -> str:
+        raise NotImplementedError
+
+    def _outcome(self) -> WriteToken:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        self._done = True
+        self._book.pending.discard(self)
+        if self._waiters is not None:
+            self._wake()
+
+    def _add_waiter(self, waiter: Callable[[], None]) -> None:
+        with _waiters_lock:
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+        if self._done:
+            self._wake()
+
+    def _wake(self) -> None:
+        with _waiters_lock:
+            waiters, self._waiters = self._waiters or [], None
+        for waiter in waiters:
+            waiter()
+
+
+class Delivery(Outstanding):
+    """One published write; its result is the :class:`WriteToken` of the record. Wait for it or await it."""
+
+    __slots__ = ("_error", "_offset", "_partition", "id")
+
+    def __init__(self, book: Book, id_: str) -> None:
+        self._book = book  # not by super(): this is made for every publication
+        self._done = False
+        self._waiters = None
+        self._error: KafkaError | None = None
+        self.id = id_
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        """The Kafka client's delivery report."""
+        if error is None:
+            self._partition: int = message.partition()  # type: ignore[assignment]  # None only before delivery
+            self._offset: int = message.offset()  # type: ignore[assignment]
+        else:
+            self._error = error
+            self._book.fail(self)
+        self._finish()
+
+    def problem(self) -> str:
+        """Why this failed, and what it was."""
+        return f"{self.id!r}: {describe(self._error)}" if self._error is not None else repr(self.id)
+
+    def _name(self) -> str:
+        return f"{self.id!r}"
+
+    def _outcome(self) -> WriteToken:
+        if self._error is not None:
+            self._book.failed.pop(self, None)
+            raise NotDelivered(f"Kafka did not acknowledge {self.problem()}; publishing it again is safe")
+        return WriteToken(self._book.topic, {self._partition: encode_position(self._book.epoch, self._offset)})
+
+
+class BatchDelivery(Outstanding):
+    """A published batch; its result is one :class:`WriteToken` for all its records. Wait for it or await it."""
+
+    __slots__ = ("_acknowledged", "_errors", "_failures", "_offsets", "_sent", "first_id", "sealed")
+
+    def __init__(self, book: Book, first_id: str) -> None:
+        super().__init__(book)
+        self.first_id = first_id
+        self.sealed = False
+        self._sent = 0  # written by the publishing thread only
+        self._acknowledged = 0  # written by the thread that serves delivery reports only
+        self._offsets: dict[int, int] = {}
+        self._failures = 0
+        self._errors: list[str] = []
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        """The Kafka client's delivery report for one record of the batch."""
+        if error is None:
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            self._offsets[partition] = max(offset, self._offsets.get(partition, 0))
+        else:
+            self._failures += 1
+            if len(self._errors) < _MAX_NAMED:
+                self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(error)}")
+        self._acknowledged += 1
+        self._finish_if_complete()
+
+    def seal(self, sent: int) -> None:
+        """Called once by the publisher: ``sent`` records were handed to the client, no more will come."""
+        self._sent = sent
+        self.sealed = True
+        self._finish_if_complete()
+
+    def problem(self) -> str:
+        """Why this failed, and what it was."""
+        named = "; ".join(self._errors)
+        return f"{self._failures or self._sent - self._acknowledged} of {self._name()}{': ' if named else ''}{named}"
+
+    def _finish_if_complete(self) -> None:
+        if self.sealed and self._acknowledged == self._sent and not self._done:
+            if self._failures:
+                self._book.fail(self)
+            self._finish()
+
+    def _name(self) -> str:
+        return f"the batch of {self._sent} that starts with {self.first_id!r}"
+
+    def _outcome(self) -> WriteToken:
+        if self._failures:
+            self._book.failed.pop(self, None)
+            raise NotDelivered(f"Kafka did not acknowledge {self.problem()}; publishing them again is safe")
+        epoch = self._book.epoch
+        return WriteToken(self._book.topic, {p: encode_position(epoch, at) for p, at in self._offsets.items()})
+
+
+def describe(error: KafkaError | None) -> str:
+    """Kafka's reason, by name and in words."""
+    return "" if error is None else f"{error.name()} ({error.str()})"
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

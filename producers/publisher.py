@@ -1,0 +1,304 @@
+"""The publisher: every vector write of an application, as an event in Kafka."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+from confluent_kafka import KafkaError, KafkaException
+from numpy.typing import ArrayLike
+
+from ..clock import SYSTEM_CLOCK, Clock
+from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
+from ..schemas.codec import EventEncoder
+from ..schemas.collection import MAX_RECORD_BYTES, Collection
+from .client import connect
+from .delivery import BatchDelivery, Book, Delivery, Outstanding, describe
+from .validation import Metadata, Validator, rows_of
+
+_POLL_S = 0.1  # how long closing may wait for the thread that serves delivery reports
+_EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
+_PURGE_S = 5.0  # purging is local: the reports come at once
+_MAX_NAMED = 10
+_open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
+
+
+class Publisher:
+    """Publishes the writes of one collection. Open it once per process and share it between threads and coroutines.
+
+    Every method validates first and raises InvalidRecord at once, with field, problem and remedy; nothing of that call
+    is then published. What is accepted is acknowledged by all in-sync replicas, without duplicates, in the order of the
+    calls per id. Delivery reports are served by a thread of its own.
+
+    When the client's queue is full (``queue.buffering.max.messages`` and ``.kbytes``), ``on_full="block"`` waits for
+    room, for at most ``delivery.timeout.ms``, and ``on_full="raise"`` raises NotDelivered: nothing is ever dropped
+    silently. A coroutine must not block its loop, so asyncio applications want ``"raise"``.
+
+    ``metadata_fields``, when given, are the only metadata keys that the collection's stores hold. After a fork, a fatal
+    error of the client or ``close``, every call raises Refused with the remedy.
+
+    Opening blocks for at most about ``open_timeout_s`` and raises Unavailable, Refused (topic absent, wrong number of
+    partitions) or ConfigError.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        *,
+        topic: str,
+        producer_config: Mapping[str, Any],
+        on_full: Literal["block", "raise"] = "block",
+        metadata_fields: frozenset[str] | None = None,
+        open_timeout_s: float = 10.0,
+        close_timeout_s: float = 30.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._topic = topic
+        self._blocks = on_full == "block"
+        self._close_timeout_s = close_timeout_s
+        self._clock = clock
+        self._unix_s = clock.unix_s
+        self._book = Book(topic, collection.epoch)
+        self._validator = Validator(collection, metadata_fields)
+        self._encoder = EventEncoder(collection)
+        self._event_prefix = os.urandom(8)
+        self._event_numbers = itertools.count()
+        self._refusal: str | None = None
+        self._stopping = False
+        self._forked = False
+        self._room = threading.Condition()
+        self._producer = connect(
+            collection, topic, producer_config, timeout_s=open_timeout_s, on_error=self._on_client_error
+        )
+        self._reports = threading.Thread(target=self._serve_reports, name=f"vecferry-publisher-{topic}", daemon=True)
+        self._reports.start()
+        _open_publishers.add(self)
+
+    def upsert(
+        self, id: str, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
+    ) -> Delivery:
+        """Publish a whole row: ``vector`` real numbers [d] (stored as float32), ``metadata`` a JSON object.
+
+        ``source_text`` is what was embedded, kept for re-embedding. Blocks only as the class says. Raises
+        InvalidRecord, NotDelivered (queue full), Refused.
+        """
+        validator = self._validator
+        key = validator.key(id)
+        value = self._encoder.upsert(
+            key,
+            validator.vector(vector),
+            validator.metadata(metadata),
+            event_id=_EVENT_ID.pack(self._event_prefix, next(self._event_numbers)),
+            occurred_at_ms=int(self._unix_s() * 1000),
+            source_text=None if source_text is None else validator.text(source_text),
+        )
+        delivery = Delivery(self._book, id)
+        self._send(key, value, delivery)
+        return delivery
+
+    def delete(self, id: str) -> Delivery:
+        """Publish that the row is gone; deleting what does not exist is fine. Blocks and raises as :meth:`upsert`."""
+        key = self._validator.key(id)
+        delivery = Delivery(self._book, id)
+        self._send(
+            key,
+            self._encoder.delete(
+                key,
+                event_id=_EVENT_ID.pack(self._event_prefix, next(self._event_numbers)),
+                occurred_at_ms=int(self._unix_s() * 1000),
+            ),
+            delivery,
+        )
+        return delivery
+
+    def upsert_many(
+        self,
+        ids: Sequence[str],
+        vectors: ArrayLike,
+        metadata: Sequence[Metadata | None] | None = None,
+        *,
+        source_texts: Sequence[str | None] | None = None,
+    ) -> BatchDelivery:
+        """Publish n rows, in order: ``ids`` n texts, ``vectors`` real numbers [n, d], one ``metadata`` object per row.
+
+        All rows are validated before the first is published; an error names the row as ``vectors[3]``. Blocks as the
+        class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
+        publishing the whole batch again is safe.
+        """
+        validator = self._validator
+        keys = [validator.key(id_, f"ids[{row}]") for row, id_ in enumerate(ids)]
+        array = validator.vectors(vectors, len(keys))
+        objects = rows_of("metadata", metadata, len(keys))
+        texts = rows_of("source_texts", source_texts, len(keys))
+        columns = [validator.metadata(entry, f"metadata[{row}]") for row, entry in enumerate(objects)]
+        sources = [validator.text(entry, f"source_texts[{row}]") for row, entry in enumerate(texts)]
+        batch = BatchDelivery(self._book, ids[0] if keys else "")
+        sent, now_ms = 0, int(self._unix_s() * 1000)
+        try:
+            for key, vector, column, source in zip(keys, array, columns, sources, strict=True):
+                value = self._encoder.upsert(
+                    key,
+                    vector,
+                    column,
+                    event_id=_EVENT_ID.pack(self._event_prefix, next(self._event_numbers)),
+                    occurred_at_ms=now_ms,
+                    source_text=source,
+                )
+                self._send(key, value, batch)
+                sent += 1
+        except NotDelivered as error:
+            raise NotDelivered(f"{sent} of {len(keys)} rows were accepted: {error}") from error
+        finally:
+            batch.seal(sent)
+        return batch
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Block until everything published before this call has its result, at most ``timeout_s``.
+
+        Raises NotDelivered naming what Kafka refused (failures that somebody saw through ``result`` are not named
+        again) and what is still waiting.
+        """
+        if self._forked:
+            raise self._refused()
+        deadline = self._clock.monotonic_s() + timeout_s
+        waiting = list(self._book.pending)
+        for delivery in waiting:
+            if not delivery.wait(max(0.0, deadline - self._clock.monotonic_s())):
+                break
+        self._report([delivery for delivery in waiting if not delivery.done()])
+
+    def close(self) -> None:
+        """Flush for at most ``close_timeout_s`` and release the client; idempotent. Raises NotDelivered as ``flush``.
+
+        What is still waiting then is given up and its deliveries fail. In a forked child nothing happens: the records
+        belong to the parent.
+        """
+        if self._forked or self._stopping:
+            return
+        if self._refusal is None:
+            self._refusal = "this publisher is closed; open another one"
+        try:
+            self.flush(self._close_timeout_s)
+        finally:
+            if self._book.pending:
+                self._producer.purge()
+                for delivery in list(self._book.pending):
+                    delivery.wait(_PURGE_S)
+                self._book.take_failures()  # named by flush already
+            self._stopping = True
+            self._reports.join()
+            self._producer.close()
+            _open_publishers.discard(self)
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close. What was not acknowledged is raised, or noted on the exception that is already in flight."""
+        try:
+            self.close()
+        except NotDelivered as undelivered:
+            if error is None:
+                raise
+            error.add_note(str(undelivered))
+
+    def _send(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
+        if self._refusal is not None:
+            raise self._refused()
+        if len(value) + len(key) > MAX_RECORD_BYTES:
+            problem = f"takes {len(value) + len(key)} bytes with everything in it"
+            raise InvalidRecord("record", problem, f"shorten source_text or metadata to stay within {MAX_RECORD_BYTES}")
+        pending = self._book.pending
+        pending.add(delivery)  # before the client can report on it
+        try:
+            self._producer.produce(self._topic, value, key, on_delivery=delivery)
+        except BufferError:
+            self._send_when_there_is_room(key, value, delivery)
+        except KafkaException as error:
+            pending.discard(delivery)
+            raise self._rejected(error) from error
+
+    def _send_when_there_is_room(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
+        try:
+            while self._blocks:
+                with self._room:
+                    self._room.wait(_POLL_S)
+                if self._refusal is not None:
+                    raise self._refused()
+                try:
+                    self._producer.produce(self._topic, value, key, on_delivery=delivery)
+                except BufferError:
+                    continue
+                return
+        except KafkaException as error:
+            self._book.pending.discard(delivery)
+            raise self._rejected(error) from error
+        except VecferryError:
+            self._book.pending.discard(delivery)
+            raise
+        self._book.pending.discard(delivery)
+        raise NotDelivered(
+            f"the client's queue is full ({len(self._producer)} records wait): Kafka takes them too slowly or is away; "
+            "publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"
+        )
+
+    def _rejected(self, error: KafkaException) -> VecferryError:
+        cause: KafkaError = error.args[0]
+        if cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return InvalidRecord("record", "is larger than message.max.bytes", "raise it, or shorten the record")
+        if cause.fatal():
+            self._on_client_error(cause)
+            return self._refused()
+        return NotDelivered(f"the Kafka client did not take the record: {describe(cause)}")
+
+    def _serve_reports(self) -> None:
+        while not self._stopping:
+            try:
+                served = self._producer.poll(_POLL_S)
+            except KafkaException as error:  # the client raises here too when it stops for good
+                self._on_client_error(error.args[0])
+                continue
+            if served:
+                with self._room:
+                    self._room.notify_all()
+
+    def _on_client_error(self, error: KafkaError) -> None:
+        # Other errors mend themselves (a lost connection) or show in delivery reports.
+        if error.fatal():
+            self._refusal = (
+                f"the Kafka client stopped for good: {describe(error)}; close this publisher and open another"
+            )
+
+    def _refused(self) -> Refused:
+        return Refused(self._refusal or "")
+
+    def _report(self, waiting: Sequence[Outstanding]) -> None:
+        failures = self._book.take_failures()
+        problems = failures + [f"{delivery.problem()}: not acknowledged yet" for delivery in waiting]
+        if problems:
+            named = "; ".join(problems[:_MAX_NAMED])
+            more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
+            raise NotDelivered(f"Kafka did not acknowledge {len(problems)} publications: {named}{more}")
+
+    def _after_fork(self) -> None:
+        self._forked = True
+        self._refusal = f"this publisher belongs to another process; open one of its own in process {os.getpid()}"
+
+
+def _refuse_in_child() -> None:
+    # The client's threads do not exist in a forked child: producing there would wait for ever.
+    for publisher in _open_publishers:
+        publisher._after_fork()
+        _inherited.append(publisher)
+
+
+_inherited: list[Publisher] = []  # destroying an inherited client would wait for its threads, so it is never collected
+os.register_at_fork(after_in_child=_refuse_in_child)

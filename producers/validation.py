@@ -1,0 +1,234 @@
+"""What the publisher refuses, and how it says so. Pure: from arguments to the parts of a record, or InvalidRecord."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TypeVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InvalidRecord
+from ..schemas.codec import NO_METADATA, little_endian
+from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, Collection
+
+Metadata = Mapping[str, object]
+T = TypeVar("T")
+
+_FLOAT32 = np.dtype(np.float32)
+_IS_LITTLE = sys.byteorder == "little"
+_LITERALS = {None: "null", True: "true", False: "false"}
+_MAX_DEPTH = 32
+_BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_quote = json.encoder.encode_basestring
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Validator:
+    """Checks arguments for one collection. ``field`` is what an error calls the argument. Thread-safe."""
+
+    __slots__ = ("_dimension", "_directed", "_fields", "_id_type", "_shape")
+
+    def __init__(self, collection: Collection, metadata_fields: frozenset[str] | None) -> None:
+        self._dimension = collection.space.dimension
+        self._shape = (collection.space.dimension,)
+        self._directed = collection.space.metric == "cosine"
+        self._id_type = collection.id_type
+        self._fields = metadata_fields
+
+    def key(self, id_: str, field: str = "id") -> bytes:
+        """The id as UTF-8: 1 to MAX_ID_BYTES bytes, no NUL, in the canonical form of the collection's id type."""
+        if not isinstance(id_, str):
+            raise InvalidRecord(field, f"{type(id_).__name__} is not text", "pass str(id)")
+        try:
+            key = id_.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRecord(
+                field, f"holds a lone surrogate at {error.start}", "use text that UTF-8 can carry"
+            ) from error
+        if not 0 < len(key) <= MAX_ID_BYTES:
+            raise InvalidRecord(field, f"takes {len(key)} bytes as UTF-8", f"use 1 to {MAX_ID_BYTES}")
+        if b"\0" in key:
+            raise InvalidRecord(field, f"{id_[:80]!r} holds NUL", "not every store can carry it; use another id")
+        if self._id_type != "text":
+            _check_canonical(id_, self._id_type, field)
+        return key
+
+    def vector(self, vector: ArrayLike, field: str = "vector") -> NDArray[np.float32]:
+        """``vector`` as float32 [d] in one piece and wire order: finite, and not without direction for cosine."""
+        usual = type(vector) is np.ndarray and vector.dtype is _FLOAT32
+        array = cast(NDArray[np.float32], vector) if usual else _to_float32(vector, field)
+        if array.shape != self._shape:
+            raise self._wrong_shape(array.shape, self._shape, field)
+        # Decides nearly always, in one pass: a sum of squares is finite only if every element is. (dot would warn.)
+        square = np.vdot(array, array)
+        if not 0.0 < square < math.inf:
+            self._examine(array, float(square), field)
+        return array if _IS_LITTLE and array.flags.c_contiguous else little_endian(array)
+
+    def vectors(self, vectors: ArrayLike, rows: int) -> NDArray[np.float32]:
+        """``vectors`` as float32 [rows, d] in one piece and wire order; each row is held to :meth:`vector`."""
+        array = (
+            vectors
+            if isinstance(vectors, np.ndarray) and vectors.dtype is _FLOAT32
+            else _to_float32(vectors, "vectors")
+        )
+        if rows == 0 and array.size == 0:
+            return np.zeros((0, self._dimension), np.float32)
+        if array.shape != (rows, self._dimension):
+            raise self._wrong_shape(array.shape, (rows, self._dimension), "vectors")
+        squares = np.einsum("ij,ij->i", array, array)
+        for row in np.flatnonzero(~((squares > 0) & (squares < np.inf))).tolist():
+            self._examine(array[row], float(squares[row]), f"vectors[{row}]")
+        return little_endian(array)
+
+    def metadata(self, metadata: Metadata | None, field: str = "metadata") -> bytes:
+        """``metadata`` as a JSON object in UTF-8, at most MAX_METADATA_BYTES."""
+        if metadata is None:
+            return NO_METADATA
+        if type(metadata) is not dict:
+            if not isinstance(metadata, Mapping):
+                raise InvalidRecord(field, f"{type(metadata).__name__} is not a mapping", "pass a dict")
+            metadata = dict(metadata)
+        try:
+            text = (_encode_flat(metadata) or _encode_nested(metadata, field)).encode()
+        except InvalidRecord:
+            raise
+        except (ValueError, TypeError) as error:  # NaN, infinity, a lone surrogate, an int beyond Python's own limit
+            raise InvalidRecord(
+                field, f"is not JSON ({error})", "use finite numbers and text that UTF-8 can carry"
+            ) from error
+        if len(text) > MAX_METADATA_BYTES:
+            raise InvalidRecord(field, f"takes {len(text)} bytes as JSON", f"use at most {MAX_METADATA_BYTES}")
+        if b"\\u0000" in text and _holds_nul(metadata):
+            raise InvalidRecord(field, "holds NUL in a text", "not every store can carry it; remove it")
+        if self._fields is not None and not metadata.keys() <= self._fields:
+            unknown = min(set(metadata) - self._fields)
+            raise InvalidRecord(
+                field, f"unknown field {unknown!r}", f"the stores hold {', '.join(sorted(self._fields))}"
+            )
+        return text
+
+    def text(self, source_text: str | None, field: str = "source_text") -> bytes | None:
+        """``source_text`` as UTF-8."""
+        if source_text is None:
+            return None
+        if not isinstance(source_text, str):
+            raise InvalidRecord(field, f"{type(source_text).__name__} is not text", "pass a str")
+        try:
+            return source_text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRecord(
+                field, f"holds a lone surrogate at {error.start}", "use text that UTF-8 can carry"
+            ) from error
+
+    def _examine(self, array: NDArray[np.float32], square: float, field: str) -> None:
+        bad = np.flatnonzero(~np.isfinite(array))
+        if len(bad):
+            raise InvalidRecord(field, f"element {bad[0]} is {array[bad[0]]} as float32", "use finite numbers")
+        if not self._directed:
+            return
+        if not array.any():
+            raise InvalidRecord(field, "is the zero vector, which has no direction for cosine", "leave the row out")
+        problem = "is too long" if square > 0 else "is too short"
+        raise InvalidRecord(
+            field, f"{problem} for cosine: its squared length leaves float32", "normalise it to length 1"
+        )
+
+    def _wrong_shape(self, found: tuple[int, ...], wanted: tuple[int, ...], field: str) -> InvalidRecord:
+        return InvalidRecord(field, f"has shape {found}", f"this collection wants {wanted}")
+
+
+def rows_of(name: str, values: Sequence[T] | None, rows: int) -> Sequence[T | None]:
+    """``values`` if it has an entry for each of ``rows`` rows, None for each where it is None; else InvalidRecord."""
+    if values is None:
+        return (None,) * rows
+    if isinstance(values, (str, bytes, Mapping)) or len(values) != rows:
+        found = f"{len(values)} entries" if isinstance(values, Sequence) else type(values).__name__
+        raise InvalidRecord(name, f"{found} for {rows} ids", "pass one entry per id")
+    return values
+
+
+def _check_canonical(id_: str, id_type: str, field: str) -> None:
+    try:
+        canonical = str(int(id_)) if id_type == "bigint" else str(uuid.UUID(id_))
+    except ValueError:
+        canonical = ""
+    pattern = _BIGINT if id_type == "bigint" else _UUID
+    if pattern.fullmatch(id_) and id_ == canonical and (id_type == "uuid" or -(2**63) <= int(id_) < 2**63):
+        return
+    remedy = (
+        f"use {canonical!r}"
+        if pattern.fullmatch(canonical) and canonical != id_
+        else f"use the id of a {id_type} column"
+    )
+    raise InvalidRecord(field, f"{id_[:80]!r} is not a {id_type} in canonical form", remedy)
+
+
+def _to_float32(vector: ArrayLike, field: str) -> NDArray[np.float32]:
+    try:
+        array = np.asarray(vector)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; arrays of other libraries that refuse
+        raise InvalidRecord(field, f"is not an array ({error})", "pass numbers of one shape") from error
+    if array.dtype.kind not in "fiu":
+        raise InvalidRecord(field, f"has elements of type {array.dtype}", "pass real numbers")
+    with np.errstate(over="ignore"):  # becomes infinity, which is refused by name
+        return array.astype(np.float32)
+
+
+def _encode_flat(metadata: Mapping[str, object]) -> str | None:
+    """The JSON text of a dict of text keys and scalars, as the encoder writes it; None when it is not that plain.
+
+    Most metadata is, and setting up the general encoder costs more than all the rest of a publishing call.
+    """
+    parts = []
+    for key, value in metadata.items():
+        if type(key) is not str:
+            return None
+        if type(value) is str:
+            parts.append(f"{_quote(key)}:{_quote(value)}")
+        elif type(value) is int or (type(value) is float and math.isfinite(value)):
+            parts.append(f"{_quote(key)}:{value!r}")
+        elif value is None or type(value) is bool:
+            parts.append(f"{_quote(key)}:{_LITERALS[value]}")
+        else:
+            return None
+    return f"{{{','.join(parts)}}}"
+
+
+def _encode_nested(metadata: Mapping[str, object], field: str) -> str:
+    _check_json(metadata, field, 0)
+    return _encode_json(metadata)
+
+
+def _check_json(value: object, path: str, depth: int) -> None:
+    """Refuse what a JSON encoder would refuse or change silently (keys that are no text), naming where it is."""
+    if depth > _MAX_DEPTH:
+        raise InvalidRecord(path.partition(".")[0], f"is nested deeper than {_MAX_DEPTH} levels", "flatten it")
+    if isinstance(value, dict):
+        for key, inner in cast(dict[object, object], value).items():
+            if not isinstance(key, str):
+                raise InvalidRecord(path, f"key {key!r} is {type(key).__name__}", "use text keys")
+            _check_json(inner, f"{path}.{key}", depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            _check_json(inner, f"{path}[{index}]", depth + 1)
+    elif not isinstance(value, (str, int, float)) and value is not None:
+        raise InvalidRecord(
+            path, f"{type(value).__name__} is not JSON", "use text, numbers, booleans, None, lists and dicts"
+        )
+
+
+def _holds_nul(value: object) -> bool:
+    # The escape may also be a text about escapes: only a real NUL counts.
+    if isinstance(value, dict):
+        return any("\0" in key or _holds_nul(inner) for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value

@@ -1,0 +1,282 @@
+"""The publisher when Kafka does not take a record, and when nothing can be opened at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import mock_kafka
+import numpy as np
+import pytest
+from mock_kafka import MockKafka
+from publishing import COLLECTION, PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all
+from vecferry.errors import ConfigError, Inconclusive, NotDelivered, Refused
+from vecferry.producers import Publisher
+from waiting import wait_until
+
+
+@pytest.fixture
+def kafka() -> Iterator[MockKafka]:
+    with MockKafka() as cluster:
+        cluster.create_topic(TOPIC, PARTITIONS)
+        yield cluster
+
+
+def test_retriable_errors_are_retried_without_duplicates_or_reordering(kafka: MockKafka) -> None:
+    with open_publisher(kafka, {"retry.backoff.ms": 10, "retry.backoff.max.ms": 50}) as publisher:
+        publisher.upsert("warm", VECTOR).result(timeout=30)
+        kafka.fail_next(mock_kafka.NOT_LEADER, mock_kafka.REQUEST_TIMED_OUT, mock_kafka.NOT_ENOUGH_REPLICAS)
+        written = [publisher.upsert("a", VECTOR, {"n": n}) for n in range(100)]
+        positions = [delivery.result(timeout=30).position for delivery in written]
+    assert positions == sorted(set(positions))
+    events = read_all(kafka, 101)
+    assert [text for id_, text in zip(events.ids, events.metadata, strict=True) if id_ == "a"] == [
+        b'{"n":%d}' % n for n in range(100)
+    ]
+
+
+def test_a_refused_write_raises_kafkas_reason_wherever_it_is_waited_for(kafka: MockKafka) -> None:
+    with open_publisher(kafka) as publisher:
+        publisher.upsert("warm", VECTOR).result(timeout=30)
+        kafka.fail_next(mock_kafka.TOPIC_AUTHORIZATION_FAILED)
+        delivery = publisher.upsert("a", VECTOR)
+        with pytest.raises(NotDelivered, match=r"'a': TOPIC_AUTHORIZATION_FAILED"):
+            delivery.result(timeout=30)
+
+        async def wait() -> None:
+            await delivery
+
+        with pytest.raises(NotDelivered, match="TOPIC_AUTHORIZATION_FAILED"):
+            asyncio.run(wait())
+        publisher.flush()  # somebody saw the failure: it is not reported again
+        with pytest.raises(NotDelivered, match=r"0 of 20 rows were accepted: .*TOPIC_AUTHORIZATION_FAILED"):
+            publisher.upsert_many([f"id-{i}" for i in range(20)], np.ones((20, D)))
+
+
+def test_a_batch_names_what_kafka_refused(kafka: MockKafka) -> None:
+    with open_publisher(kafka) as publisher:
+        publisher.upsert("warm", VECTOR).result(timeout=30)
+        kafka.fail_next(*[mock_kafka.MESSAGE_TOO_LARGE] * PARTITIONS)
+        with pytest.raises(NotDelivered, match=r"of the batch of 20 that starts with 'id-0': 'id-\d+': MSG_SIZE"):
+            publisher.upsert_many([f"id-{i}" for i in range(20)], np.ones((20, D))).result(timeout=30)
+
+
+def test_leaving_the_context_names_what_failed_unseen(kafka: MockKafka) -> None:
+    def application() -> None:
+        with open_publisher(kafka) as publisher:
+            publisher.upsert("warm", VECTOR).result(timeout=30)
+            kafka.fail_next(mock_kafka.TOPIC_AUTHORIZATION_FAILED)
+            publisher.upsert("lost", VECTOR)
+
+    with pytest.raises(NotDelivered, match=r"1 publications: 'lost': TOPIC_AUTHORIZATION_FAILED"):
+        application()
+
+
+def test_leaving_the_context_while_kafka_is_away_ends_in_time_and_fails_every_delivery(kafka: MockKafka) -> None:
+    deliveries = []
+
+    def application() -> None:
+        with open_publisher(kafka, close_timeout_s=0.3) as publisher:
+            publisher.upsert("warm", VECTOR).result(timeout=30)
+            kafka.set_down()
+            deliveries.append(publisher.upsert("a", VECTOR))
+            with pytest.raises(Inconclusive, match=r"within 0.05 s"):
+                deliveries[0].result(timeout=0.05)
+
+    with pytest.raises(NotDelivered, match="'a': not acknowledged yet"):
+        application()
+    with pytest.raises(NotDelivered, match="'a': _PURGE"):
+        deliveries[0].result(timeout=5)
+
+
+def test_an_exception_in_flight_is_not_masked(kafka: MockKafka) -> None:
+    def application() -> None:
+        with open_publisher(kafka, close_timeout_s=0.2) as publisher:
+            publisher.upsert("warm", VECTOR).result(timeout=30)
+            kafka.set_down()
+            publisher.upsert("a", VECTOR)
+            raise KeyError("application")
+
+    with pytest.raises(KeyError) as raised:
+        application()
+    assert "'a': not acknowledged yet" in raised.value.__notes__[0]
+
+
+def test_a_full_queue_raises_when_asked_to(kafka: MockKafka) -> None:
+    options = {"queue.buffering.max.messages": 10}
+    with open_publisher(kafka, options, on_full="raise") as publisher:
+        publisher.upsert("warm", VECTOR).result(timeout=30)
+        kafka.set_down()
+        accepted = [publisher.upsert(f"id-{i}", VECTOR) for i in range(10)]
+        with pytest.raises(NotDelivered, match="queue is full"):
+            publisher.upsert("one-too-many", VECTOR)
+        with pytest.raises(NotDelivered, match="0 of 2 rows were accepted"):
+            publisher.upsert_many(["x", "y"], np.ones((2, D)))
+        kafka.set_up()
+        for delivery in accepted:
+            delivery.result(timeout=30)
+    assert len(read_all(kafka, 11)) == 11
+
+
+def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka) -> None:
+    with open_publisher(kafka, {"queue.buffering.max.messages": 10}) as publisher:
+        publisher.upsert("warm", VECTOR).result(timeout=30)
+        kafka.set_down()
+        done = threading.Event()
+
+        def write() -> None:
+            for i in range(30):
+                publisher.upsert(f"id-{i}", VECTOR)
+            done.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        wait_until(lambda: len(publisher._producer) >= 10, what="a full queue")
+        assert not done.wait(0.3)
+        kafka.set_up()
+        writer.join(30)
+        assert done.is_set()
+    assert len(read_all(kafka, 31)) == 31
+
+
+def test_a_fatal_error_of_the_client_is_said_by_every_later_call(kafka: MockKafka) -> None:
+    publisher = open_publisher(kafka)
+    publisher.upsert("warm", VECTOR).result(timeout=30)
+    kafka.fail_next(mock_kafka.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    with pytest.raises(NotDelivered):
+        publisher.upsert("a", VECTOR).result(timeout=30)
+
+    def refused() -> bool:
+        try:
+            publisher.upsert("b", VECTOR)
+        except Refused as error:
+            return "stopped for good" in str(error) and "open another" in str(error)
+        return False
+
+    wait_until(refused, what="the refusal")
+    with pytest.raises(Refused, match="stopped for good"):
+        publisher.delete("b")
+    with pytest.raises(Refused, match="stopped for good"):
+        publisher.upsert_many(["b"], np.ones((1, D)))
+    publisher.close()
+
+
+def test_a_closed_publisher_refuses(kafka: MockKafka) -> None:
+    publisher = open_publisher(kafka)
+    publisher.close()
+    publisher.close()
+    with pytest.raises(Refused, match="closed"):
+        publisher.upsert("a", VECTOR)
+
+
+def test_a_forked_child_is_refused_and_can_leave(kafka: MockKafka) -> None:
+    with open_publisher(kafka) as publisher:
+        publisher.upsert("a", VECTOR).result(timeout=30)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = "nothing"
+            try:
+                with publisher:
+                    publisher.upsert("b", VECTOR)
+            except Refused as error:
+                said = str(error)
+            os.write(writer, said.encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as answers:
+            answer = answers.read()
+        os.waitpid(child, 0)
+        assert "belongs to another process" in answer
+        assert str(child) in answer
+        publisher.upsert("c", VECTOR).result(timeout=30)
+    assert read_all(kafka, 2).ids.count("b") == 0
+
+
+FORK_AND_EXIT = """
+import os, sys
+import numpy as np
+from vecferry.producers import Publisher
+from vecferry.schemas.collection import Collection, Space
+
+collection = Collection(name="c", space=Space(model="m", version="1", dimension=2, metric="dot"), partitions=4)
+client = {"bootstrap.servers": sys.argv[1]}
+with Publisher(collection, topic="shop.products.events", producer_config=client) as publisher:
+    publisher.upsert("a", np.ones(2)).result(timeout=30)
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+def test_a_forked_child_exits_normally_without_waiting_for_threads_that_it_does_not_have(kafka: MockKafka) -> None:
+    command = [sys.executable, "-c", FORK_AND_EXIT, kafka.bootstrap_servers]
+    ended = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+# -- opening -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_kafka_is_one_clear_error_in_bounded_time(tmp_path: Path) -> None:
+    code = (
+        "from vecferry.producers import Publisher\n"
+        "from vecferry.schemas.collection import Collection, Space\n"
+        "from vecferry.errors import Unavailable\n"
+        "space = Space(model='m', version='1', dimension=2, metric='dot')\n"
+        "try:\n"
+        "    Publisher(Collection(name='c', space=space, partitions=1), topic='t', open_timeout_s=1.0,\n"
+        "              producer_config={'bootstrap.servers': '127.0.0.1:1'})\n"
+        "except Unavailable as error:\n"
+        "    print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("Kafka at 127.0.0.1:1 does not answer (")
+    assert "start it" in ended.stdout
+    assert ended.stderr == ""  # the client's own lines go to logging
+
+
+def test_a_missing_topic_is_refused_and_not_created(kafka: MockKafka) -> None:
+    for _ in range(2):
+        with pytest.raises(
+            Refused, match=r"topic absent\.events does not exist; create it with `vecferry enrol products`"
+        ):
+            Publisher(COLLECTION, topic="absent.events", producer_config={"bootstrap.servers": kafka.bootstrap_servers})
+
+
+def test_another_number_of_partitions_is_refused(kafka: MockKafka) -> None:
+    kafka.create_topic("other", PARTITIONS * 2)
+    with pytest.raises(Refused, match="has 8 partitions and collection products says 4"):
+        Publisher(COLLECTION, topic="other", producer_config={"bootstrap.servers": kafka.bootstrap_servers})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("acks", "1"),
+        ("enable.idempotence", False),
+        ("partitioner", "consistent_random"),
+        ("request.required.acks", 1),
+        ("transactional.id", "x"),
+        ("delivery.report.only.error", True),
+        ("default.topic.config", {"acks": 1}),
+        ("no.such.property", 1),
+        ("max.in.flight", 10),
+    ],
+)
+def test_guarantees_cannot_be_configured_away(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=key):
+        Publisher(COLLECTION, topic=TOPIC, producer_config={"bootstrap.servers": "127.0.0.1:1", key: value})
+
+
+def test_repeating_a_guarantee_is_fine(kafka: MockKafka) -> None:
+    guarantees = {"acks": "all", "enable.idempotence": "true", "partitioner": "murmur2_random"}
+    with open_publisher(kafka, {**guarantees, "logger": logging.getLogger("test")}) as publisher:
+        publisher.upsert("a", VECTOR).result(timeout=30)
