@@ -80,7 +80,10 @@ class Store(Protocol):
         ...
 
     def fetch(self, ids: Sequence[str]) -> Rows:
-        """The states of those ``ids`` that the store knows, deleted ones included, in no order; absent ids are left out."""
+        """The states of those ``ids`` that the store knows, deleted ones included, in no order; absent ids are left out.
+
+        Sees at least everything that was applied before the call.
+        """
         ...
 
     def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
@@ -101,8 +104,13 @@ class Store(Protocol):
         """
         ...
 
-    def search(self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float) -> list[Hit]:
-        """The ``k`` best live rows for ``vector`` (float32 [d]), best first. Raises Inconclusive on time-out."""
+    def search(
+        self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
+    ) -> list[Hit]:
+        """The ``k`` best live rows for ``vector`` (float32 [d]), best first. Raises Inconclusive on time-out.
+
+        Sees at least everything that was applied before the call.
+        """
         ...
 
     def count(self) -> int:

@@ -1,0 +1,117 @@
+"""Whether a worker's memory depends on how much waits for it.
+
+Two workers, each a process of its own with a LanceDB store, take the same gigabyte of events in batches of the same
+size. For the first never more than 20 MB wait, for the second everything waits from the start. Compared is the peak
+resident memory of the process, as the operating system counts it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench_log import Log
+from vecferry.kafka.view import CompactedView
+from vecferry.schemas.control import LiveProgress, live_progress_key
+from vecferry.schemas.topics import progress_topic
+from vecferry.stores.registry import open_store
+
+DIMENSION = 768
+EVENT_BYTES = 4 * DIMENSION + 100
+EVENTS = 1_000_000_000 // EVENT_BYTES
+SMALL = 20_000_000 // EVENT_BYTES
+IDS = 4_000  # the table stays small: this is about the worker, not about the size of the store
+BATCH_ROWS = 2_000
+BOUND = 1.1
+
+_CHILD = """
+import resource, sys, threading
+from vecferry.clock import SYSTEM_CLOCK
+from vecferry.config import load_config
+from vecferry.consumers.service import run_worker
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+run_worker(load_config(sys.argv[1]), "new", [], SYSTEM_CLOCK, stop)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def run(bootstrap: str) -> list[dict[str, Any]]:
+    """One row: peak MiB with everything waiting (ours) and with at most 20 MB waiting (baseline)."""
+    trickle = _peak_mib(bootstrap, waiting=SMALL)
+    flood = _peak_mib(bootstrap, waiting=EVENTS)
+    return [
+        {
+            "name": "worker memory, 1 GB waiting against 20 MB",
+            "ours": flood,
+            "baseline": trickle,
+            "ratio": flood / trickle,
+            "bound": BOUND,
+            "unit": "MiB",
+        }
+    ]
+
+
+def _peak_mib(bootstrap: str, waiting: int) -> float:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Log(bootstrap, dimension=DIMENSION, lance=f"{directory}/lance") as log,
+    ):
+        placement = log.config.placement(log.name, "new")
+        store = open_store("lancedb", {"uri": f"{directory}/lance"}, log.collection, placement)
+        store.create(complete=False)
+        store.close()
+        config = Path(directory) / "vecferry.toml"
+        config.write_text(_toml(log, bootstrap, f"{directory}/lance"))
+        progress = CompactedView(log.config.kafka, progress_topic(log.namespace))
+        published = min(waiting, EVENTS)
+        log.publish(published, ids=IDS)
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # peaks of many arenas would be noise on either side
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        while (applied := _applied(progress, log)) < EVENTS:
+            room = min(applied + waiting, EVENTS) - published
+            if room >= SMALL // 4 or (room and applied == published):
+                log.publish(room, ids=IDS)
+                published += room
+            if child.poll() is not None:
+                raise RuntimeError(f"the worker ended with {child.returncode}")
+            time.sleep(0.05)
+        output, _ = child.communicate("")
+        progress.close()
+    return float(output)
+
+
+def _applied(progress: CompactedView, log: Log) -> int:
+    found = progress.items(live_progress_key(log.name, "new"))
+    return sum(LiveProgress.model_validate_json(value).next_offset for value in found.values())
+
+
+def _toml(log: Log, bootstrap: str, uri: str) -> str:
+    return f"""
+namespace = "{log.namespace}"
+[kafka]
+bootstrap_servers = "{bootstrap}"
+[stores.new]
+kind = "lancedb"
+uri = "{uri}"
+[collections.{log.name}]
+dimension = {DIMENSION}
+metric = "l2"
+space = {{model = "random", version = "1"}}
+partitions = {log.partitions}
+[collections.{log.name}.in.new]
+table = "bench"
+[worker]
+batch_rows = {BATCH_ROWS}
+"""
