@@ -29,13 +29,13 @@ class Log:
     name = "bench"
     partitions = 8
 
-    def __init__(self, bootstrap: str, *, dimension: int, lance: str = "unused") -> None:
+    def __init__(self, bootstrap: str, *, dimension: int) -> None:
         self.namespace = "b" + uuid.uuid4().hex[:8]
         self.config = load_config(
             {
                 "namespace": self.namespace,
                 "kafka": {"bootstrap_servers": bootstrap},
-                "stores": {"new": {"kind": "lancedb", "uri": lance}},
+                "stores": {"new": {"kind": "lancedb", "uri": "unused"}},
                 "collections": {
                     self.name: {
                         "dimension": dimension,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -57,7 +58,7 @@ def _compare(directory: Path, rows: int, turns: int) -> dict[str, object]:
         batch = _batch(turn, vectors)
         ready = _as_table(batch, turn)
         mark = [LiveMark(partition=0, next_offset=(turn + 1) * rows)]
-        sides = [lambda b=batch, m=mark: store.apply(b, m), lambda r=ready: direct(r)]
+        sides: list[Callable[[], object]] = [partial(store.apply, batch, mark), partial(direct, ready)]
         first = turn % 2
         times = {side: _timed(sides[side]) for side in (first, 1 - first)}
         if turn >= 2:  # the first turns warm both sides up

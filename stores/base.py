@@ -80,14 +80,14 @@ class Store(Protocol):
         ...
 
     def fetch(self, ids: Sequence[str]) -> Rows:
-        """The states of those ``ids`` that the store knows, deleted ones included, in no order; absent ids are left out.
+        """The states of those ``ids`` that the store knows, deleted ones too, in no order; absent ids are left out.
 
         Sees at least everything that was applied before the call.
         """
         ...
 
     def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
-        """Ranges that together cover every id, present or future, each of about ``rows_per_chunk`` rows; at least one."""
+        """Ranges that together cover every id, present or future, of about ``rows_per_chunk`` rows; at least one."""
         ...
 
     def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
