@@ -50,15 +50,13 @@ def encode_batch(layout: Layout, batch: EventBatch) -> tuple[NDArray[np.intp], l
         raise Rejected(f"vectors have {batch.vectors.shape[1]} dimensions, the collection has {dimension}")
     ids = mapping.encode_ids(batch.ids, layout.collection.id_type, layout.id_max_chars)
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.intp)
-    deletes = (batch.ops[order] == Op.DELETE).tolist()
+    deletes = batch.ops == Op.DELETE
     arrays = (
         mapping.text_array([ids[i] for i in order]),
         mapping.int2_array(batch.ops[order]),
         mapping.int8_array(batch.positions[order]),
         mapping.vector_array(batch.vectors[order], layout.vector_oid),
-        mapping.text_array(
-            [b"{}" if is_delete else batch.metadata[i] for i, is_delete in zip(order, deletes, strict=True)]
-        ),
+        mapping.text_array([b"{}" if deletes[i] else batch.metadata[i] for i in order]),
     )
     return order, [Wire(array) for array in arrays]
 

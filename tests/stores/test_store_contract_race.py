@@ -19,10 +19,10 @@ ROUNDS = 40
 JOIN_TIMEOUT_S = 120.0
 
 
-@pytest.mark.parametrize(
-    ("older", "newer"),
-    [(Op.UPSERT, Op.DELETE), (Op.DELETE, Op.UPSERT), (Op.UPSERT, Op.UPSERT), (Op.SNAPSHOT, Op.DELETE)],
-)
+PAIRS = [(Op.UPSERT, Op.DELETE), (Op.DELETE, Op.UPSERT), (Op.UPSERT, Op.UPSERT), (Op.SNAPSHOT, Op.DELETE)]
+
+
+@pytest.mark.parametrize(("older", "newer"), PAIRS)
 def test_two_processes_end_right_on_the_same_absent_ids(store_factory: StoreFactory, older: Op, newer: Op) -> None:
     store = store_factory(collection(), PLACEMENT)
     if store.capabilities.guarantee is not Guarantee.ATOMIC:
@@ -32,16 +32,7 @@ def test_two_processes_end_right_on_the_same_absent_ids(store_factory: StoreFact
     barrier = context.Barrier(2)
     racers = [
         context.Process(
-            target=race,
-            args=(
-                store_factory.kind,
-                dict(store_factory.options),
-                (collection(), PLACEMENT),
-                op,
-                offset,
-                ROUNDS,
-                barrier,
-            ),
+            target=race, args=(store_factory.kind, dict(store_factory.options), placed, op, offset, ROUNDS, barrier)
         )
         for op, offset in ((older, OLDER), (newer, NEWER))
     ]

@@ -131,7 +131,6 @@ FILTERED: dict[str, dict[str, object]] = {
         ({"it's": 1}, set()),
         ({"": None}, set(FILTERED)),
     ],
-    ids=str,
 )
 def test_filters(store_factory: StoreFactory, spec: dict[str, object], wanted: set[str]) -> None:
     store = store_factory(collection(), PLACEMENT)

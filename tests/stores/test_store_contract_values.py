@@ -157,7 +157,8 @@ def test_vectors_come_back_bit_by_bit(store_factory: StoreFactory) -> None:
     rng = np.random.default_rng(1)
     bits = rng.integers(0, 2**32, size=(400, DIMENSION), dtype=np.uint32)
     vectors = bits.view(np.float32)
-    vectors[~np.isfinite(vectors)] = np.float32(7.038531e-26)  # its digits, read by way of a float64, give another one
+    # Finite, and read by way of a float64 its decimal digits name another float32.
+    vectors[~np.isfinite(vectors)] = np.float32(7.038531e-26)
     vectors[0] = [0.0, -0.0, 1e-45, -1e-45, 3.4028235e38, -3.4028235e38, 1.1754944e-38, 16777217.0]
     store = store_factory(collection(), PLACEMENT)
     ids = [f"v{i:03}" for i in range(len(vectors))]

@@ -1,0 +1,70 @@
+"""Names and ids: what PostgreSQL gives back unchanged, and what it does not."""
+
+from __future__ import annotations
+
+import pytest
+from vecferry.errors import ConfigError, Rejected
+from vecferry.schemas.collection import IdType
+from vecferry.stores.pgvector.mapping import companion, encode_ids, is_canonical, table_parts
+
+
+@pytest.mark.parametrize(
+    ("table", "parts"),
+    [
+        ("products", ("products",)),
+        ("shop.products", ("shop", "products")),
+        ('"my.schema"."a ""b"""', ("my.schema", 'a "b"')),
+        ('shop."Order"', ("shop", "Order")),
+        ("Möbel 100%", ("Möbel 100%",)),
+    ],
+)
+def test_table_parts(table: str, parts: tuple[str, ...]) -> None:
+    assert table_parts(table) == parts
+
+
+@pytest.mark.parametrize("table", ["", ".", "a.", ".a", "a.b.c", '"a', '"a"b', '""'])
+def test_names_that_are_none(table: str) -> None:
+    with pytest.raises(ConfigError):
+        table_parts(table)
+
+
+def test_companions_fit_and_differ() -> None:
+    assert companion("products", "deleted") == "products_vecferry_deleted"
+    long = ["x" * 62 + "a", "x" * 62 + "b", "é" * 31]
+    names = {companion(table, suffix) for table in long for suffix in ("deleted", "partitions", "snapshots", "hnsw")}
+    assert len(names) == 12
+    assert all(len(name.encode()) <= 63 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("id_type", "id_", "canonical"),
+    [
+        ("text", "", True),
+        ("text", "a\0b", False),
+        ("text", "\ud800", False),
+        ("bigint", "0", True),
+        ("bigint", "-9223372036854775808", True),
+        ("bigint", "9223372036854775807", True),
+        ("bigint", "9223372036854775808", False),
+        ("bigint", "-0", False),
+        ("bigint", "007", False),
+        ("bigint", "+1", False),
+        ("bigint", " 1", False),
+        ("bigint", "1\n", False),
+        ("bigint", "1_000", False),
+        ("bigint", "\u0661", False),
+        ("uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", True),
+        ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", False),
+        ("uuid", "a0eebc999c0b4ef8bb6d6bb9bd380a11", False),
+        ("uuid", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", False),
+        ("uuid", "no", False),
+    ],
+)
+def test_canonical_ids(id_type: IdType, id_: str, canonical: bool) -> None:
+    assert is_canonical(id_, id_type) is canonical
+
+
+def test_an_id_longer_than_its_column_is_rejected() -> None:
+    assert encode_ids(["ab "], "text", 3) == [b"ab "]
+    with pytest.raises(Rejected, match="3 characters"):
+        encode_ids(["ab  "], "text", 3)
