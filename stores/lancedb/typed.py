@@ -27,7 +27,7 @@ def to_columns(metadata: Sequence[bytes], fields: Sequence[pa.Field]) -> list[pa
     """One array per field from n JSON objects (b"" stands for no metadata). Raises Rejected for what does not fit."""
     documents = json.loads(b"[" + b",".join(text or b"{}" for text in metadata) + b"]")
     names = {field.name for field in fields}
-    unknown = {key for document in documents for key in document} - names
+    unknown = {key for document in documents for key, value in document.items() if value is not None} - names
     if unknown:
         raise Rejected(f"no column for metadata {sorted(unknown)}; the columns are {sorted(names)}")
     return [_array([document.get(field.name) for document in documents], field) for field in fields]

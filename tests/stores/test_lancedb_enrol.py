@@ -125,6 +125,6 @@ def test_what_does_not_fit_typed_columns_is_rejected(tmp_path: Path) -> None:
     for metadata in ({"other": 1}, {"title": 1}, {"rank": 1000}, {"rank": 1.5}, {"rank": True}):
         with pytest.raises(Rejected):
             store.apply(batch([(Op.UPSERT, "a", at(0), metadata)]), [])
-    store.apply(batch([(Op.UPSERT, "a", at(0), {"rank": 3}), (Op.DELETE, "id-1", at(1))]), [])
+    store.apply(batch([(Op.UPSERT, "a", at(0), {"rank": 3, "other": None}), (Op.DELETE, "id-1", at(1))]), [])
     assert contents(store.fetch(["a"]))["a"].metadata == {"rank": 3}
     assert store.count() == N
