@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clock import Clock
-from ..errors import Overloaded, Rejected, Transient, VecferryError
+from ..errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
 from ..schemas.batch import Applied, EventBatch, Mark, Outcome
 from ..stores.base import Store
 from .conflation import UNDECIDED, Folded, conflate, unfold
@@ -137,7 +137,7 @@ class Applier:
         while True:
             try:
                 return call()
-            except Transient as error:
+            except (Transient, Unavailable) as error:
                 wait_s, cause = pause_s * self._random.uniform(0.5, 1.5), str(error)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             except Overloaded as error:

@@ -48,6 +48,7 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
                 section.kind, section.revealed(), config.collection(name), config.placement(name, store_name)
             )
             stores.append(store)
+            store.applied()  # an absent store is said now; one that goes away later is waited for
             workers.append(CollectionWorker(config, name, store_name, store, control, clock, instance))
         _run_all(workers, stop)
     finally:

@@ -25,7 +25,11 @@ _CONSUMER_DEFAULTS = {
     "fetch.queue.backoff.ms": 5,
     "fetch.wait.max.ms": 20,
     "max.poll.interval.ms": 300_000,
+    "session.timeout.ms": 10_000,  # how long the partitions of a killed worker rest
+    "heartbeat.interval.ms": 2_000,
 }
+# With the consumer protocol (KIP-848) the broker decides these, and librdkafka refuses to be told.
+_BROKER_DECIDES = frozenset({"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"})
 
 
 def _common(kafka: KafkaSection) -> dict[str, Any]:
@@ -45,7 +49,10 @@ def producer_config(kafka: KafkaSection) -> dict[str, Any]:
 
 def consumer_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
     """For Consumer: manual offsets, read_committed, no automatic reset."""
-    return {**_CONSUMER_DEFAULTS, **_common(kafka), **CONSUMER_GUARANTEES, "group.id": group}
+    config = {**_CONSUMER_DEFAULTS, **_common(kafka), **CONSUMER_GUARANTEES, "group.id": group}
+    if config.get("group.protocol") == "consumer":
+        return {key: value for key, value in config.items() if key not in _BROKER_DECIDES}
+    return config
 
 
 def unavailable(kafka: KafkaSection, error: KafkaException | KafkaError) -> Unavailable:

@@ -75,12 +75,19 @@ class Running:
 class World:
     """Topics, group and configuration of one collection under a namespace of its own."""
 
-    def __init__(self, bootstrap: str, *, worker: Mapping[str, object] | None = None, commit: bool = True) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        worker: Mapping[str, object] | None = None,
+        client: Mapping[str, object] | None = None,
+        commit: bool = True,
+    ) -> None:
         self.namespace = "t" + uuid.uuid4().hex[:8]
         self.config: Config = load_config(
             {
                 "namespace": self.namespace,
-                "kafka": {"bootstrap_servers": bootstrap, "client": {"session.timeout.ms": 6000}},
+                "kafka": {"bootstrap_servers": bootstrap, "client": {"session.timeout.ms": 6000, **(client or {})}},
                 "stores": {"old": {"kind": "pgvector", "url": "unused"}, "new": {"kind": "lancedb", "uri": "unused"}},
                 "collections": {
                     NAME: {
