@@ -89,7 +89,15 @@ def exit_code(error: VecferryError) -> int:
 
 
 def _lines(error: VecferryError) -> Sequence[str]:
-    return str(error).splitlines() or [type(error).__name__]
+    """One line per problem. What a server said may have line breaks of its own: they are not ours."""
+    match error:
+        case Refused():
+            found = error.problems
+        case ConfigError() | Inconclusive():
+            found = tuple(str(error).splitlines())
+        case _:
+            found = (str(error),)
+    return [" ".join(line.split()) for line in found] or [type(error).__name__]
 
 
 def _parser() -> argparse.ArgumentParser:
