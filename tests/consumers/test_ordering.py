@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide, fence_offset, may_read_run, resume_offset
+from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide, resume_offset
 from vecferry.schemas.batch import Op, Outcome
 from vecferry.schemas.position import MAX_EPOCH, MAX_OFFSET, base_position, encode_position
 
@@ -111,18 +111,6 @@ def test_a_worker_resumes_at_the_lower_offset_or_not_at_all(
     committed: int | None, applied: int | None, start: int | None
 ) -> None:
     assert resume_offset(committed, applied) == start
-
-
-@pytest.mark.parametrize(("applied", "letter", "fence"), [(5, None, 5), (5, 3, 3), (5, 0, 0), (5, 7, 5), (0, None, 0)])
-def test_a_fence_lies_below_every_event_that_the_source_lacks(applied: int, letter: int | None, fence: int) -> None:
-    assert fence_offset(applied, letter) == fence
-
-
-@pytest.mark.parametrize(("live_start", "fence", "allowed"), [(0, 0, True), (0, 9, True), (9, 9, True), (10, 9, False)])
-def test_a_run_may_be_read_by_stores_that_started_at_or_below_its_fence(
-    live_start: int, fence: int, allowed: bool
-) -> None:
-    assert may_read_run(live_start, fence) is allowed
 
 
 def final(events: Sequence[Event]) -> State:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from vecferry.backfill import fence
 from vecferry.consumers import ordering
 from vecferry.consumers.conflation import conflate, unfold
 from vecferry.schemas.batch import EventBatch, Op, Outcome
@@ -63,8 +64,8 @@ class Rules:
 
     decide: Callable[[ordering.State, Op, int], tuple[Outcome, ordering.State]] = ordering.decide
     resume_offset: Callable[[int | None, int | None], int | None] = ordering.resume_offset
-    fence_offset: Callable[[int, int | None], int] = ordering.fence_offset
-    may_read_run: Callable[[int, int], bool] = ordering.may_read_run
+    fence_offset: Callable[[int, int | None], int] = fence.fence_offset
+    may_read_run: Callable[[int, int], bool] = fence.may_read_run
     tried_in_order: Callable[[EventBatch], list[int]] = tried_in_order
     live_start: Callable[[int, int], int] = lambda fence, end: fence
     guard: Guard = Guard.ATOMIC
