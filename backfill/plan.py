@@ -57,5 +57,8 @@ def closed_run(run: RunRecord, done: Mapping[int, ChunkDone]) -> RunRecord:
 
 
 def page_rows(chunk_rows: int, dimension: int) -> int:
-    """Rows to read at a time: a chunk at most, 16 MiB of float32 vectors at most, but not too few."""
-    return min(chunk_rows, max(_MIN_PAGE_ROWS, _PAGE_BYTES // (4 * dimension)))
+    """Rows to read at a time: 16 MiB of float32 vectors at most (but not too few), and one more than a chunk has.
+
+    A page that is not full tells the source that there is no other: the one row more saves the look for it.
+    """
+    return min(chunk_rows + 1, max(_MIN_PAGE_ROWS, _PAGE_BYTES // (4 * dimension)))

@@ -1,0 +1,302 @@
+"""A backfill pgvector → Kafka → LanceDB by the real mover and a real worker process, against direct copies.
+
+The direct copy reads keyset pages of 10,000 rows and merges each under the guard, with the adapters' own statements;
+the bulk copy is one binary COPY of the table and one append, without guard, order or resumption: a floor, not a rival.
+All of them run in turns within one run, on fresh targets. The clock of the backfill starts when the run is opened, with
+the worker idle, and stops when its store holds every partition's closing marker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from vecferry.backfill.context import RunContext
+from vecferry.backfill.copying import copy_run
+from vecferry.backfill.groups import GroupPlace, begin_group
+from vecferry.backfill.progress import Progress
+from vecferry.backfill.runs import open_run
+from vecferry.backfill.waiting import wait_applied
+from vecferry.clock import SYSTEM_CLOCK
+from vecferry.config import Config, load_config
+from vecferry.consumers.service import run_worker
+from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.kafka.control import ControlWriter
+from vecferry.kafka.view import CompactedView
+from vecferry.local.postgres import create_database
+from vecferry.local.services import use
+from vecferry.schemas.batch import EventBatch, Op, Rows
+from vecferry.schemas.partitioner import partitions_of
+from vecferry.schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
+from vecferry.stores.base import Chunk, Store
+from vecferry.stores.registry import open_store
+
+NAME = "products"
+PARTITIONS = 4
+ROUNDS = 3
+PAGE_ROWS = 10_000
+COLUMNS = ("summary", "section", "priority", "version", "architecture", "installed_kib")
+DEFAULT_DATA = Path(__file__).parent.parent / "examples" / "data" / "catalog-5k.parquet"
+
+
+def run(data: Path | None = None) -> list[dict[str, Any]]:
+    """Rows of name, ours, baseline, ratio, bound and unit (rows per second); a bound of None is for information.
+
+    ``data`` is a catalogue as in ``examples/data``; default: VECFERRY_BENCH_DATA, else the small one of the examples.
+    """
+    path = data or Path(os.environ.get("VECFERRY_BENCH_DATA", DEFAULT_DATA))
+    with use() as servers, tempfile.TemporaryDirectory() as scratch:
+        url = create_database(servers.postgres, f"bench_{uuid.uuid4().hex[:10]}")
+        dimension, rows = load_table(url, path)
+        rates: dict[str, list[float]] = {"mover": [], "pipe": [], "scan": [], "direct": [], "bulk": []}
+        for turn in range(ROUNDS + 1):
+            directory = Path(scratch) / str(turn)
+            config = make_config(servers.kafka, url, directory / "pipe", dimension)
+            with prepared(config) as context:
+                times = {
+                    "pipe": pipe(context),
+                    "mover": mover(context),
+                    "scan": timed(lambda context=context: sum(map(len, pages(context.source)))),
+                    "direct": direct(context, directory / "direct"),
+                    "bulk": bulk(context, directory / "bulk", rows),
+                }
+            if turn > 0:  # the first round warms caches and connections
+                for side, seconds in times.items():
+                    rates[side].append(rows / seconds)
+    medians = {side: statistics.median(found) for side, found in rates.items()}
+    named = f"{rows} x {dimension}"
+    return [
+        row(f"backfill pgvector to LanceDB, {named}", medians["pipe"], medians["direct"], 1.0),
+        row(f"backfill's share of COPY + one append, {named}", medians["pipe"], medians["bulk"], None),
+        row(f"mover alone (pgvector to Kafka) beside its scan, {named}", medians["mover"], medians["scan"], None),
+    ]
+
+
+def make_config(kafka: str, url: str, lance: Path, dimension: int) -> Config:
+    """A namespace of its own each time."""
+    placement = {"table": NAME, "id": "id", "vector": "embedding", "metadata": list(COLUMNS)}
+    return load_config(
+        {
+            "namespace": f"bench{uuid.uuid4().hex[:10]}",
+            "kafka": {"bootstrap_servers": kafka},
+            "stores": {"old": {"kind": "pgvector", "url": url}, "new": {"kind": "lancedb", "uri": str(lance)}},
+            "collections": {
+                NAME: {
+                    "dimension": dimension,
+                    "metric": "cosine",
+                    "space": {"model": "all-MiniLM-L6-v2", "version": "1"},
+                    "partitions": PARTITIONS,
+                    "in": {"old": placement, "new": {"table": NAME}},
+                }
+            },
+        }
+    )
+
+
+def load_table(url: str, path: Path) -> tuple[int, int]:
+    """An application's table with the rows of ``path`` in random order; returns dimension and number of rows."""
+    table = pq.read_table(path)
+    table = table.take(np.random.default_rng(1).permutation(table.num_rows))
+    dimension = table.schema.field("embedding").type.list_size
+    vectors = table["embedding"].combine_chunks().flatten().to_numpy().astype(np.float32).reshape(-1, dimension)
+    columns = [table[name].to_pylist() for name in ("id", *COLUMNS)]
+    with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        texts = ", ".join(f"{name} text" for name in COLUMNS[:-1])
+        cursor.execute(
+            f"CREATE TABLE {NAME} (id text PRIMARY KEY, {texts}, {COLUMNS[-1]} bigint, "
+            f"embedding vector({dimension}) NOT NULL)"
+        )
+        with cursor.copy(f"COPY {NAME} FROM STDIN") as copy:
+            for *values, vector in zip(*columns, vectors.tolist(), strict=True):
+                copy.write_row((*values, str(vector)))
+        cursor.execute(f"VACUUM ANALYZE {NAME}")
+    return dimension, len(vectors)
+
+
+@contextmanager
+def prepared(config: Config) -> Iterator[RunContext]:
+    """Topics, both stores enrolled, both groups begun."""
+    namespace, admin = config.namespace, Admin(config.kafka)
+    tables = (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, NAME))
+    admin.create_topic(events_topic(namespace, NAME), PARTITIONS, LIVE_TOPIC)
+    for topic in tables:
+        admin.create_topic(topic, 1, COMPACTED_TOPIC)
+    with ExitStack() as stack:
+        views = [stack.enter_context(closing(CompactedView(config.kafka, topic))) for topic in tables]
+        writer = stack.enter_context(closing(ControlWriter(config.kafka, namespace, NAME)))
+        stores = {name: stack.enter_context(closing(open_named(config, name))) for name in ("old", "new")}
+        for name, store in stores.items():
+            store.create(complete=name == "old")
+            place = GroupPlace(
+                config=config, collection=NAME, store_name=name, admin=admin, control=views[0], writer=writer
+            )
+            begin_group(place, store, (0,) * PARTITIONS)
+        yield RunContext(
+            config=config,
+            collection=NAME,
+            source_name="old",
+            source=stores["old"],
+            control=views[0],
+            progress=views[1],
+            dead_letters=views[2],
+            writer=writer,
+            admin=admin,
+            clock=SYSTEM_CLOCK,
+        )
+
+
+def open_named(config: Config, name: str) -> Store:
+    """A store of the configuration."""
+    section = config.stores[name]
+    return open_store(section.kind, section.revealed(), config.collection(NAME), config.placement(NAME, name))
+
+
+def pipe(context: RunContext) -> float:
+    """Seconds from opening the run until the worker's store holds it."""
+    with worker(context):
+        return timed(lambda: wait_for_target(context, copy_run(context, open_run(context, ("new",)), ignore)))
+
+
+def mover(context: RunContext) -> float:
+    """Seconds of a run that nobody reads: until Kafka has acknowledged it."""
+    return timed(lambda: copy_run(context, open_run(context, ("new",)), ignore))
+
+
+def wait_for_target(context: RunContext, run: Any) -> None:
+    """Block until the store new holds ``run``."""
+    wait_applied(
+        context.progress,
+        collection=NAME,
+        run=run,
+        store_name="new",
+        timeout_s=300.0,
+        on_progress=ignore,
+        clock=context.clock,
+    )
+
+
+@contextmanager
+def worker(context: RunContext) -> Iterator[None]:
+    """A worker process of the store new that has its partitions and waits."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(context.config.model_dump(),))
+    process.start()
+    try:
+        owned = context.progress.wait_for(lambda: len(context.progress.items("live/")) == PARTITIONS, 60.0)
+        assert owned, "the worker did not start"
+        yield
+    finally:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+
+
+def work(config: dict[str, Any]) -> None:
+    """The worker process; ended by a signal."""
+    run_worker(Config.model_validate(config), "new", [NAME], SYSTEM_CLOCK, threading.Event())
+
+
+def pages(source: Store) -> Iterator[Rows]:
+    """All rows in keyset pages."""
+    return source.scan(Chunk(lower=None, upper=None), PAGE_ROWS)
+
+
+def direct(context: RunContext, directory: Path) -> float:
+    """Seconds of reading pages and merging each, in one process."""
+    collection = context.resolved
+    placement = context.config.placement(NAME, "new")
+    with closing(open_store("lancedb", {"uri": str(directory)}, collection, placement)) as target:
+        target.create(complete=False)
+
+        def copy() -> None:
+            for rows in pages(context.source):
+                target.apply(as_batch(rows), ())
+
+        seconds = timed(copy)
+        assert target.count() == context.source.count()
+        return seconds
+
+
+def as_batch(rows: Rows) -> EventBatch:
+    """Rows as snapshot events."""
+    return EventBatch(
+        ids=rows.ids,
+        ops=np.full(len(rows), Op.SNAPSHOT, np.int8),
+        partitions=partitions_of(rows.ids, PARTITIONS),
+        positions=rows.positions,
+        vectors=rows.vectors,
+        metadata=rows.metadata,
+    )
+
+
+def bulk(context: RunContext, directory: Path, rows: int) -> float:
+    """Seconds of one COPY and one append to an empty table."""
+    dimension = context.resolved.space.dimension
+    schema = pa.schema(
+        [
+            pa.field("id", pa.string()),
+            pa.field("vector", pa.list_(pa.float32(), dimension)),
+            pa.field("metadata", pa.string()),
+            pa.field("position", pa.int64()),
+        ]
+    )
+    table = lancedb.connect(directory).create_table(NAME, schema=schema)
+
+    def copy() -> None:
+        (page,) = context.source.scan(Chunk(lower=None, upper=None), rows + 1)
+        columns = [
+            pa.array(page.ids),
+            pa.FixedSizeListArray.from_arrays(page.vectors.ravel(), dimension),
+            pa.array(page.metadata, pa.string()),
+            pa.array(page.positions),
+        ]
+        table.add(pa.Table.from_arrays(columns, schema=schema))
+
+    return timed(copy)
+
+
+def ignore(progress: Progress) -> None:
+    """Nobody watches."""
+    del progress
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that ``action`` takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def row(name: str, ours: float, baseline: float, bound: float | None) -> dict[str, Any]:
+    """One line of the results."""
+    return {
+        "name": name,
+        "ours": ours,
+        "baseline": baseline,
+        "ratio": ours / baseline,
+        "bound": bound,
+        "unit": "rows/s",
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="a catalogue in Parquet; default VECFERRY_BENCH_DATA")
+    for result in run(parser.parse_args().data):
+        print("{name:66} {ours:10.0f} {baseline:10.0f} {unit} ratio {ratio:5.2f} bound {bound}".format(**result))  # noqa: T201
