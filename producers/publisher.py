@@ -43,8 +43,7 @@ class Publisher:
     ``metadata_fields``, when given, are the only metadata keys that the collection's stores hold. After a fork, a fatal
     error of the client or ``close``, every call raises Refused with the remedy.
 
-    Opening blocks for at most about ``open_timeout_s`` and raises Unavailable, Refused (topic absent, wrong number of
-    partitions) or ConfigError.
+    Opening blocks for about ``open_timeout_s`` at most; raises Unavailable, Refused (topic, partitions), ConfigError.
     """
 
     def __init__(
@@ -105,16 +104,10 @@ class Publisher:
     def delete(self, id: str) -> Delivery:
         """Publish that the row is gone; deleting what does not exist is fine. Blocks and raises as :meth:`upsert`."""
         key = self._validator.key(id)
+        event_id = _EVENT_ID.pack(self._event_prefix, next(self._event_numbers))
         delivery = Delivery(self._book, id)
-        self._send(
-            key,
-            self._encoder.delete(
-                key,
-                event_id=_EVENT_ID.pack(self._event_prefix, next(self._event_numbers)),
-                occurred_at_ms=int(self._unix_s() * 1000),
-            ),
-            delivery,
-        )
+        value = self._encoder.delete(key, event_id=event_id, occurred_at_ms=int(self._unix_s() * 1000))
+        self._send(key, value, delivery)
         return delivery
 
     def upsert_many(

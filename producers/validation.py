@@ -8,7 +8,7 @@ import re
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,7 @@ from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, Collection
 Metadata = Mapping[str, object]
 T = TypeVar("T")
 
+_vdot = np.vdot
 _FLOAT32 = np.dtype(np.float32)
 _IS_LITTLE = sys.byteorder == "little"
 _LITERALS = {None: "null", True: "true", False: "false"}
@@ -63,13 +64,13 @@ class Validator:
     def vector(self, vector: ArrayLike, field: str = "vector") -> NDArray[np.float32]:
         """``vector`` as float32 [d] in one piece and wire order: finite, and not without direction for cosine."""
         usual = type(vector) is np.ndarray and vector.dtype is _FLOAT32
-        array = cast(NDArray[np.float32], vector) if usual else _to_float32(vector, field)
+        array: NDArray[np.float32] = vector if usual else _to_float32(vector, field)  # type: ignore[assignment]
         if array.shape != self._shape:
             raise self._wrong_shape(array.shape, self._shape, field)
         # Decides nearly always, in one pass: a sum of squares is finite only if every element is. (dot would warn.)
-        square = np.vdot(array, array)
+        square = float(_vdot(array, array))
         if not 0.0 < square < math.inf:
-            self._examine(array, float(square), field)
+            self._examine(array, square, field)
         return array if _IS_LITTLE and array.flags.c_contiguous else little_endian(array)
 
     def vectors(self, vectors: ArrayLike, rows: int) -> NDArray[np.float32]:
@@ -212,7 +213,7 @@ def _check_json(value: object, path: str, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise InvalidRecord(path.partition(".")[0], f"is nested deeper than {_MAX_DEPTH} levels", "flatten it")
     if isinstance(value, dict):
-        for key, inner in cast(dict[object, object], value).items():
+        for key, inner in value.items():
             if not isinstance(key, str):
                 raise InvalidRecord(path, f"key {key!r} is {type(key).__name__}", "use text keys")
             _check_json(inner, f"{path}.{key}", depth + 1)

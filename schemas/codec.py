@@ -7,7 +7,7 @@ floats is ``zigzag(n)``, n little-endian float32, ``0x00``. Byte-identical to fa
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class EventEncoder:
         """An UPSERT. ``key`` is the id as UTF-8, ``vector`` d little-endian float32 in one piece, ``metadata`` JSON."""
         occurred = self._occurred
         text = b"\0" if source_text is None else b"".join((b"\2", encode_size(len(source_text)), source_text))
-        parts = (
+        parts: tuple[Any, ...] = (  # bytes, and one other buffer
             self._upsert,
             event_id,
             occurred[1] if occurred[0] == occurred_at_ms else self._time(occurred_at_ms),
@@ -71,7 +71,7 @@ class EventEncoder:
             metadata,
             text,
             self._count,
-            cast(bytes, vector),  # join takes any buffer
+            vector,
             b"\0",
         )
         return b"".join(parts)
