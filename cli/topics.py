@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from contextlib import closing
 
 from ..backfill.journal import read_runs
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
                 "exists": True,
                 "partitions": found[name].partitions,
                 "cleanup_policy": found[name].settings.get("cleanup.policy"),
-                "retention_h": _retention_h(found[name].settings.get("retention.ms")),
+                "retention_h": _retention_h(found[name].settings),
                 "records": sum(offsets.end) - sum(offsets.begin),
             }
         )
@@ -69,9 +70,11 @@ def _purposes(config: Config, collection: str, admin: Admin) -> dict[str, str]:
     return purposes
 
 
-def _retention_h(retention_ms: str | None) -> float | None:
-    """Hours; None for no bound."""
-    return None if retention_ms is None or int(retention_ms) < 0 else int(retention_ms) / _MS_PER_H
+def _retention_h(settings: Mapping[str, str]) -> float | None:
+    """Hours; None for no bound. A compacted topic keeps the newest record of every key, whatever retention.ms says."""
+    retention_ms = int(settings.get("retention.ms", "-1"))
+    bounded = retention_ms >= 0 and "delete" in settings.get("cleanup.policy", "delete")
+    return retention_ms / _MS_PER_H if bounded else None
 
 
 def _table(topics: list[dict[str, object]]) -> Table:
