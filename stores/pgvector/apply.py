@@ -14,9 +14,6 @@ from . import mapping, statements
 from .connection import Connection, Wire, run
 from .layout import Layout
 
-# Longer than a healthy batch, shorter than IDLE_IN_TRANSACTION_S: a stopped zombie's lock makes us try again.
-LOCK_TIMEOUT_S = 10
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplySql:
@@ -55,7 +52,7 @@ def encode_batch(layout: Layout, batch: EventBatch) -> tuple[NDArray[np.intp], l
         mapping.text_array([ids[i] for i in order]),
         mapping.int2_array(batch.ops[order]),
         mapping.int8_array(batch.positions[order]),
-        mapping.vector_array(batch.vectors[order], layout.vector_oid),
+        mapping.vector_array(batch.vectors, order, layout.vector_oid),
         mapping.text_array([b"{}" if deletes[i] else batch.metadata[i] for i in order]),
     )
     return order, [Wire(array) for array in arrays]
@@ -73,7 +70,6 @@ def write_batch(
         raise Rejected("partial updates cannot be stored")
     encoded = encode_batch(layout, batch) if len(batch) else None
     with connection.transaction():
-        run(connection, f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
         locked = [partition for (partition,) in run(connection, sql.lock, [partitions])]
         if locked != partitions:
             raise Refused(

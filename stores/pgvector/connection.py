@@ -23,15 +23,24 @@ TCP_USER_TIMEOUT_MS = 20_000
 # A process that is stopped (SIGSTOP, a frozen machine) while it holds a partition's lock must not hold it for ever.
 IDLE_IN_TRANSACTION_S = 30
 
+# Longer than a healthy batch, shorter than the above: whoever waits behind such a process tries again meanwhile.
+LOCK_TIMEOUT_S = 10
+
 _SESSION = """
 SELECT set_config('idle_in_transaction_session_timeout', $1, false), set_config('TimeZone', 'UTC', false),
        set_config('DateStyle', 'ISO, YMD', false), set_config('extra_float_digits', '1', false),
-       set_config('default_transaction_isolation', 'read committed', false), set_config('work_mem', '64MB', false)
+       set_config('default_transaction_isolation', 'read committed', false), set_config('work_mem', '64MB', false),
+       set_config('lock_timeout', $2, false)
 """
 
 
-class Wire(bytes):
+class Wire:
     """A value that already is in PostgreSQL's binary format; the statement's cast says of which type."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Buffer) -> None:
+        self.data = data
 
 
 class _WireDumper(Dumper):
@@ -39,7 +48,8 @@ class _WireDumper(Dumper):
     oid = 0
 
     def dump(self, obj: Any) -> Buffer:
-        return bytes(obj)
+        data: Buffer = obj.data
+        return data
 
 
 def run(connection: Connection, statement: str, parameters: Sequence[object] | None = None) -> psycopg.Cursor[TupleRow]:
@@ -98,7 +108,7 @@ class Session:
                 **self._conninfo, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
             )
             connection.adapters.register_dumper(Wire, _WireDumper)
-            connection.execute(_SESSION, [f"{IDLE_IN_TRANSACTION_S}s"])
+            connection.execute(_SESSION, [f"{IDLE_IN_TRANSACTION_S}s", f"{LOCK_TIMEOUT_S}s"])
         except psycopg.Error as error:
             if connection is not None:
                 connection.close()

@@ -79,40 +79,41 @@ def _is_utf8_without_nul(id_: str) -> bool:
 
 def encode_ids(ids: Sequence[str], id_type: IdType, max_chars: int | None) -> list[bytes]:
     """The ids as UTF-8; raises Rejected for one that the column cannot give back as the same text."""
-    for id_ in ids:
-        if not is_canonical(id_, id_type):
-            raise Rejected(f"id {id_!r} is not a canonical {id_type} of PostgreSQL")
-        # A longer one would fail anyway, except that PostgreSQL silently cuts trailing spaces to make it fit.
-        if max_chars is not None and len(id_) > max_chars:
-            raise Rejected(f"id {id_!r} is longer than the id column, which holds {max_chars} characters")
+    # Canonical texts need no look at each of them: all can be encoded, and none holds a NUL.
+    if id_type != "text" or not _is_utf8_without_nul("".join(ids)):
+        for id_ in ids:
+            if not is_canonical(id_, id_type):
+                raise Rejected(f"id {id_!r} is not a canonical {id_type} of PostgreSQL")
+    # A longer one would fail anyway, except that PostgreSQL silently cuts trailing spaces to make it fit.
+    if max_chars is not None and ids and len(longest := max(ids, key=len)) > max_chars:
+        raise Rejected(f"id {longest!r} is longer than the id column, which holds {max_chars} characters")
     return [id_.encode() for id_ in ids]
 
 
-def _array(element_oid: int, n: int, payload: bytes) -> bytes:
-    """A one-dimensional array without nulls in PostgreSQL's binary format (``array_recv``)."""
-    if n == 0:
-        return struct.pack(">iiI", 0, 0, element_oid)
-    return struct.pack(">iiIii", 1, 0, element_oid, n, 1) + payload
+def _header(element_oid: int, n: int) -> bytes:
+    """The head of an array without nulls in PostgreSQL's binary format (``array_recv``): one dimension, or none."""
+    return struct.pack(">iiIii", 1, 0, element_oid, n, 1) if n else struct.pack(">iiI", 0, 0, element_oid)
 
 
 def text_array(values: Sequence[bytes]) -> bytes:
     """``text[]`` of UTF-8 values."""
     pack = struct.Struct(">i").pack
-    return _array(TEXT_OID, len(values), b"".join([part for value in values for part in (pack(len(value)), value)]))
+    parts = [part for value in values for part in (pack(len(value)), value)]
+    return b"".join([_header(TEXT_OID, len(values)), *parts])
 
 
 def int2_array(values: NDArray[np.int8]) -> bytes:
     """``smallint[]``."""
     packed = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i2")])
     packed["bytes"], packed["value"] = 2, values
-    return _array(INT2_OID, len(values), packed.tobytes())
+    return _header(INT2_OID, len(values)) + packed.tobytes()
 
 
 def int8_array(values: NDArray[np.int64]) -> bytes:
     """``bigint[]``."""
     packed = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i8")])
     packed["bytes"], packed["value"] = 8, values
-    return _array(INT8_OID, len(values), packed.tobytes())
+    return _header(INT8_OID, len(values)) + packed.tobytes()
 
 
 def _vector_dtype(dimension: int) -> np.dtype[np.void]:
@@ -120,15 +121,19 @@ def _vector_dtype(dimension: int) -> np.dtype[np.void]:
     return np.dtype([("dimension", ">i2"), ("unused", ">i2"), ("values", ">f4", (dimension,))])
 
 
-def vector_array(vectors: NDArray[np.float32], vector_oid: int) -> bytes:
-    """``vector[]`` of float32 [n, d]."""
-    n, dimension = vectors.shape
+def vector_array(vectors: NDArray[np.float32], order: NDArray[np.intp], vector_oid: int) -> memoryview:
+    """``vector[]`` of the rows ``order`` of float32 [n, d], packed in place: these are most of a batch's bytes."""
+    n, dimension = len(order), vectors.shape[1]
     inner = _vector_dtype(dimension)
-    packed = np.zeros(n, dtype=[("bytes", ">i4"), ("vector", inner)])
+    row = np.dtype([("bytes", ">i4"), ("vector", inner)])
+    header = _header(vector_oid, n)
+    buffer = bytearray(len(header) + n * row.itemsize)
+    buffer[: len(header)] = header
+    packed = np.frombuffer(buffer, dtype=row, offset=len(header), count=n)
     packed["bytes"] = inner.itemsize
     packed["vector"]["dimension"] = dimension
-    packed["vector"]["values"] = vectors
-    return _array(vector_oid, n, packed.tobytes())
+    packed["vector"]["values"] = vectors[order]
+    return memoryview(buffer)
 
 
 def vector_value(vector: NDArray[np.float32]) -> bytes:

@@ -158,6 +158,7 @@ def build_index(connection: Connection, layout: Layout) -> None:
         return  # searches stay exact
     if not has_index(connection, layout):
         run(connection, f"DROP INDEX IF EXISTS {layout.index}")  # what an interrupted build left behind
+        run(connection, "SET lock_timeout = 0")  # it waits for every transaction that began before it
         run(
             connection,
             f"CREATE INDEX CONCURRENTLY {layout.index_name} ON {layout.table} "

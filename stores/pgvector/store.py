@@ -134,6 +134,7 @@ class PgvectorStore:
     def build_index(self) -> None:
         with self._session.use() as connection:
             searches.build_index(connection, self._layout(connection)[0])
+        self._session.close()  # with the settings of the build
 
     def index_ready(self) -> bool:
         with self._session.use() as connection:

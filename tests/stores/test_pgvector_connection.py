@@ -105,7 +105,8 @@ def test_a_zombie_inside_its_transaction_cannot_undo_a_newer_delete(
 def test_a_lock_that_is_not_given_back_is_transient(
     store: PgvectorStore, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecferry.stores.pgvector.apply.LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr("vecferry.stores.pgvector.connection.LOCK_TIMEOUT_S", 1)
+    store.close()
     with plain.transaction():
         plain.execute("SELECT FROM products_vecferry_partitions FOR UPDATE")
         with pytest.raises(Transient, match="55P03"):
