@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from ferry import Ferry, ferry
-from vecferry.local.kafka import start_kafka, stop_kafka
+from vecferry.local.kafka import find_kafka, start_kafka, stop_kafka
+from waiting import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -102,6 +103,7 @@ def test_kafka_dies_in_the_middle_of_the_copy(tmp_path: Path, postgres_url: str)
                 # The mover dies with chunk 4 sent; the broker before any of it is read by everyone.
                 assert log.run("start", "products", failpoint="backfill.produced:4") == KILLED
                 os.kill(broker.pid, signal.SIGKILL)
+                wait_until(lambda: find_kafka(name) is None)
                 again = start_kafka(name)
                 assert again.bootstrap == broker.bootstrap
                 start = log.spawn("start", "products")
