@@ -33,7 +33,9 @@ def parse_filter(spec: Mapping[str, object] | None) -> tuple[Condition, ...]:
 def _values(field: str, wanted: object) -> tuple[Scalar, ...]:
     if isinstance(wanted, Mapping):
         if set(wanted) != {"$in"} or not isinstance(wanted["$in"], (list, tuple)) or not wanted["$in"]:
-            raise InvalidRecord(f"filter.{field}", f"{dict(wanted)!r} is not an operator", 'use a value or {"$in": [value, …]}')
+            raise InvalidRecord(
+                f"filter.{field}", f"{dict(wanted)!r} is not an operator", 'use a value or {"$in": [value, …]}'
+            )
         return tuple(dict.fromkeys(_scalar(field, value) for value in wanted["$in"]))
     return (_scalar(field, wanted),)
 
@@ -43,4 +45,6 @@ def _scalar(field: str, value: object) -> Scalar:
         raise InvalidRecord(f"filter.{field}", f"{value!r} is not finite", "use a finite number")
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    raise InvalidRecord(f"filter.{field}", f"{type(value).__name__} is not a scalar", "use text, a number, a boolean or None")
+    raise InvalidRecord(
+        f"filter.{field}", f"{type(value).__name__} is not a scalar", "use text, a number, a boolean or None"
+    )
