@@ -1,0 +1,121 @@
+"""What a run needs around it: servers, a database, a namespace and a folder of its own; all removed at the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from catalogue import COLLECTION, Catalogue, configuration, load
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from options import Options
+from vecferry.config import Config, load_config
+from vecferry.local import services
+from vecferry.local.postgres import create_database
+from vecferry.schemas.topics import events_topic
+from workload import Task
+
+Say = Callable[[str], None]
+
+_REQUEST_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Where everything of one run is."""
+
+    directory: Path
+    config_file: Path
+    config: Config
+    postgres: str
+    lance: Path
+    ledgers: Path
+    sightings: Path
+    task_file: Path
+    catalogue: Catalogue
+
+
+@contextmanager
+def world(options: Options, say: Say) -> Iterator[World]:
+    """Servers running, an empty database, a configuration; nothing is enrolled yet. Blocks for some seconds."""
+    name = f"demo-{uuid.uuid4().hex[:8]}"
+    say("starting Kafka and PostgreSQL, or finding them")
+    with services.use(say=say) as addresses:
+        directory = Path(tempfile.mkdtemp(prefix=f"vecferry-{name}-"))
+        url = create_database(addresses.postgres, name.replace("-", "_"))
+        try:
+            yield _furnish(options, directory, name, addresses.kafka, url)
+        finally:
+            if options.keep:
+                _say_what_is_kept(say, directory, url)
+            else:
+                _remove(addresses, name, say)
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _furnish(options: Options, directory: Path, namespace: str, kafka: str, url: str) -> World:
+    catalogue = load(options.data, options.rows)
+    ledgers, sightings, lance = directory / "ledgers", directory / "sightings", directory / "lance"
+    for folder in (ledgers, sightings, lance):
+        folder.mkdir()
+    config_file, task_file = directory / "vecferry.toml", directory / "task.json"
+    config_file.write_text(
+        configuration(
+            namespace=namespace,
+            kafka=kafka,
+            postgres=url,
+            lance=lance,
+            dimension=catalogue.dimension,
+            rows=len(catalogue.ids),
+            copy_s=options.copy_s,
+        )
+    )
+    Task(
+        config=str(config_file),
+        topic=events_topic(namespace, COLLECTION),
+        collection=COLLECTION,
+        ledgers=str(ledgers),
+        sightings=str(sightings),
+        data=str(options.data.resolve()),
+        rows=options.rows,
+        writers=options.writers,
+        readers=options.readers,
+        rate=options.rate,
+        seed=options.seed,
+    ).write(task_file)
+    return World(
+        directory=directory,
+        config_file=config_file,
+        config=load_config(config_file),
+        postgres=url,
+        lance=lance,
+        ledgers=ledgers,
+        sightings=sightings,
+        task_file=task_file,
+        catalogue=catalogue,
+    )
+
+
+def _say_what_is_kept(say: Say, directory: Path, url: str) -> None:
+    say(f"kept: {directory} (configuration, ledgers, logs, LanceDB) and database {url.rpartition('/')[2]}")
+    say(f"`./run services start` has the servers running again; then `vecferry status {COLLECTION} --config FILE`")
+
+
+def _remove(addresses: services.Addresses, name: str, say: Say) -> None:
+    try:
+        with psycopg.connect(addresses.postgres, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name.replace("-", "_")}" WITH (FORCE)')
+        admin = AdminClient({"bootstrap.servers": addresses.kafka})
+        topics = [topic for topic in admin.list_topics(timeout=_REQUEST_S).topics if topic.startswith(f"{name}.")]
+        groups = [f"{name}.{COLLECTION}.{store}" for store in ("old", "new")]
+        futures = {**admin.delete_consumer_groups(groups), **(admin.delete_topics(topics) if topics else {})}
+        for future in futures.values():
+            future.exception(_REQUEST_S)  # a group that was never made is fine
+    except (psycopg.Error, KafkaException, TimeoutError) as error:
+        say(f"could not remove everything of {name}: {error}")
