@@ -1,4 +1,4 @@
-"""``./run demo``: a live catalogue moves from PostgreSQL/pgvector to LanceDB under traffic, and every promise is checked."""
+"""``./run demo``: move a live catalogue from PostgreSQL/pgvector to LanceDB under traffic, and check every promise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workload import Popularity
 from world import World, world
 
 _HOT_IDS = 60
-_INTERRUPTED = 130
+_FAILED, _INTERRUPTED = 1, 130
 
 
 def main() -> int:
@@ -32,16 +32,15 @@ def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: everything is cleaned up
     report, state = reports.empty(), State()
-    problems: list[str] = []
     try:
         with View(state) as view, world(options, view.say) as around:
-            problems += run(options, around, view, state, report)
+            problems = run(options, around, view, state, report)
     except KeyboardInterrupt:
         sys.stderr.write("demo: interrupted; everything that it started has ended\n")
         return _INTERRUPTED
     except (DemoError, VecferryError) as error:
-        sys.stderr.write(f"demo: {error}\n")
-        problems.append(str(error))
+        sys.stderr.write(f"demo: the run could not be finished: {error}\n")
+        return _FAILED
     report["seconds"] = state.seconds
     return conclude(options, view, report, problems)
 
@@ -79,9 +78,7 @@ def run(options: Options, around: World, view: View, state: State, report: Repor
 
 def migrate(options: Options, scenario: Scenario) -> None:
     """From an enrolled table to a new store that serves every read, by way of back again."""
-    scenario.start_workers()
-    writers, readers = scenario.start_load()
-    scenario.plan()
+    writers, readers = scenario.set_going()
     scenario.copy()
     if scenario.verify():
         for percent in (*CUTOVERS, 0, 100):
@@ -114,7 +111,7 @@ def conclude(options: Options, view: View, report: Report, problems: list[str]) 
     for line in [*problems, *(f"FAULT: {line}" for line in faults), *(f"TOO LITTLE: {line}" for line in shortfalls)]:
         sys.stdout.write(f"{line}\n")
     if problems or faults or shortfalls:
-        return 1
+        return _FAILED
     sys.stdout.write("Nothing lost, nothing resurrected, nothing stale, no failed read or write.\n")
     return 0
 

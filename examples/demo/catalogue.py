@@ -134,5 +134,5 @@ to = "new"
 
 [backfill]
 chunk_rows = {max(1, -(-rows // CHUNKS))}
-rows_per_s = {rows / copy_s:.1f}            # stretches the copy to about {copy_s:.0f} s, so that there is time to disturb it
+rows_per_s = {rows / copy_s:.1f}            # stretches the copy to about {copy_s:.0f} s: time to disturb it
 """

@@ -12,7 +12,10 @@ _MAX_EXAMPLES = 10
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """``lost``: an acknowledged state is missing, older or of other content. ``resurrected``: a row that must not be."""
+    """``lost``: an acknowledged state is missing, older or of other content. ``resurrected``: a row too many.
+
+    ``examples`` are lines for people.
+    """
 
     lost: int = 0
     resurrected: int = 0

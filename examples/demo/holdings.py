@@ -57,7 +57,7 @@ class OldStore:
 
 
 class NewStore:
-    """The table in LanceDB: rows, and deletes as rows without a vector. Ids that begin with NUL are vecferry's notes."""
+    """The table in LanceDB: rows, and deletes as rows without a vector. Ids that begin with NUL are marks."""
 
     name = "new"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 SABOTAGES = ("drop-delete", "stale-write", "corrupt-vector", "skip-chunk")
 DEFAULT_DATA = Path(__file__).resolve().parents[1] / "data" / "catalog-5k.parquet"
 
-_COPY_SHARE = 0.4  # of --seconds; the rest is shared by the steps of the route
+_COPY_SHARE = 0.5  # of --seconds; the rest is shared by the steps of the route
 _ROUTE_STEPS = 6
 
 
@@ -44,8 +44,8 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     """The options in ``argv`` (of the process when None); exits with 2 on a mistake, as argparse does."""
     parser = argparse.ArgumentParser(
         prog="./run demo",
-        description="Move a live catalogue from PostgreSQL/pgvector to LanceDB under traffic, kill a worker and the copy "
-        "on the way, and check that nothing was lost, stale, resurrected or refused.",
+        description="Move a live catalogue from PostgreSQL/pgvector to LanceDB under traffic, kill a worker and the "
+        "copy on the way, and check that nothing was lost, stale, resurrected or refused.",
         epilog="exit codes: 0 as promised, 1 a fault was found or too little was exercised, 2 usage, 130 interrupted",
     )
     parser.add_argument(
@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         "--seconds",
         metavar="S",
         type=_positive,
-        default=30.0,
+        default=24.0,
         help="how long the copy and the six steps of the route take in all, beside what commands take (%(default)s)",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of what is written and read (%(default)s)")

@@ -1,4 +1,4 @@
-"""The processes of a run: workers, load, and one command of ``vecferry`` at a time. All end with the run, by their pid."""
+"""The processes of a run: workers, load, and commands of ``vecferry``. All end with the run, by their pid."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _INTERVAL_S = 0.5
 def run_until_stopped(
     threads: list[threading.Thread], stop: threading.Event, counts: Callable[[], Mapping[str, object]]
 ) -> None:
-    """Start ``threads`` and report ``counts`` until SIGTERM, or until the parent is gone; then join and report again."""
+    """Start ``threads`` and report ``counts`` until SIGTERM, or until the parent is gone; then join and report."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         stop.set()

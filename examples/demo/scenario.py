@@ -42,31 +42,20 @@ class Scenario:
         self._percent = 0.0
         self.copy_began_s = self.copy_ended_s = 0.0
 
-    def start_workers(self) -> None:
-        """One worker per store."""
-        self._say("starting a worker for each store")
+    def set_going(self) -> tuple[Child, Child]:
+        """A worker per store, writers and readers, and meanwhile ``vecferry plan``; returns writers and readers."""
+        asked = self._options
+        self._say(f"starting a worker per store, {asked.writers} writers ({asked.rate:g}/s), {asked.readers} readers")
         for store in ("old", "new"):
             self._fleet.worker(store)
-        self._wait(lambda: self._watch.reports("old") and self._watch.reports("new"), "both workers to report")
-
-    def start_load(self) -> tuple[Child, Child]:
-        """Writers and readers."""
-        self._say(
-            f"{self._options.writers} writers ({self._options.rate:g}/s in all) and {self._options.readers} readers start"
-        )
-        writers = self._fleet.load(
-            "writers", self._world.task_file, lambda counts: setattr(self._state, "writes", counts)
-        )
-        readers = self._fleet.load(
-            "readers", self._world.task_file, lambda counts: setattr(self._state, "reads", counts)
-        )
-        self._wait(self._has_traffic, "writes and reads to flow")
-        return writers, readers
-
-    def plan(self) -> None:
-        """``vecferry plan``."""
+        task = self._world.task_file
+        writers = self._fleet.load("writers", task, lambda counts: setattr(self._state, "writes", counts))
+        readers = self._fleet.load("readers", task, lambda counts: setattr(self._state, "reads", counts))
         plan = self._must(self._fleet.command("plan", COLLECTION)).data["plan"]
         self._say(f"plan: {plan['rows']} rows in {plan['chunks']} chunks")
+        self._wait(lambda: self._watch.reports("old") and self._watch.reports("new"), "both workers to report")
+        self._wait(self._has_traffic, "writes and reads to flow")
+        return writers, readers
 
     def copy(self) -> None:
         """``vecferry start``, during which the new store's worker and then the copy itself are killed with -9."""

@@ -42,7 +42,7 @@ class State:
 
     def errors(self) -> int:
         """Failed writes and reads, stale reads, and positions that went down."""
-        failed = len(self.writes.get("failures", ())) + sum(self.reads.get("failures", {}).values())
+        failed: int = len(self.writes.get("failures", ())) + sum(self.reads.get("failures", {}).values())
         return failed + len(self.reads.get("stale", ())) + self.regressed
 
 

@@ -1,4 +1,4 @@
-"""What is written and read: seeded choices over the catalogue, and the file that tells the load processes their task."""
+"""What is written and read: seeded choices over the catalogue, and the file that gives load processes their task."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Popularity:
 
     def pick(self, random: np.random.Generator) -> int:
         """A row."""
-        return int(self.order[min(np.searchsorted(self._cumulative, random.random()), len(self.order) - 1)])
+        place = int(np.searchsorted(self._cumulative, random.random()))
+        return int(self.order[min(place, len(self.order) - 1)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

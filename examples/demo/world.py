@@ -47,8 +47,8 @@ def world(options: Options, say: Say) -> Iterator[World]:
     name = f"demo-{uuid.uuid4().hex[:8]}"
     say("starting Kafka and PostgreSQL, or finding them")
     with services.use(say=say) as addresses:
-        directory = Path(tempfile.mkdtemp(prefix=f"vecferry-{name}-"))
         url = create_database(addresses.postgres, name.replace("-", "_"))
+        directory = Path(tempfile.mkdtemp(prefix=f"vecferry-{name}-"))
         try:
             yield _furnish(options, directory, name, addresses.kafka, url)
         finally:
