@@ -304,4 +304,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="a catalogue in Parquet; default VECFERRY_BENCH_DATA")
     for result in run(parser.parse_args().data):
-        print("{name:66} {ours:10.0f} {baseline:10.0f} {unit} ratio {ratio:5.2f} bound {bound}".format(**result))  # noqa: T201
+        print("{name:66} {ours:10.0f} {baseline:10.0f} {unit} ratio {ratio:5.2f} bound {bound}".format(**result))

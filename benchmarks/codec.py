@@ -88,4 +88,4 @@ def _seconds(work: Callable[[], object]) -> float:
 
 if __name__ == "__main__":
     for row in run():
-        print("{name:32} {ours:12.2f} {baseline:12.2f} {unit:9} ratio {ratio:6.3f} bound {bound:.3f}".format(**row))  # noqa: T201
+        print("{name:32} {ours:12.2f} {baseline:12.2f} {unit:9} ratio {ratio:6.3f} bound {bound:.3f}".format(**row))

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bench_log import Log, null_store
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from numpy.typing import NDArray
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.consumers.worker import CollectionWorker
 from vecferry.kafka.clients import consumer_config
 from vecferry.schemas.batch import EventBatch, Mark, Outcome
+
+from .bench_log import Log, null_store
 
 DIMENSION = 768
 EVENTS = 120_000
@@ -55,7 +56,7 @@ def _bare(log: Log) -> float:
     vectors = np.empty((1_000, DIMENSION), np.float32)
     size, seen, first, start = 4 * DIMENSION, 0, 0, 0.0
     while seen < EVENTS:
-        messages = consumer.consume(1_000, 1.0)
+        messages: list[Any] = consumer.consume(1_000, 1.0)
         for row, message in enumerate(messages):
             value = message.value()
             vectors[row] = np.frombuffer(value, "<f4", DIMENSION, len(value) - size - 1)

@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_log import Log
 from vecferry.kafka.view import CompactedView
 from vecferry.schemas.control import LiveProgress, live_progress_key
 from vecferry.schemas.topics import progress_topic
 from vecferry.stores.registry import open_store
+
+from .bench_log import Log
 
 DIMENSION = 768
 EVENT_BYTES = 4 * DIMENSION + 100
@@ -58,10 +59,7 @@ def run(bootstrap: str) -> list[dict[str, Any]]:
 
 
 def _peak_mib(bootstrap: str, waiting: int) -> float:
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        Log(bootstrap, dimension=DIMENSION, lance=f"{directory}/lance") as log,
-    ):
+    with tempfile.TemporaryDirectory() as directory, Log(bootstrap, dimension=DIMENSION) as log:
         placement = log.config.placement(log.name, "new")
         store = open_store("lancedb", {"uri": f"{directory}/lance"}, log.collection, placement)
         store.create(complete=False)

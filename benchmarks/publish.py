@@ -142,4 +142,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bootstrap", help="address of a broker; default VECFERRY_BENCH_BOOTSTRAP")
     for row in run(parser.parse_args().bootstrap):
-        print("{name:64} {ours:12.1f} {baseline:12.1f} {unit:9} ratio {ratio:6.2f} bound {bound}".format(**row))  # noqa: T201
+        print("{name:64} {ours:12.1f} {baseline:12.1f} {unit:9} ratio {ratio:6.2f} bound {bound}".format(**row))

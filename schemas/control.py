@@ -106,7 +106,7 @@ class ChunkDone(_Record):
 
 
 class GroupRecord(_Record):
-    """Where a store's consumer group began to read the live topic, per partition; written once, before its first commit.
+    """Where a store's consumer group began to read the live topic, per partition; written once, before it commits.
 
     A store may read a run only if this start lies at or below every fence of the run.
     """

@@ -30,7 +30,7 @@ KINDS: Mapping[str, Kind] = {
 def open_store(kind: str, options: Mapping[str, str], collection: Collection, placement: Placement) -> Store:
     """Open ``collection`` as it lies in a store; ``options`` are the connection's, secrets already resolved.
 
-    Connects lazily: an absent server shows as Unavailable from the first method that needs it. Every adapter package has
+    Connects lazily: an absent server shows as Unavailable from the first method that needs it. Every adapter has
     ``open(options, collection, placement) -> Store``. Raises ConfigError when the client library is not installed.
     """
     entry = KINDS[kind]
