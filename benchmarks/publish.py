@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 from vecferry.producers import Publisher
 from vecferry.producers.client import client_config
 from vecferry.schemas.codec import EventEncoder
