@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
+from ..schemas.position import next_offset
 from .admin import Admin
 from .clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
 
@@ -118,3 +119,5 @@ class CompactedView:
             self._values.pop(key, None)
         else:
             self._values[key] = (value, tuple(message.headers() or ()))
+        # A topic that is never quiet never comes to its end: what was read counts, not only that nothing is left.
+        self._reached = max(self._reached, next_offset(message.offset()))

@@ -1,0 +1,48 @@
+"""Tailing a compacted topic of a real Kafka."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from contextlib import closing
+
+import pytest
+from confluent_kafka import Producer
+from vecferry.config import KafkaSection
+from vecferry.kafka.admin import Admin
+from vecferry.kafka.clients import producer_config
+from vecferry.kafka.view import CompactedView
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def kafka(kafka_bootstrap: str) -> KafkaSection:
+    # The longer a fetch may wait, the less often one comes back empty, which is how the end of a topic shows.
+    return KafkaSection(bootstrap_servers=kafka_bootstrap, client={"fetch.wait.max.ms": "3000"})
+
+
+def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaSection) -> None:
+    topic = f"view-{uuid.uuid4().hex}"
+    Admin(kafka).create_topic(topic, 1, {"cleanup.policy": "compact"})
+    producer = Producer({**producer_config(kafka), "linger.ms": 0})
+    stop = threading.Event()
+
+    def never_quiet() -> None:
+        number = 0
+        while not stop.wait(0.02):
+            number += 1
+            producer.produce(topic, key=b"key", value=str(number).encode(), partition=0)
+            producer.flush(5)
+
+    writing = threading.Thread(target=never_quiet)
+    writing.start()
+    try:
+        with closing(CompactedView(kafka, topic)) as view:
+            view.sync(10.0)
+            before = int(view.get("key") or 0)
+            view.sync(10.0)
+            assert int(view.get("key") or 0) >= before > 0
+    finally:
+        stop.set()
+        writing.join()
