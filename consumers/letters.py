@@ -81,4 +81,4 @@ def _headers(letter: Letter) -> list[tuple[str, str | bytes | None]]:
         ("vecferry.key", letter.key),
         ("vecferry.null-value", b"1" if letter.value is None else b"0"),
     ]
-    return [*ours, *letter.headers]
+    return [*letter.headers, *ours]  # of two headers of one name the last counts: ours
