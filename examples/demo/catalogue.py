@@ -104,9 +104,11 @@ namespace = {json.dumps(namespace)}
 bootstrap_servers = {json.dumps(kafka)}
 [kafka.client]
 "session.timeout.ms" = 6000           # the partitions of a killed worker move on after this
+"fetch.wait.max.ms" = 200             # everything shares one small machine: fewer empty answers
 
 [worker]
 commit_interval_ms = 2000             # so a killed worker has something to read again
+linger_ms = 100                       # fewer and larger merges into LanceDB
 
 [stores.old]
 kind = "pgvector"

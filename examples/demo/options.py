@@ -10,7 +10,7 @@ from pathlib import Path
 SABOTAGES = ("drop-delete", "stale-write", "corrupt-vector", "skip-chunk")
 DEFAULT_DATA = Path(__file__).resolve().parents[1] / "data" / "catalog-5k.parquet"
 
-_COPY_SHARE = 0.5  # of --seconds; the rest is shared by the steps of the route
+_COPY_SHARE = 0.6  # of --seconds; the rest is shared by the steps of the route
 _ROUTE_STEPS = 6
 
 
@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         "--seconds",
         metavar="S",
         type=_positive,
-        default=24.0,
+        default=20.0,
         help="how long the copy and the six steps of the route take in all, beside what commands take (%(default)s)",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of what is written and read (%(default)s)")
