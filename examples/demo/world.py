@@ -45,7 +45,7 @@ class World:
 def world(options: Options, say: Say) -> Iterator[World]:
     """Servers running, an empty database, a configuration; nothing is enrolled yet. Blocks for some seconds."""
     name = f"demo-{uuid.uuid4().hex[:8]}"
-    say("starting Kafka and PostgreSQL, or finding them")
+    say(f"this run is {name}: starting Kafka and PostgreSQL, or finding them")
     with services.use(say=say) as addresses:
         url = create_database(addresses.postgres, name.replace("-", "_"))
         directory = Path(tempfile.mkdtemp(prefix=f"vecferry-{name}-"))

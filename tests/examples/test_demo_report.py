@@ -1,0 +1,114 @@
+"""The demo's report: names, zeros and minima."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from options import parse
+from report import MINIMA, ZEROS, empty, faults, percentile, rows, shortfalls, value_of
+from view import Rates, State, line
+
+NAMES = (
+    "exposure.updated_during_backfill",
+    "exposure.deleted_during_backfill",
+    "exposure.stale_snapshot_rows_refused",
+    "exposure.redelivered",
+    "exposure.reads_by_route",
+    "exposure.token_reads_share",
+    "writes.acknowledged",
+    "writes.failed",
+    "reads.total",
+    "reads.failed",
+    "reads.stale",
+    "backfill.rows",
+    "backfill.rows_per_s",
+    "verify.missing",
+    "verify.extra",
+    "verify.stale",
+    "verify.corrupt",
+    "lost",
+    "resurrected",
+    "regressed",
+    "cutovers",
+    "rollbacks",
+    "route_flip_p99_ms",
+    "publish_call_p50_us",
+    "seconds",
+)
+
+
+def put(report: dict[str, Any], name: str, value: float) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        report = report[part]
+    assert last in report
+    report[last] = value
+
+
+@pytest.fixture
+def good() -> dict[str, Any]:
+    report = empty()
+    for name in ZEROS:
+        put(report, name, 0)
+    for name, minimum in MINIMA.items():
+        put(report, name, minimum)
+    return report
+
+
+def test_every_name_of_the_contract_is_there() -> None:
+    report = empty()
+    for name in NAMES:
+        *path, last = name.split(".")
+        assert last in (value_of(report, ".".join(path)) if path else report), name
+
+
+def test_a_report_at_its_minima_passes(good: dict[str, Any]) -> None:
+    assert (faults(good), shortfalls(good)) == ([], [])
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_anything_but_zero_is_a_fault(good: dict[str, Any], name: str) -> None:
+    put(good, name, 1)
+    assert faults(good) == [f"{name} is 1, must be 0"]
+
+
+@pytest.mark.parametrize("name", MINIMA)
+def test_anything_below_its_minimum_is_too_little(good: dict[str, Any], name: str) -> None:
+    put(good, name, MINIMA[name] * 0.99)
+    assert [text.split()[0] for text in shortfalls(good)] == [name]
+
+
+def test_what_was_never_measured_is_a_fault() -> None:
+    assert "lost was not measured" in faults(empty())
+    assert {text.split()[0] for text in shortfalls(empty())} == set(MINIMA)
+
+
+def test_the_table_shows_every_figure_with_what_is_required(good: dict[str, Any]) -> None:
+    shown = {name: required for name, _, required in rows(good)}
+    assert {*ZEROS, *MINIMA} <= set(shown)
+    assert shown["lost"] == "0"
+    assert shown["rollbacks"] == ">= 1"
+
+
+def test_percentile() -> None:
+    assert percentile([], 0.99) is None
+    assert percentile([3.0], 0.99) == 3.0
+    assert percentile([float(n) for n in range(1, 101)], 0.5) == 50.0
+    assert percentile([float(n) for n in range(1, 101)], 0.99) == 99.0
+
+
+def test_the_line_shows_phase_route_lag_rates_and_errors() -> None:
+    state = State(phase="3 cutover", percent=25, lag={"old": 3, "new": 4})
+    state.writes = {"acknowledged": 10, "failures": ["x"]}
+    state.reads = {"total": 5, "by_route": {"old": 4, "new": 1}, "failures": {"y": 2}, "stale": ["z"]}
+    text = line(state, Rates()(state))
+    for part in ("3 cutover", "75 % old, 25 % new", "old 3, new 4", "10 acknowledged", "errors: 4"):
+        assert part in text
+
+
+def test_usage_mistakes_end_with_2() -> None:
+    for argv in (["--rate", "0"], ["--rows", "-1"], ["--data", "missing.parquet"], ["--sabotage", "other"]):
+        with pytest.raises(SystemExit) as left:
+            parse(argv)
+        assert left.value.code == 2
