@@ -79,7 +79,7 @@ def _interleave(
 
 def _through_store(store: PgvectorStore, batch: EventBatch) -> Callable[[], None]:
     marks = [LiveMark(partition=partition, next_offset=int(batch.positions[-1])) for partition in range(PARTITIONS)]
-    return lambda: _use(store.apply(batch, marks).tolist())
+    return lambda: _use(len(store.apply(batch, marks)))
 
 
 def _direct(connection: Connection, table: str, batches: Sequence[EventBatch]) -> list[Callable[[], None]]:
@@ -94,16 +94,18 @@ def _direct(connection: Connection, table: str, batches: Sequence[EventBatch]) -
     def call(parameters: list[Wire], next_offset: int) -> None:
         with connection.transaction():
             connection.execute(sql.lock.encode(), [partitions])
-            _use(connection.execute(sql.write.encode(), parameters).fetchall())
+            answer = connection.execute(sql.write.encode(), parameters).fetchone()
             connection.execute(sql.live.encode(), [partitions, [next_offset] * PARTITIONS])
+        assert answer is not None
+        _use(len(answer[0]))
 
     encoded = [(encode_batch(layout, batch)[1], int(batch.positions[-1])) for batch in batches]
     return [lambda given=given: call(*given) for given in encoded]  # type: ignore[misc]
 
 
-def _use(outcomes: Sequence[object]) -> None:
-    if len(outcomes) != BATCH_ROWS:
-        raise RuntimeError(f"{len(outcomes)} outcomes for {BATCH_ROWS} rows")
+def _use(outcomes: int) -> None:
+    if outcomes != BATCH_ROWS:
+        raise RuntimeError(f"{outcomes} outcomes for {BATCH_ROWS} rows")
 
 
 def _collection() -> Collection:

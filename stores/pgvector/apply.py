@@ -69,25 +69,22 @@ def write_batch(
     if np.any(batch.ops == Op.PATCH):
         raise Rejected("partial updates cannot be stored")
     encoded = encode_batch(layout, batch) if len(batch) else None
-    # One journey to the server for all statements but COMMIT. The server still runs one after the other, each with a
-    # snapshot of its own, and skips the rest when one fails; nothing is committed before the answers were looked at.
-    with connection.pipeline() as pipeline, connection.transaction():
-        lock = run(connection, sql.lock, [partitions])
-        write = None if encoded is None else run(connection, sql.write, encoded[1])
-        _write_marks(connection, sql, marks)
-        pipeline.sync()
-        locked = [partition for (partition,) in lock]
+    with connection.transaction():
+        locked = [partition for (partition,) in run(connection, sql.lock, [partitions])]
         if locked != partitions:
             raise Refused(
                 f"{layout.table} was not enrolled for partitions {sorted(set(partitions) - set(locked))}; "
                 "run `vecferry enrol` with the collection's partition count"
             )
-        if encoded is not None and write is not None:
-            rows = write.fetchall()
-            problem = next((text for _, text in rows if text is not None), None)
+        if encoded is not None:
+            order, parameters = encoded
+            answer = run(connection, sql.write, parameters).fetchone()
+            assert answer is not None
+            digits, problem = answer
             if problem is not None:
                 raise Rejected(problem)
-            outcomes[encoded[0]] = [outcome for outcome, _ in rows]
+            outcomes[order] = np.frombuffer(digits.encode(), dtype=np.int8) - ord("0")
+        _write_marks(connection, sql, marks)
     return outcomes
 
 

@@ -23,7 +23,8 @@ def lock_partitions(layout: Layout) -> str:
 def guarded_write(layout: Layout) -> str:
     """$1 ids text[], $2 ops smallint[], $3 positions bigint[], $4 vectors vector[], $5 metadata text[].
 
-    Returns (outcome, problem) per row, in the order of the arrays. If any problem is not null the caller rolls back.
+    Returns one row: the outcomes, one digit each, in the order of the arrays, and a problem or null. On a problem the
+    caller rolls back.
     """
     return f"""
 WITH incoming AS (
@@ -43,7 +44,7 @@ WITH incoming AS (
          {_problem(layout)} AS problem
   FROM known k{_record(layout)}
 ), {_effects(layout)}
-SELECT outcome, problem FROM judged ORDER BY n"""
+SELECT string_agg(outcome::text, '' ORDER BY n), min(problem) FROM judged"""
 
 
 def _effects(layout: Layout) -> str:
