@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from ..clock import Clock
 from ..errors import Refused
 from ..kafka.clients import REQUEST_TIMEOUT_S
-from ..schemas.batch import Applied
+from ..schemas.batch import Applied, SnapshotMark
 from ..schemas.control import RunRecord
 from ..schemas.topics import snapshot_topic
 from .ordering import resume_offset
@@ -75,8 +75,12 @@ class Assignment:
         """The owned live partitions, ascending."""
         return sorted(partition for (topic, partition) in self.streams if topic == self._live_topic)
 
-    def take(self, partitions: list[TopicPartition]) -> set[Place]:
-        """Start reading newly assigned live ``partitions`` and what rides with them; returns every place added."""
+    def take(self, partitions: list[TopicPartition]) -> tuple[set[Place], tuple[SnapshotMark, ...]]:
+        """Start reading newly assigned live ``partitions`` and what rides with them.
+
+        Returns every place added, and what the store remembers of these partitions in any run: an earlier owner may
+        have died after the store took it and before it could say so.
+        """
         applied = self._store_applied()
         if not applied.live:
             raise Refused(
@@ -103,7 +107,9 @@ class Assignment:
         _log.info(
             "%s: assigned %s", self._collection, [(start.topic, start.partition, start.offset) for start in starts]
         )
-        return {(start.topic, start.partition) for start in starts}
+        numbers = {entry.partition for entry in partitions}
+        marks = tuple(mark for mark in applied.snapshots.values() if mark.partition in numbers)
+        return {(start.topic, start.partition) for start in starts}, marks
 
     def take_new_runs(self) -> None:
         """Add the partitions of runs that have appeared since; cheap when there are none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 
 from confluent_kafka import Producer
 
@@ -51,8 +52,8 @@ class ProgressPublisher:
             for partition in partitions:
                 self._applied.pop(partition, None)
 
-    def applied(self, marks: tuple[Mark, ...]) -> None:
-        """Publish marks that the store has just taken."""
+    def applied(self, marks: Sequence[Mark]) -> None:
+        """Publish marks that the store has taken."""
         with self._lock:
             for mark in marks:
                 if isinstance(mark, LiveMark):

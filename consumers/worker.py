@@ -245,7 +245,7 @@ class CollectionWorker:
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            places = self._assignment.take(partitions)
+            places, marks = self._assignment.take(partitions)
             self._intake.forget(places)
             applied = {
                 partition: self._assignment.streams[self._topic, partition].known_below
@@ -253,6 +253,7 @@ class CollectionWorker:
                 if topic == self._topic
             }
             self._progress.own(applied, self._assignment.complete)
+            self._progress.applied(marks)
         except BaseException as error:  # noqa: BLE001  a callback cannot raise; the loop does it next
             self._failure = error
 

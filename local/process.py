@@ -111,17 +111,27 @@ def wait_ready(server: Server, probe: Callable[[], bool], *, what: str, log: Pat
         clock.sleep_s(POLL_S)
 
 
-def stop(server: Server, how: signal.Signals, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+def stop(
+    server: Server, how: signal.Signals, *, timeout_s: float = STOP_TIMEOUT_S, clock: Clock = SYSTEM_CLOCK
+) -> None:
     """End ``server``: send ``how``, wait, and kill it after ``timeout_s``. Never signals a process that is not it."""
     if not server.alive():
         return
-    process = psutil.Process(server.pid)
     os.kill(server.pid, how)
-    try:
-        process.wait(timeout_s)
-    except psutil.TimeoutExpired:
+    if not _wait_ended(server, timeout_s, clock):
         os.kill(server.pid, signal.SIGKILL)
-        process.wait(timeout_s)
+        if not _wait_ended(server, timeout_s, clock):
+            raise Unavailable(f"process {server.pid} does not end, not even by SIGKILL; look at what holds it")
+
+
+def _wait_ended(server: Server, timeout_s: float, clock: Clock) -> bool:
+    """Block until the process has ended. A zombie has: its parent may be another process that is not waiting for it."""
+    deadline_s = clock.monotonic_s() + timeout_s
+    while psutil.pid_exists(server.pid) and not _is_zombie(server.pid):
+        if clock.monotonic_s() > deadline_s:
+            return False
+        clock.sleep_s(POLL_S)
+    return True
 
 
 def stop_unrecorded(marker: tuple[str, ...], how: signal.Signals) -> None:

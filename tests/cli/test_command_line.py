@@ -279,7 +279,10 @@ def test_an_interrupted_start_exits_130_and_gives_up_the_lease(tmp_path: Path, k
     data = write_config(tmp_path, kafka_bootstrap)
     assert vecferry("enrol", NAME, cwd=tmp_path).returncode == 0
     command = [sys.executable, "-m", "vecferry", "start", NAME]
+    # A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as start:
+        signal.signal(signal.SIGINT, handler)
         assert start.stderr is not None
         said = iter(start.stderr.readline, "")
         assert any("waiting until new has applied" in line for line in said)

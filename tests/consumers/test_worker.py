@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from log_world import NAME, PARTITIONS, World, world
 from memory_store import MemoryStore
 from vecferry.errors import Fatal, Refused, Rejected, Transient, Unavailable
-from vecferry.schemas.batch import EventBatch, Mark, Rows
+from vecferry.schemas.batch import EventBatch, Mark, Rows, SnapshotMark
 from vecferry.schemas.control import SnapshotProgress, WorkerProgress, worker_progress_key
 from vecferry.schemas.position import base_position, encode_position
 from waiting import wait_until
@@ -307,6 +307,39 @@ def test_a_mover_that_died_in_a_chunk_is_followed_by_a_newer_one(kafka_bootstrap
         running.wait_until(lambda: len(store.complete) == PARTITIONS)
         running.stop()
         assert values(store) == {id_: 1.0 if number < 6 else 2.0 for number, id_ in enumerate(ids)}
+
+
+def test_a_new_owner_says_what_its_predecessor_could_not(kafka_bootstrap: str) -> None:
+    """A worker that dies right after the store took a closing marker leaves a store that is complete in silence."""
+    with world(kafka_bootstrap) as log:
+        store = log.store()
+        log.run_record("r1", chunks=1)
+        log.send_chunk("r1", 0, rows_of(["a"], base_position(1), 1.0), chunks=1)
+        log.close_run("r1", chunks=1)
+        closed = [
+            SnapshotMark(run="r1", partition=partition, next_offset=9, next_chunk=1, closed=True)
+            for partition in range(PARTITIONS)
+        ]
+        store.apply(_empty_batch(), closed)
+        running = log.start(store)
+
+        def said() -> bool:
+            found = [SnapshotProgress.model_validate_json(v) for v in log.progress.items("snapshot/").values()]
+            return len(found) == PARTITIONS and all(entry.closed for entry in found)
+
+        running.wait_until(said)
+        running.stop()
+
+
+def _empty_batch() -> EventBatch:
+    return EventBatch(
+        ids=[],
+        ops=np.empty(0, np.int8),
+        partitions=np.empty(0, np.int32),
+        positions=np.empty(0, np.int64),
+        vectors=np.empty((0, 4), np.float32),
+        metadata=[],
+    )
 
 
 def test_retention_that_overtook_the_store_stops_the_worker(kafka_bootstrap: str) -> None:
