@@ -21,6 +21,7 @@ from ..errors import Unavailable
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.05
+PORT_PATIENCE_S = 10.0
 # Below the range from which Linux and macOS take ports of outgoing connections: a port found free here is not lost to
 # one of them while the server is still on its way up.
 PORTS = range(20_000, 32_000)
@@ -67,10 +68,18 @@ def find(path: Path) -> Server | None:
     return server if server is not None and server.alive() else None
 
 
-def pick_port(preferred: int | None = None) -> int:
-    """A free TCP port of 127.0.0.1: ``preferred`` when it is free, so that a restarted server keeps its address."""
-    if preferred is not None and _is_free(preferred):
-        return preferred
+def pick_port(preferred: int | None = None, *, clock: Clock = SYSTEM_CLOCK) -> int:
+    """A free TCP port of 127.0.0.1: ``preferred`` if it is, so that a restarted server keeps its address.
+
+    A server that was killed holds its port for a moment longer; ``preferred`` is given that moment.
+    """
+    deadline_s = clock.monotonic_s() + PORT_PATIENCE_S
+    while preferred is not None:
+        if _is_free(preferred):
+            return preferred
+        if clock.monotonic_s() > deadline_s:
+            break
+        clock.sleep_s(POLL_S)
     for port in random.sample(PORTS, k=200):
         if _is_free(port):
             return port
