@@ -39,10 +39,13 @@ class Demo:
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "examples/demo", *SMALL, "--report", str(self._report), *options]
         given = {"VECFERRY_KAFKA": self._addresses.kafka, "VECFERRY_POSTGRES": self._addresses.postgres}
+        # A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 argv, cwd=ROOT, env={**os.environ, **given, "TMPDIR": str(self.folder)}, stdout=said, stderr=said
             )
+        signal.signal(signal.SIGINT, handler)
         return self._process
 
     def run(self, *options: str) -> tuple[int, dict[str, Any]]:
