@@ -48,8 +48,7 @@ def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
         "reads on": f"{route.old} {100 - route.percent} %, {route.new} {route.percent} %",
         "generation": route.generation,
     }
-    titles = {True: "Reads moved", False: "Reads not moved"}
-    title = titles[moved] if done.moves else f"Reads already are at {percent} %"
+    title = _title(done, percent, moved=moved, dry_run=args.dry_run)
     return Result(
         data={
             "collection": args.collection,
@@ -61,13 +60,22 @@ def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
         },
         tables=(facts_table(title, facts), *((gate_table("Gates", done.gates),) if done.gates else ())),
         problems=gate_problems(done.gates),
-        next_steps=_next(args, percent, moved=moved, passed=passed),
+        next_steps=_next(args, percent, moved=moved, passed=passed, moves=done.moves),
         exit_code=gate_exit_code(done.gates) if done.gates else 0,
     )
 
 
-def _next(args: argparse.Namespace, percent: int, *, moved: bool, passed: bool) -> tuple[str, ...]:
-    if not passed:
+def _title(done: Move, percent: int, *, moved: bool, dry_run: bool) -> str:
+    if not done.moves:
+        return f"Reads already are at {percent} %"
+    if dry_run:
+        would = "would" if done.verdict is Verdict.PASS else "would not"
+        return f"Reads {would} move to {percent} %; nothing was changed"
+    return "Reads moved" if moved else "Reads not moved"
+
+
+def _next(args: argparse.Namespace, percent: int, *, moved: bool, passed: bool, moves: bool) -> tuple[str, ...]:
+    if not passed or not moves:
         return (f"vecferry status {args.collection}",)
     if not moved:
         return (

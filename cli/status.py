@@ -66,7 +66,7 @@ def _overview(status: Status) -> Table:
         "phase": status.phase,
         "step": status.step,
         "reads": f"{status.percent} % on {new} (generation {status.generation})",
-        "moves": f"{status.cutovers} cutovers, {status.rollbacks} rollbacks",
+        "moves": f"{status.cutovers} forward, {status.rollbacks} back",
         "copy": copied,
         "verified": verified,
         "dead letters": sum(store.dead_letters for store in status.stores),
