@@ -110,6 +110,9 @@ def conclude(options: Options, view: View, report: Report, problems: list[str]) 
     faults, shortfalls = reports.faults(report), reports.shortfalls(report)
     for line in [*problems, *(f"FAULT: {line}" for line in faults), *(f"TOO LITTLE: {line}" for line in shortfalls)]:
         sys.stdout.write(f"{line}\n")
+    if options.sabotage is not None:
+        noticed = "was noticed, as it must be" if faults else "was NOT noticed"
+        sys.stdout.write(f"Sabotage {options.sabotage} {noticed}.\n")
     if problems or faults or shortfalls:
         return _FAILED
     sys.stdout.write("Nothing lost, nothing resurrected, nothing stale, no failed read or write.\n")

@@ -20,7 +20,7 @@ _KILL_WORKER_AT, _KILL_COPY_AT = 25.0, 55.0  # per cent of the copy
 _TRIES = 5
 _PAUSE_S = 0.1
 _PATIENCE_S = 90.0
-_STEP_READS = 25  # answers from the store that gained reads, before the next step
+_STEP_READS, _CANARY_STEP_READS = 50, 10  # answers of the store that gained reads, before the next step
 
 Say = Callable[[str], None]
 
@@ -121,7 +121,8 @@ class Scenario:
         self._state.percent = percent
         self._state.phase = "3 cutover"
         self._say(f"{words[0]}: reads are {percent} % on new (generation {route['generation']})")
-        self._serve("new" if percent else "old", route["generation"])
+        wanted = _CANARY_STEP_READS if 0 < percent < 100 else _STEP_READS
+        self._serve("new" if percent else "old", route["generation"], wanted)
 
     def drain(self, writers: Child, readers: Child) -> None:
         """Stop the writers, wait until both stores have applied all that was acknowledged, then stop the readers."""
@@ -155,7 +156,7 @@ class Scenario:
             self._report["backfill"]["rows"] = progress["rows"]
         self._state.copied = f"{progress['phase']} {progress['percent']:.0f} %, {progress['rows']} rows"
 
-    def _serve(self, store: str, generation: int) -> None:
+    def _serve(self, store: str, generation: int, reads: int) -> None:
         before = self._answers(store)
         began_s = time.monotonic()
 
@@ -165,10 +166,10 @@ class Scenario:
             return (
                 time.monotonic() - began_s >= self._options.step_s
                 and len(everywhere) == self._options.readers
-                and self._answers(store) - before >= _STEP_READS
+                and self._answers(store) - before >= reads
             )
 
-        self._wait(served, f"every reader to serve generation {generation} and {_STEP_READS} answers from {store}")
+        self._wait(served, f"every reader to serve generation {generation} and {reads} answers from {store}")
 
     def _answers(self, store: str) -> int:
         return int(self._state.reads.get("by_route", {}).get(store, 0))
