@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from ..migration.doctor import examine
+from ..migration.gates import GateResult, Verdict
 from .options import add_collection, config_of
 from .output import Console, Result
 from .shown import gate_exit_code, gate_problems, gate_table
@@ -25,6 +27,16 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         data={"collection": args.collection, "checks": checks},
         tables=(gate_table(f"Preflight of {args.collection}", checks),),
         problems=gate_problems(checks),
-        next_steps=(f"vecferry status {args.collection}",) if code == 0 else (f"vecferry doctor {args.collection}",),
+        next_steps=(_next(args.collection, checks),),
         exit_code=code,
     )
+
+
+def _next(collection: str, checks: Sequence[GateResult]) -> str:
+    if gate_exit_code(checks) == 0:
+        return f"vecferry status {collection}"
+    failed = {check.name for check in checks if check.verdict is Verdict.FAIL}
+    # Nothing stands in the way but that the topics are not there yet.
+    if {"live topic", "enrolment"} <= failed and not any(name == "kafka" or name.startswith("store ") for name in failed):
+        return f"vecferry enrol {collection} --dry-run"
+    return f"vecferry doctor {collection}"

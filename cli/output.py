@@ -64,7 +64,7 @@ class Console:
                 self._table(table, first=number == 0)
         self.stdout.flush()
         for problem in result.problems:
-            self.say(f"vecferry: {problem}")
+            self.say(f"vecferry: {_one_line(problem)}")
         if self.fmt == "table" and result.next_steps:
             self.say("")
             for step in result.next_steps:
@@ -121,7 +121,12 @@ def _convert(value: object) -> object:
 def _text(cell: object) -> str:
     if cell is None:
         return "-"
-    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.1f}" if isinstance(cell, float) else _one_line(str(cell))
+
+
+def _one_line(text: str) -> str:
+    """What a server said may have line breaks of its own; a row of a table has none."""
+    return " ".join(line.strip() for line in text.splitlines())
 
 
 def _print_rich(table: Table, stdout: TextIO) -> None:
