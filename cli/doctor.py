@@ -37,6 +37,8 @@ def _next(collection: str, checks: Sequence[GateResult]) -> str:
         return f"vecferry status {collection}"
     failed = {check.name for check in checks if check.verdict is Verdict.FAIL}
     # Nothing stands in the way but that the topics are not there yet.
-    if {"live topic", "enrolment"} <= failed and not any(name == "kafka" or name.startswith("store ") for name in failed):
+    if {"live topic", "enrolment"} <= failed and not any(
+        name == "kafka" or name.startswith("store ") for name in failed
+    ):
         return f"vecferry enrol {collection} --dry-run"
     return f"vecferry doctor {collection}"
