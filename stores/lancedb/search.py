@@ -97,6 +97,11 @@ def index_ready(connection: Connection) -> bool:
     return found is not None and found.metric == connection.collection.space.metric and found.unindexed_rows < FLAT_ROWS
 
 
+def lacks_index(connection: Connection) -> bool:
+    """Whether the collection is large enough to want an index and has none at all."""
+    return not index_ready(connection) and index_of(connection.latest(), connection.layout()) is None
+
+
 def index_of(table: LanceTable, layout: Layout) -> Index | None:
     """The table's index over the vector column, if it has one."""
     for entry in table.list_indices():

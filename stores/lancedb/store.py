@@ -28,6 +28,8 @@ CAPABILITIES = Capabilities(
     transactional_marks=True,
 )
 COMMITS_PER_COMPACTION = 50
+COMMITS_AWAITING_INDEX = 1_000  # a loaded table is left alone for so many commits, for its first index to be built
+INDEX_TRIES = 10
 KEEP_VERSIONS = timedelta(minutes=15)  # a scan of one chunk, or a page of an export, must not take longer
 
 
@@ -88,8 +90,16 @@ class LanceStore:
             return read.count(self._connection)
 
     def build_index(self) -> None:
-        with translated(self._where):
-            search.build_index(self._connection)
+        """Build it, again when another process merged files or indexed meanwhile. Raises Transient after ten tries."""
+        for left in reversed(range(INDEX_TRIES)):
+            try:
+                with translated(self._where):
+                    search.build_index(self._connection)
+                return
+            except Transient as conflict:
+                if not left:
+                    raise
+                log.info("building the index again: %s", conflict)
 
     def index_ready(self) -> bool:
         with translated(self._where):
@@ -99,16 +109,23 @@ class LanceStore:
         """Merge small files, add new rows to the index, drop versions older than 15 minutes; every 50 commits.
 
         Without it every commit leaves a file, and searches and merges slow down with their number. Another process that
-        commits meanwhile wins: the work is then left for later.
+        commits meanwhile wins: the work is then left for later. So is work that would come in the way of another one: a
+        loaded table without an index is about to get it, and merging files under a build makes the build begin anew.
         """
-        if self._commits < COMMITS_PER_COMPACTION:
+        if self._commits == 0 or self._commits % COMMITS_PER_COMPACTION:
             return
-        self._commits = 0
         try:
             with translated(self._where):
+                if self._commits < COMMITS_AWAITING_INDEX and self._awaits_index():
+                    return
+                self._commits = 0
                 self._connection.latest().optimize(cleanup_older_than=KEEP_VERSIONS)
         except Transient as conflict:
             log.info("compaction put off: %s", conflict)
+
+    def _awaits_index(self) -> bool:
+        partitions = self._connection.collection.partitions
+        return search.lacks_index(self._connection) and len(read.applied(self._connection).complete) == partitions
 
     def close(self) -> None:
         self._listing = None

@@ -8,12 +8,12 @@ import lancedb
 import numpy as np
 import pytest
 from store_data import at, batch_of, collection
-from vecferry.errors import Inconclusive, Refused
-from vecferry.schemas.batch import EventBatch, LiveMark, Op
+from vecferry.errors import Inconclusive, Refused, Transient
+from vecferry.schemas.batch import EventBatch, LiveMark, Op, SnapshotMark
 from vecferry.schemas.collection import Metric, Placement
 from vecferry.schemas.filters import parse_filter
 from vecferry.stores.lancedb import search as search_module
-from vecferry.stores.lancedb.store import COMMITS_PER_COMPACTION, LanceStore
+from vecferry.stores.lancedb.store import COMMITS_AWAITING_INDEX, COMMITS_PER_COMPACTION, INDEX_TRIES, LanceStore
 
 DIMENSION = 16
 ROWS = 3_000
@@ -148,3 +148,57 @@ def test_maintain_merges_files_when_enough_commits_piled_up(tmp_path: Path) -> N
     store.maintain()
     assert files() < many / 5
     assert store.count() == COMMITS_PER_COMPACTION
+
+
+@pytest.mark.usefixtures("small_limit")
+def test_a_loaded_table_is_left_alone_until_its_index_is_built(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    table = lancedb.connect(tmp_path).open_table("t")
+
+    def merges(commits: int) -> bool:
+        """Whether files are merged once ``commits`` commits have piled up."""
+        store._commits = commits
+        table.checkout_latest()
+        before = table.version
+        store.maintain()
+        table.checkout_latest()
+        return bool(table.version > before)
+
+    write = batch_of(["id-99999"], VECTORS[:1], [{}], first=ROWS)
+    store.apply(write, [])
+    assert merges(COMMITS_PER_COMPACTION)  # it is still being loaded
+    partitions = collection().partitions
+    store.apply(
+        deletes(["id-99998"], ROWS + 1),
+        [SnapshotMark(run="r1", partition=p, next_offset=1, next_chunk=1, closed=True) for p in range(partitions)],
+    )
+    assert not merges(COMMITS_PER_COMPACTION)
+    assert not merges(COMMITS_AWAITING_INDEX - COMMITS_PER_COMPACTION)
+    assert merges(COMMITS_AWAITING_INDEX)  # nobody builds it
+    store.build_index()
+    store.apply(batch_of(["id-99997"], VECTORS[:1], [{}], first=ROWS + 2), [])
+    assert merges(COMMITS_PER_COMPACTION)
+
+
+@pytest.mark.parametrize("conflicts", [INDEX_TRIES - 1, INDEX_TRIES])
+@pytest.mark.usefixtures("small_limit")
+def test_an_index_whose_build_met_another_commit_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conflicts: int
+) -> None:
+    build, left = search_module.build_index, conflicts
+
+    def preempted(connection: search_module.Connection) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise RuntimeError("Retryable commit conflict: CreateIndex was preempted by concurrent transaction Rewrite")
+        build(connection)
+
+    monkeypatch.setattr(search_module, "build_index", preempted)
+    store = filled(tmp_path)
+    if conflicts < INDEX_TRIES:
+        store.build_index()
+        assert store.index_ready()
+    else:
+        with pytest.raises(Transient):
+            store.build_index()
