@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,7 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
                 f"group {group} has committed offsets but vecferry did not begin it; "
                 "delete the group, or give the store another name"
             )
+        _refuse_foreign_marks(place.store_name, store.applied().live, offsets)
         record = GroupRecord(epoch=collection.epoch, live_start=tuple(offsets))
         place.writer.write({group_key(place.collection, place.store_name): record})
     marks = [LiveMark(partition=partition, next_offset=start) for partition, start in enumerate(record.live_start)]
@@ -66,6 +67,16 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
     if missing:
         place.admin.commit(group, topic, missing)
     return record
+
+
+def _refuse_foreign_marks(store_name: str, applied: Mapping[int, int], offsets: Sequence[int]) -> None:
+    """A store whose group has never begun cannot have applied anything; what lies below its marks would be skipped."""
+    ahead = [partition for partition, start in enumerate(offsets) if applied.get(partition, 0) > start]
+    if ahead:
+        raise Refused(
+            f"store {store_name} carries marks of another migration in partitions {ahead}: writes below them would "
+            "never be applied; use the namespace that wrote them, or remove vecferry's tables and column from the store"
+        )
 
 
 def late_partitions(live_start: Sequence[int], fences: Sequence[int]) -> list[int]:
