@@ -80,6 +80,7 @@ class Scenario:
         self._must(self._fleet.finish(child))
         seconds = self.copy_ended_s - self.copy_began_s
         self._report["backfill"]["rows_per_s"] = self._report["backfill"]["rows"] / seconds if seconds > 0 else 0.0
+        self._state.copied = f"done, {self._report['backfill']['rows']} rows"
         self._say(f"copied {self._report['backfill']['rows']} rows in {seconds:.1f} s, applied and indexed")
 
     def verify(self) -> bool:
