@@ -25,14 +25,14 @@ _waiters_lock = threading.Lock()
 
 
 class Book:
-    """What one publisher still owes an answer for. Sets and dicts change atomically; reads copy them first."""
+    """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
 
     __slots__ = ("epoch", "failed", "forgotten", "pending", "topic")
 
     def __init__(self, topic: str, epoch: int) -> None:
         self.topic = topic
         self.epoch = epoch
-        self.pending: set[Outstanding] = set()
+        self.pending: dict[Outstanding, None] = {}  # in the order of publication
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
 
@@ -95,6 +95,10 @@ class Outstanding:
             yield from future.__await__()
         return self._outcome()
 
+    def withdraw(self) -> None:
+        """Called by the publisher when the client did not take the record and the caller is told so instead."""
+        raise NotImplementedError
+
     def problem(self) -> str:
         """Why this failed, and what it was."""
         raise NotImplementedError
@@ -107,7 +111,7 @@ class Outstanding:
 
     def _finish(self) -> None:
         self._done = True
-        self._book.pending.discard(self)
+        self._book.pending.pop(self, None)
         if self._waiters is not None:
             self._wake()
 
@@ -146,6 +150,13 @@ class Delivery(Outstanding):
         else:
             self._error = error
             self._book.fail(self)
+        self._done = True  # as _finish does, without the call
+        self._book.pending.pop(self, None)
+        if self._waiters is not None:
+            self._wake()
+
+    def withdraw(self) -> None:
+        """Nobody holds this delivery; a flush that meanwhile waits for it goes on."""
         self._finish()
 
     def problem(self) -> str:
@@ -190,6 +201,9 @@ class BatchDelivery(Outstanding):
                 self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(error)}")
         self._acknowledged += 1
         self._finish_if_complete()
+
+    def withdraw(self) -> None:
+        """The records that were taken before are still awaited: :meth:`seal` has the last word."""
 
     def seal(self, sent: int) -> None:
         """Called once by the publisher: ``sent`` records were handed to the client, no more will come."""

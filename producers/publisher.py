@@ -20,10 +20,10 @@ from ..schemas.codec import EventEncoder
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from .client import connect
 from .delivery import BatchDelivery, Book, Delivery, Outstanding, describe
-from .validation import Metadata, Validator, rows_of
+from .validation import Metadata, Validator, rows_of, too_large
 
-_POLL_S = 0.1  # how long closing may wait for the thread that serves delivery reports
 _EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
+_POLL_S = 0.1  # how long closing may wait for the thread that serves delivery reports
 _PURGE_S = 5.0  # purging is local: the reports come at once
 _MAX_NAMED = 10
 _open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
@@ -66,15 +66,16 @@ class Publisher:
         self._book = Book(topic, collection.epoch)
         self._validator = Validator(collection, metadata_fields)
         self._encoder = EventEncoder(collection)
+        self._fixed_bytes = self._encoder.fixed_bytes
         self._event_prefix = os.urandom(8)
         self._event_numbers = itertools.count()
         self._refusal: str | None = None
         self._stopping = False
         self._forked = False
-        self._room = threading.Condition()
         self._producer = connect(
             collection, topic, producer_config, timeout_s=open_timeout_s, on_error=self._on_client_error
         )
+        self._room = threading.Condition()
         self._reports = threading.Thread(target=self._serve_reports, name=f"vecferry-publisher-{topic}", daemon=True)
         self._reports.start()
         _open_publishers.add(self)
@@ -97,6 +98,8 @@ class Publisher:
             occurred_at_ms=int(self._unix_s() * 1000),
             source_text=None if source_text is None else validator.text(source_text),
         )
+        if len(value) + len(key) > MAX_RECORD_BYTES:
+            raise too_large(len(value) + len(key), "record")
         delivery = Delivery(self._book, id)
         self._send(key, value, delivery)
         return delivery
@@ -131,6 +134,10 @@ class Publisher:
         texts = rows_of("source_texts", source_texts, len(keys))
         columns = [validator.metadata(entry, f"metadata[{row}]") for row, entry in enumerate(objects)]
         sources = [validator.text(entry, f"source_texts[{row}]") for row, entry in enumerate(texts)]
+        for row, parts in enumerate(zip(keys, columns, sources, strict=True)):
+            size = self._fixed_bytes + len(parts[0]) + sum(len(part or b"") for part in parts)
+            if size > MAX_RECORD_BYTES:
+                raise too_large(size, f"records[{row}]")
         batch = BatchDelivery(self._book, ids[0] if keys else "")
         sent, now_ms = 0, int(self._unix_s() * 1000)
         try:
@@ -161,7 +168,7 @@ class Publisher:
             raise self._refused()
         deadline = self._clock.monotonic_s() + timeout_s
         waiting = list(self._book.pending)
-        for delivery in waiting:
+        for delivery in reversed(waiting):  # once the last is done nearly all are: one wait instead of one each
             if not delivery.wait(max(0.0, deadline - self._clock.monotonic_s())):
                 break
         self._report([delivery for delivery in waiting if not delivery.done()])
@@ -206,17 +213,13 @@ class Publisher:
     def _send(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
         if self._refusal is not None:
             raise self._refused()
-        if len(value) + len(key) > MAX_RECORD_BYTES:
-            problem = f"takes {len(value) + len(key)} bytes with everything in it"
-            raise InvalidRecord("record", problem, f"shorten source_text or metadata to stay within {MAX_RECORD_BYTES}")
-        pending = self._book.pending
-        pending.add(delivery)  # before the client can report on it
+        self._book.pending[delivery] = None  # before the client can report on it
         try:
             self._producer.produce(self._topic, value, key, on_delivery=delivery)
         except BufferError:
             self._send_when_there_is_room(key, value, delivery)
         except KafkaException as error:
-            pending.discard(delivery)
+            delivery.withdraw()
             raise self._rejected(error) from error
 
     def _send_when_there_is_room(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
@@ -232,12 +235,12 @@ class Publisher:
                     continue
                 return
         except KafkaException as error:
-            self._book.pending.discard(delivery)
+            delivery.withdraw()
             raise self._rejected(error) from error
         except VecferryError:
-            self._book.pending.discard(delivery)
+            delivery.withdraw()
             raise
-        self._book.pending.discard(delivery)
+        delivery.withdraw()
         raise NotDelivered(
             f"the client's queue is full ({len(self._producer)} records wait): Kafka takes them too slowly or is away; "
             "publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
 from ..schemas.codec import NO_METADATA, little_endian
-from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, Collection
+from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BYTES, Collection
 
 Metadata = Mapping[str, object]
 T = TypeVar("T")
@@ -154,6 +154,12 @@ def rows_of(name: str, values: Sequence[T] | None, rows: int) -> Sequence[T | No
         found = f"{len(values)} entries" if isinstance(values, Sequence) else type(values).__name__
         raise InvalidRecord(name, f"{found} for {rows} ids", "pass one entry per id")
     return values
+
+
+def too_large(size: int, field: str) -> InvalidRecord:
+    """The refusal of a record of ``size`` bytes, key included."""
+    remedy = f"shorten source_text or metadata to stay within {MAX_RECORD_BYTES}"
+    return InvalidRecord(field, f"takes {size} bytes with everything in it", remedy)
 
 
 def _check_canonical(id_: str, id_type: str, field: str) -> None:

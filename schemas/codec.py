@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .avro import encode_long, encode_size
+from .avro import MAX_LONG_BYTES, encode_long, encode_size
 from .batch import Op
 from .collection import Collection, Space
 from .definitions import current
@@ -40,13 +40,20 @@ def event_prefix(collection: Collection, op: Op) -> bytes:
 class EventEncoder:
     """Encodes events of one collection. Checks nothing: arguments are what the publisher validated. Thread-safe."""
 
-    __slots__ = ("_count", "_delete", "_occurred", "_upsert")
+    __slots__ = ("_count", "_delete", "_occurred", "_upsert", "_vector_bytes")
 
     def __init__(self, collection: Collection) -> None:
         self._upsert = event_prefix(collection, Op.UPSERT)
         self._delete = event_prefix(collection, Op.DELETE)
         self._count = encode_size(collection.space.dimension)
+        self._vector_bytes = 4 * collection.space.dimension
         self._occurred = (0, b"\0")
+
+    @property
+    def fixed_bytes(self) -> int:
+        """At least what an upsert takes beside key, metadata and source text."""
+        lengths = 5 * MAX_LONG_BYTES  # time, id, metadata, source_text and its branch
+        return len(self._upsert) + EVENT_ID_BYTES + lengths + len(self._count) + self._vector_bytes + 1
 
     def upsert(
         self,

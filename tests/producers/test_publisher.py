@@ -85,6 +85,14 @@ def test_a_record_beyond_the_limit_is_refused(kafka: MockKafka) -> None:
         publisher.upsert("a", VECTOR, source_text="x" * MAX_RECORD_BYTES)
 
 
+def test_a_row_beyond_the_limit_keeps_the_whole_batch_out(kafka: MockKafka) -> None:
+    with open_publisher(kafka) as publisher:
+        with pytest.raises(InvalidRecord) as refused:
+            publisher.upsert_many(["a", "b"], np.ones((2, D)), source_texts=["x", "x" * MAX_RECORD_BYTES])
+        assert refused.value.field == "records[1]"
+        assert publisher.upsert("z", VECTOR).result(timeout=30).position == encode_position(3, 0)
+
+
 def test_the_callers_array_may_be_reused_at_once(kafka: MockKafka) -> None:
     vector = VECTOR.copy()
     with open_publisher(kafka, {"linger.ms": 200}) as publisher:

@@ -1,23 +1,20 @@
-"""The publisher when Kafka does not take a record, and when nothing can be opened at all."""
+"""The publisher when Kafka does not take a record, when it is closed, and in a forked child."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import mock_kafka
 import numpy as np
 import pytest
 from mock_kafka import MockKafka
-from publishing import COLLECTION, PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all
-from vecferry.errors import ConfigError, Inconclusive, NotDelivered, Refused
-from vecferry.producers import Publisher
+from publishing import PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all
+from vecferry.errors import Inconclusive, NotDelivered, Refused
 from waiting import wait_until
 
 
@@ -124,6 +121,44 @@ def test_a_full_queue_raises_when_asked_to(kafka: MockKafka) -> None:
     assert len(read_all(kafka, 11)) == 11
 
 
+def test_the_accepted_rows_of_a_broken_off_batch_are_still_awaited(kafka: MockKafka) -> None:
+    with open_publisher(kafka, {"queue.buffering.max.messages": 10}, on_full="raise") as publisher:
+        publisher.upsert("warm", VECTOR).result(timeout=30)
+        kafka.set_down()
+        with pytest.raises(NotDelivered, match="10 of 20 rows were accepted"):
+            publisher.upsert_many([f"id-{i}" for i in range(20)], np.ones((20, D)))
+        with pytest.raises(NotDelivered, match=r"10 of the batch of 10 that starts with 'id-0'.*not acknowledged yet"):
+            publisher.flush(0.05)
+        kafka.set_up()
+    assert len(read_all(kafka, 11)) == 11
+
+
+def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(kafka: MockKafka) -> None:
+    publisher = open_publisher(kafka, {"queue.buffering.max.messages": 1}, close_timeout_s=30.0)
+    publisher.upsert("warm", VECTOR).result(timeout=30)
+    kafka.set_down()
+    accepted = publisher.upsert("a", VECTOR)
+    refused: list[str] = []
+
+    def write() -> None:
+        try:
+            publisher.upsert("b", VECTOR)
+        except Refused as error:
+            refused.append(str(error))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_until(lambda: len(publisher._book.pending) == 2, what="a call that waits for room")
+    closer = threading.Thread(target=publisher.close)
+    closer.start()
+    writer.join(30)
+    assert "closed" in refused[0]
+    kafka.set_up()
+    closer.join(60)
+    assert accepted.result(timeout=0).topic == TOPIC
+    assert read_all(kafka, 2).ids.count("b") == 0
+
+
 def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka) -> None:
     with open_publisher(kafka, {"queue.buffering.max.messages": 10}) as publisher:
         publisher.upsert("warm", VECTOR).result(timeout=30)
@@ -220,63 +255,3 @@ def test_a_forked_child_exits_normally_without_waiting_for_threads_that_it_does_
     command = [sys.executable, "-c", FORK_AND_EXIT, kafka.bootstrap_servers]
     ended = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
-
-
-# -- opening -----------------------------------------------------------------------------------------------------------
-
-
-def test_no_kafka_is_one_clear_error_in_bounded_time(tmp_path: Path) -> None:
-    code = (
-        "from vecferry.producers import Publisher\n"
-        "from vecferry.schemas.collection import Collection, Space\n"
-        "from vecferry.errors import Unavailable\n"
-        "space = Space(model='m', version='1', dimension=2, metric='dot')\n"
-        "try:\n"
-        "    Publisher(Collection(name='c', space=space, partitions=1), topic='t', open_timeout_s=1.0,\n"
-        "              producer_config={'bootstrap.servers': '127.0.0.1:1'})\n"
-        "except Unavailable as error:\n"
-        "    print(error)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=True)
-    assert ended.stdout.startswith("Kafka at 127.0.0.1:1 does not answer (")
-    assert "start it" in ended.stdout
-    assert ended.stderr == ""  # the client's own lines go to logging
-
-
-def test_a_missing_topic_is_refused_and_not_created(kafka: MockKafka) -> None:
-    for _ in range(2):
-        with pytest.raises(
-            Refused, match=r"topic absent\.events does not exist; create it with `vecferry enrol products`"
-        ):
-            Publisher(COLLECTION, topic="absent.events", producer_config={"bootstrap.servers": kafka.bootstrap_servers})
-
-
-def test_another_number_of_partitions_is_refused(kafka: MockKafka) -> None:
-    kafka.create_topic("other", PARTITIONS * 2)
-    with pytest.raises(Refused, match="has 8 partitions and collection products says 4"):
-        Publisher(COLLECTION, topic="other", producer_config={"bootstrap.servers": kafka.bootstrap_servers})
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("acks", "1"),
-        ("enable.idempotence", False),
-        ("partitioner", "consistent_random"),
-        ("request.required.acks", 1),
-        ("transactional.id", "x"),
-        ("delivery.report.only.error", True),
-        ("default.topic.config", {"acks": 1}),
-        ("no.such.property", 1),
-        ("max.in.flight", 10),
-    ],
-)
-def test_guarantees_cannot_be_configured_away(key: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=key):
-        Publisher(COLLECTION, topic=TOPIC, producer_config={"bootstrap.servers": "127.0.0.1:1", key: value})
-
-
-def test_repeating_a_guarantee_is_fine(kafka: MockKafka) -> None:
-    guarantees = {"acks": "all", "enable.idempotence": "true", "partitioner": "murmur2_random"}
-    with open_publisher(kafka, {**guarantees, "logger": logging.getLogger("test")}) as publisher:
-        publisher.upsert("a", VECTOR).result(timeout=30)

@@ -1,0 +1,79 @@
+"""Opening a publisher: what is absent, what does not fit, and what cannot be configured."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mock_kafka import MockKafka
+from publishing import COLLECTION, PARTITIONS, TOPIC, VECTOR, open_publisher
+from vecferry.errors import ConfigError, Refused
+from vecferry.producers import Publisher
+
+
+@pytest.fixture
+def kafka() -> Iterator[MockKafka]:
+    with MockKafka() as cluster:
+        cluster.create_topic(TOPIC, PARTITIONS)
+        yield cluster
+
+
+def test_no_kafka_is_one_clear_error_in_bounded_time(tmp_path: Path) -> None:
+    code = (
+        "from vecferry.producers import Publisher\n"
+        "from vecferry.schemas.collection import Collection, Space\n"
+        "from vecferry.errors import Unavailable\n"
+        "space = Space(model='m', version='1', dimension=2, metric='dot')\n"
+        "try:\n"
+        "    Publisher(Collection(name='c', space=space, partitions=1), topic='t', open_timeout_s=1.0,\n"
+        "              producer_config={'bootstrap.servers': '127.0.0.1:1'})\n"
+        "except Unavailable as error:\n"
+        "    print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("Kafka at 127.0.0.1:1 does not answer (")
+    assert "start it" in ended.stdout
+    assert ended.stderr == ""  # the client's own lines go to logging
+
+
+def test_a_missing_topic_is_refused_and_not_created(kafka: MockKafka) -> None:
+    for _ in range(2):
+        with pytest.raises(
+            Refused, match=r"topic absent\.events does not exist; create it with `vecferry enrol products`"
+        ):
+            Publisher(COLLECTION, topic="absent.events", producer_config={"bootstrap.servers": kafka.bootstrap_servers})
+
+
+def test_another_number_of_partitions_is_refused(kafka: MockKafka) -> None:
+    kafka.create_topic("other", PARTITIONS * 2)
+    with pytest.raises(Refused, match="has 8 partitions and collection products says 4"):
+        Publisher(COLLECTION, topic="other", producer_config={"bootstrap.servers": kafka.bootstrap_servers})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("acks", "1"),
+        ("enable.idempotence", False),
+        ("partitioner", "consistent_random"),
+        ("request.required.acks", 1),
+        ("transactional.id", "x"),
+        ("delivery.report.only.error", True),
+        ("default.topic.config", {"acks": 1}),
+        ("no.such.property", 1),
+        ("max.in.flight", 10),
+    ],
+)
+def test_guarantees_cannot_be_configured_away(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=key):
+        Publisher(COLLECTION, topic=TOPIC, producer_config={"bootstrap.servers": "127.0.0.1:1", key: value})
+
+
+def test_repeating_a_guarantee_is_fine(kafka: MockKafka) -> None:
+    guarantees = {"acks": "all", "enable.idempotence": "true", "partitioner": "murmur2_random"}
+    with open_publisher(kafka, {**guarantees, "logger": logging.getLogger("test")}) as publisher:
+        publisher.upsert("a", VECTOR).result(timeout=30)
