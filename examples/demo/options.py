@@ -58,7 +58,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         "--rate",
         metavar="PER_SECOND",
         type=_positive,
-        default=100.0,
+        default=60.0,
         help="writes per second in all, open loop (%(default)s)",
     )
     parser.add_argument(

@@ -20,7 +20,7 @@ _KILL_WORKER_AT, _KILL_COPY_AT = 25.0, 55.0  # per cent of the copy
 _TRIES = 5
 _PAUSE_S = 0.1
 _PATIENCE_S = 90.0
-_STEP_READS, _CANARY_STEP_READS = 50, 10  # answers of the store that gained reads, before the next step
+_STEP_READS, _CANARY_STEP_READS = 50, 5  # answers of the store that gained reads, before the next step
 
 Say = Callable[[str], None]
 
