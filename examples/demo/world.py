@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from options import Options
 from vecferry.config import Config, load_config
-from vecferry.local import services
+from vecferry.local import paths, services
 from vecferry.local.postgres import create_database
 from vecferry.schemas.topics import events_topic
 from workload import Task
@@ -41,12 +42,17 @@ class World:
     catalogue: Catalogue
 
 
+def servers() -> str:
+    """The name of the demo's own set of servers: what tests leave behind in this checkout's would slow its Kafka."""
+    return f"{paths.set_name(None)}-demo"
+
+
 @contextmanager
 def world(options: Options, say: Say) -> Iterator[World]:
     """Servers running, an empty database, a configuration; nothing is enrolled yet. Blocks for some seconds."""
     name = f"demo-{uuid.uuid4().hex[:8]}"
     say(f"this run is {name}: starting Kafka and PostgreSQL, or finding them")
-    with services.use(say=say) as addresses:
+    with services.use(servers(), say=say) as addresses:
         url = create_database(addresses.postgres, name.replace("-", "_"))
         directory = Path(tempfile.mkdtemp(prefix=f"vecferry-{name}-"))
         try:
@@ -104,7 +110,8 @@ def _furnish(options: Options, directory: Path, namespace: str, kafka: str, url:
 
 def _say_what_is_kept(say: Say, directory: Path, url: str) -> None:
     say(f"kept: {directory} (configuration, ledgers, logs, LanceDB) and database {url.rpartition('/')[2]}")
-    say(f"`./run services start` has the servers running again; then `vecferry status {COLLECTION} --config FILE`")
+    again = f"{sys.executable} -m vecferry.local start --name {servers()}"
+    say(f"`{again}` has the servers running again; then `vecferry status {COLLECTION} --config FILE`")
 
 
 def _remove(addresses: services.Addresses, name: str, say: Say) -> None:
