@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import Refused
 from ..schemas.dead_letters import oldest_offsets
+from ..wording import partitions
 from .context import RunContext
 from .fence import fence_offset
 
@@ -21,7 +22,7 @@ def note_fences(context: RunContext) -> tuple[int, ...]:
     missing = [partition for partition in range(context.resolved.partitions) if partition not in live]
     if missing:
         raise Refused(
-            f"store {context.source_name} has no mark for partitions {missing}; "
+            f"store {context.source_name} has no mark for {partitions(missing)}; "
             f"run `vecferry enrol {context.collection}`"
         )
     return tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,12 @@ from ..kafka.admin import Admin
 from ..kafka.control import ControlWriter
 from ..kafka.view import CompactedView
 from ..schemas.batch import EventBatch, LiveMark
+from ..schemas.collection import Collection
 from ..schemas.control import GroupRecord, group_key
+from ..schemas.position import base_position, epoch_of
 from ..schemas.topics import events_topic, group_id
 from ..stores.base import Store
+from ..wording import partitions
 from .fence import may_read_run
 from .journal import read_group
 
@@ -35,6 +38,8 @@ class GroupPlace:
 def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> GroupRecord:
     """Let the group read the live topic from ``offsets`` (one per partition) on; idempotent, killable at any point.
 
+    A store that is new here must have passed ``foreign_traces`` before it was created.
+
     The start is journaled, then noted in the store (which must have been created), then committed for the group: a
     worker goes by the lower of the last two, and refuses to run with either missing. A group that has begun already
     keeps its start. Blocks. Raises Refused when the group has commits that nobody journaled, Unavailable.
@@ -48,7 +53,7 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
     if record is not None and record.epoch != collection.epoch:
         raise Refused(
             f"group {group} began in epoch {record.epoch} and the collection is in epoch {collection.epoch}; "
-            "set the epoch back, or enrol the store anew under another name"
+            f"set collections.{place.collection}.epoch back, or enrol in another namespace"
         )
     if record is None:
         if committed:
@@ -56,7 +61,6 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
                 f"group {group} has committed offsets but vecferry did not begin it; "
                 "delete the group, or give the store another name"
             )
-        _refuse_foreign_marks(place.store_name, store.applied().live, offsets)
         record = GroupRecord(epoch=collection.epoch, live_start=tuple(offsets))
         place.writer.write({group_key(place.collection, place.store_name): record})
     marks = [LiveMark(partition=partition, next_offset=start) for partition, start in enumerate(record.live_start)]
@@ -69,14 +73,26 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
     return record
 
 
-def _refuse_foreign_marks(store_name: str, applied: Mapping[int, int], offsets: Sequence[int]) -> None:
-    """A store whose group has never begun cannot have applied anything; what lies below its marks would be skipped."""
-    ahead = [partition for partition, start in enumerate(offsets) if applied.get(partition, 0) > start]
-    if ahead:
-        raise Refused(
-            f"store {store_name} carries marks of another migration in partitions {ahead}: writes below them would "
-            "never be applied; use the namespace that wrote them, or remove vecferry's tables and column from the store"
-        )
+def foreign_traces(store_name: str, store: Store, collection: Collection, *, source: bool) -> str:
+    """What a store whose group has never begun carries of another log, remedy included; "" when it carries nothing.
+
+    To be asked before ``create``. Marks would let the group skip events, and positions of this epoch would make every
+    new write look older than what is there: neither is lost with an error. Only a ``source`` may be complete: by an
+    enrolment that was broken off. Blocks while the store reads its positions.
+    """
+    applied, highest = store.applied(), store.highest_position()
+    marked = any(applied.live.values()) or applied.snapshots or (applied.complete and not source)
+    written = highest is not None and highest >= base_position(collection.epoch)
+    if not marked and not written:
+        return ""
+    # A row that was copied at BASE is of the epoch above its number.
+    last = max(collection.epoch, 0 if highest is None else epoch_of(highest + 1))
+    return (
+        f"store {store_name} carries {'rows' if written else 'marks'} of another migration, or of a topic that is "
+        f"gone, in epoch {last}: new writes would be taken for older ones and never be applied; go on with the "
+        f"namespace and topic that wrote them, or take a new namespace, set collections.{collection.name}.epoch = "
+        f"{last + 1}, and enrol there"
+    )
 
 
 def late_partitions(live_start: Sequence[int], fences: Sequence[int]) -> list[int]:
@@ -94,8 +110,9 @@ def check_may_read(control: CompactedView, collection: str, stores: Sequence[str
             problems.append(f"the group of store {store} has not begun; run `vecferry enrol {collection}`")
         elif late := late_partitions(record.live_start, fences):
             problems.append(
-                f"the group of store {store} began behind the run's fence in partitions {late}: writes in between "
-                "would be missing; resolve the source's dead letters and let its worker catch up, then try again"
+                f"the group of store {store} began behind the run's fence in {partitions(late)}: writes in between "
+                f"would be missing; resolve the dead letters of the source (`vecferry dlq list {collection}`), let its "
+                "worker catch up, and try again"
             )
     if problems:
         raise Refused(problems)

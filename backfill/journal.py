@@ -30,8 +30,8 @@ def read_run(control: CompactedView, collection: str, run: str) -> RunRecord:
     """The run called ``run``; raises Refused when there is none."""
     runs = read_runs(control, collection)
     if run not in runs:
-        known = ", ".join(runs) or "none"
-        raise Refused(f"collection {collection!r} has no run {run!r}; known: {known}")
+        known = f"known: {', '.join(runs)}" if runs else f"`vecferry start {collection}` makes the first one"
+        raise Refused(f"collection {collection!r} has no run {run!r}; {known}")
     return runs[run]
 
 
@@ -42,7 +42,7 @@ def read_plan(control: CompactedView, collection: str, run: RunRecord) -> tuple[
     if len(chunks) != run.chunks:
         raise Refused(
             f"the plan of run {run.run} has {len(chunks)} of {run.chunks} chunks in the control topic; "
-            "the topic lost records: cancel the run and start another one"
+            f"the topic lost records: run `vecferry cancel {collection}`, then `vecferry start {collection}`"
         )
     return chunks
 

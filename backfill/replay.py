@@ -6,7 +6,8 @@ from ..errors import Refused
 from ..schemas.control import RunRecord, run_key
 from ..schemas.topics import events_topic, snapshot_topic
 from ..stores.base import Store
-from .groups import GroupPlace, begin_group, late_partitions
+from ..wording import count, partitions
+from .groups import GroupPlace, begin_group, foreign_traces, late_partitions
 from .journal import read_group, read_run
 
 
@@ -22,6 +23,10 @@ def open_replay(place: GroupPlace, run_id: str, target: Store) -> RunRecord:
     problems = _problems_of_run(place, run) or _problems_of_topics(place, run)
     if problems:
         raise Refused(problems)
+    if read_group(place.control, place.collection, place.store_name) is None:
+        collection = place.config.collection(place.collection)
+        if traces := foreign_traces(place.store_name, target, collection, source=False):
+            raise Refused(traces)
     target.create(complete=False)
     begin_group(place, target, run.fences)
     if place.store_name in run.targets:
@@ -33,17 +38,17 @@ def open_replay(place: GroupPlace, run_id: str, target: Store) -> RunRecord:
 
 def _problems_of_run(place: GroupPlace, run: RunRecord) -> list[str]:
     collection = place.config.collection(place.collection)
-    anew = f"start a new run of {place.collection} instead"
+    anew = _anew(place)
     problems = []
     if run.state != "closed":
-        remedy = "let it finish first" if run.state == "copying" else anew
+        remedy = f"let `vecferry start {place.collection}` finish it first" if run.state == "copying" else anew
         problems.append(f"run {run.run} is {run.state}, only a closed run can be replayed; {remedy}")
     if run.source == place.store_name:
         problems.append(f"run {run.run} was copied from {place.store_name} itself; name another store")
     if (run.epoch, run.partitions) != (collection.epoch, collection.partitions):
         problems.append(
-            f"run {run.run} belongs to epoch {run.epoch} with {run.partitions} partitions, the collection is in epoch "
-            f"{collection.epoch} with {collection.partitions}; {anew}"
+            f"run {run.run} belongs to epoch {run.epoch} with {count(run.partitions, 'partition')}, the collection is "
+            f"in epoch {collection.epoch} with {collection.partitions}; {anew}"
         )
     return problems
 
@@ -51,32 +56,36 @@ def _problems_of_run(place: GroupPlace, run: RunRecord) -> list[str]:
 def _problems_of_topics(place: GroupPlace, run: RunRecord) -> list[str]:
     namespace = place.config.namespace
     live, snapshot = events_topic(namespace, place.collection), snapshot_topic(namespace, place.collection, run.run)
-    anew = f"start a new run of {place.collection} instead"
+    anew = _anew(place)
     topics = place.admin.topics([live, snapshot])
     found = {name: topics[name].partitions if name in topics else 0 for name in (live, snapshot)}
     problems = [
-        f"topic {name} has {partitions} partitions, not {run.partitions}; {anew}"
-        for name, partitions in found.items()
-        if partitions != run.partitions
+        f"topic {name} has {count(held, 'partition')}, not {run.partitions}; {anew}"
+        for name, held in found.items()
+        if held != run.partitions
     ]
     if problems:
         return problems
     held = place.admin.offsets(snapshot, run.partitions)
     cut = [p for p in range(run.partitions) if held.begin[p] > 0 or held.end[p] == 0]
     if cut:
-        problems.append(f"topic {snapshot} no longer holds all of its records in partitions {cut}; {anew}")
+        problems.append(f"topic {snapshot} no longer holds all of its records in {partitions(cut)}; {anew}")
     group = read_group(place.control, place.collection, place.store_name)
     if group is None:
         begins = place.admin.offsets(live, run.partitions).begin
         passed = late_partitions(begins, run.fences)
         if passed:
             problems.append(
-                f"retention of topic {live} has passed the fences of run {run.run} in partitions {passed}: "
+                f"retention of topic {live} has passed the fences of run {run.run} in {partitions(passed)}: "
                 f"writes in between are gone; {anew}"
             )
     elif late := late_partitions(group.live_start, run.fences):
         problems.append(
-            f"the group of store {place.store_name} began behind the fences of run {run.run} in partitions {late}; "
+            f"the group of store {place.store_name} began behind the fences of run {run.run} in {partitions(late)}; "
             f"replay into a store under another name, or {anew}"
         )
     return problems
+
+
+def _anew(place: GroupPlace) -> str:
+    return f"make another run with `vecferry start {place.collection} --new-run`, and replay that"

@@ -6,6 +6,7 @@ from .. import failpoints
 from ..errors import Refused
 from ..schemas.control import PlanPage, RunRecord, plan_key, run_key
 from ..schemas.topics import snapshot_topic
+from ..wording import count, partitions
 from .context import RunContext
 from .fencing import note_fences
 from .groups import check_may_read
@@ -37,8 +38,8 @@ def _take_up(context: RunContext, run: RunRecord, targets: tuple[str, ...]) -> R
     if (run.source, frozenset(run.targets), run.epoch, run.partitions) != wanted:
         raise Refused(
             f"run {run.run} of {context.collection} is open, from {run.source} to {', '.join(run.targets)} "
-            f"(epoch {run.epoch}, {run.partitions} partitions), and does not fit what is asked for now; "
-            "finish it with its own configuration, or cancel it"
+            f"(epoch {run.epoch}, {count(run.partitions, 'partition')}), and does not fit what is asked for now; "
+            f"finish it with its own configuration, or give it up with `vecferry cancel {context.collection}`"
         )
     taken = run.model_copy(update={"generation": run.generation + 1})
     context.writer.write({run_key(context.collection, run.run): taken})
@@ -52,8 +53,8 @@ def _plan(context: RunContext, targets: tuple[str, ...], runs: dict[str, RunReco
     incomplete = set(range(collection.partitions)) - context.source.applied().complete
     if incomplete:
         raise Refused(
-            f"store {context.source_name} is not complete in partitions {sorted(incomplete)}: a copy of it would lack "
-            "rows; finish the run that fills it, or copy from a complete store"
+            f"store {context.source_name} is not complete in {partitions(incomplete)}: a copy of it would lack "
+            "rows; if its table was lost, restore it with vecferry's tables beside it, or finish the run that fills it"
         )
     fences = note_fences(context)
     check_may_read(context.control, context.collection, targets, fences)

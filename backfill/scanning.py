@@ -12,6 +12,7 @@ from .. import failpoints
 from ..errors import Refused
 from ..schemas.batch import Rows
 from ..stores.base import Chunk
+from ..wording import partitions
 from .context import RunContext
 from .fencing import note_fences
 from .groups import late_partitions
@@ -101,7 +102,7 @@ class Scanner:
             if late := late_partitions(start, fences):
                 raise Refused(
                     f"a dead letter of {self._context.source_name} is older than the start of the group of {store} in "
-                    f"partitions {late}; redrive or discard it, then start again"
+                    f"{partitions(late)}; resolve it (`vecferry dlq list {self._context.collection}`) and start again"
                 )
         return fences
 

@@ -8,6 +8,7 @@ from ..clock import Clock
 from ..errors import Inconclusive, Refused
 from ..kafka.view import CompactedView
 from ..schemas.control import RunRecord, SnapshotProgress, snapshot_progress_key
+from ..wording import partitions
 from .progress import OnProgress, Progress
 
 _REPORT_INTERVAL_S = 0.5
@@ -29,21 +30,24 @@ def wait_applied(
     that are open, and Refused with the cause when the store can never get there.
     """
     if store_name not in run.targets or run.state == "cancelled":
-        why = f"is {run.state}" if store_name in run.targets else f"was made for {', '.join(run.targets)}"
-        raise Refused(f"store {store_name} will never hold run {run.run}: the run {why}")
+        remedy = f"run `vecferry replay {collection} --run {run.run} --into {store_name}`"
+        why = f"the run was made for {', '.join(run.targets)}; {remedy}"
+        if run.state == "cancelled":
+            why = f"the run is cancelled; `vecferry start {collection}` makes another"
+        raise Refused(f"store {store_name} will never hold run {run.run}: {why}")
     deadline_s = clock.monotonic_s() + timeout_s
     while True:
         reports = read_snapshot_progress(progress, collection, store_name, run.run)
-        refuse_problems(reports, store_name, run)
+        refuse_problems(reports, collection, store_name, run)
         open_partitions = [p for p in range(run.partitions) if p not in reports or not reports[p].closed]
         on_progress(_progress(reports, run, store_name))
         if not open_partitions:
             return
         left_s = deadline_s - clock.monotonic_s()
         if left_s <= 0:
-            silent = "" if reports else "; its worker has reported nothing of it: is one running?"
+            silent = "" if reports else f"; is one running? start `vecferry worker --store {store_name}`"
             raise Inconclusive(
-                f"store {store_name} has not applied run {run.run} in partitions {open_partitions} "
+                f"store {store_name} has not applied run {run.run} in {partitions(open_partitions)} "
                 f"within {timeout_s:g} s{silent}"
             )
         _wait_for_news(progress, reports, collection, store_name, run.run, min(left_s, _REPORT_INTERVAL_S))
@@ -71,11 +75,11 @@ def _wait_for_news(
     progress.wait_for(lambda: read_snapshot_progress(progress, collection, store_name, run) != known, timeout_s)
 
 
-def refuse_problems(reports: Mapping[int, SnapshotProgress], store_name: str, run: RunRecord) -> None:
+def refuse_problems(reports: Mapping[int, SnapshotProgress], collection: str, store_name: str, run: RunRecord) -> None:
     """Raise Refused when a partition can never be closed."""
     problems = [
         f"store {store_name} can never complete partition {partition} by run {run.run}: {report.problem}; "
-        "start another run"
+        f"`vecferry start {collection} --new-run` makes another run"
         for partition, report in sorted(reports.items())
         if report.problem
     ]

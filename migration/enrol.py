@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from ..backfill.groups import GroupPlace, begin_group
+from ..backfill.groups import GroupPlace, begin_group, foreign_traces
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
@@ -20,20 +20,13 @@ from ..failpoints import hit
 from ..kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin, Topic
 from ..kafka.view import CompactedView
 from ..schemas.collection import Collection
-from ..schemas.control import (
-    CollectionRecord,
-    MigrationRecord,
-    Route,
-    collection_key,
-    group_key,
-    migration_key,
-    route_key,
-)
+from ..schemas.control import group_key, migration_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
+from ..wording import partitions
 from .context import StoreOpener, opened, store_opener
 from .controller import Lease
-from .preflight import collection_checks, live_topic_checks, refuse_unless_passed, store_check, table_topic_check
-from .state import read
+from .enrolled import journal, refuse_another
+from .preflight import live_topic_checks, refuse_unless_passed, store_checks, table_topic_check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +69,12 @@ def enrol(
     migration = config.migration(name)
     open_named = open_store or store_opener(config, name)
     admin = Admin(config.kafka)
+    events = events_topic(config.namespace, name)
     wanted = _topics(config, collection)
     present = admin.topics([topic.name for topic in wanted])
     _refuse_topics(config, collection, present)
     stores = (migration.source, migration.target)
+    begun = _look_back(config, collection, stores, admin, present, clock)
     planned = Enrolment(
         collection=name,
         source=migration.source,
@@ -91,6 +86,7 @@ def enrol(
             for store in stores
         },
     )
+    _refuse_foreign(open_named, collection, stores, begun)
     if dry_run:
         return planned
     for topic in wanted:
@@ -100,8 +96,40 @@ def enrol(
         view.sync()
         with Lease(config, name, view, command=f"enrol {name}", clock=clock) as lease:
             _carry_out(config, collection, stores, admin, view, lease, open_named)
-            _journal(lease, view, collection, stores, clock)
+            journal(lease, view, collection, stores, admin.topic_id(events), clock)
     return planned
+
+
+def _look_back(
+    config: Config,
+    collection: Collection,
+    stores: tuple[str, str],
+    admin: Admin,
+    topics: Mapping[str, Topic],
+    clock: Clock,
+) -> frozenset[str]:
+    """The stores whose groups have begun. Raises Refused when the journal speaks of something else than asked for."""
+    control, events = control_topic(config.namespace), events_topic(config.namespace, collection.name)
+    if control not in topics:
+        return frozenset()
+    with closing(CompactedView(config.kafka, control, clock=clock)) as view:
+        view.sync()
+        refuse_another(view, collection, stores, events, admin.topic_id(events) if events in topics else "")
+        prefix = group_key(collection.name, "")
+        return frozenset(key.removeprefix(prefix) for key in view.items(prefix))
+
+
+def _refuse_foreign(
+    open_named: StoreOpener, collection: Collection, stores: tuple[str, str], begun: frozenset[str]
+) -> None:
+    """Before anything is changed: a refusal must not leave another migration's table called complete."""
+    found = []
+    for name in stores:
+        if name not in begun:
+            with opened(open_named, name) as store:
+                found.append(foreign_traces(name, store, collection, source=name == stores[0]))
+    if traces := [line for line in found if line]:
+        raise Refused(traces)
 
 
 def _carry_out(
@@ -114,7 +142,8 @@ def _carry_out(
     open_named: StoreOpener,
 ) -> None:
     """Prepare the stores (source first) and begin their groups."""
-    _refuse_other_migration(view, collection, stores)
+    events = events_topic(config.namespace, collection.name)
+    refuse_another(view, collection, stores, events, admin.topic_id(events))
     # A source is a full copy by definition, but only once: enrolled again with its table lost, it is none.
     enrolled = view.get(migration_key(collection.name)) is not None
     for store in stores:
@@ -142,67 +171,34 @@ def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:
 def _refuse_topics(config: Config, collection: Collection, present: Mapping[str, Topic]) -> None:
     """Topics that exist already must be what we would have made."""
     events = events_topic(config.namespace, collection.name)
-    checks = [table_topic_check(topic, name) for name, topic in present.items() if name != events]
+    checks = [table_topic_check(topic, name, collection.name) for name, topic in present.items() if name != events]
     if events in present:
         checks += live_topic_checks(present[events], events, collection, config.gates)
     if checks:
         refuse_unless_passed(checks)
 
 
-def _refuse_other_migration(view: CompactedView, collection: Collection, stores: tuple[str, str]) -> None:
-    record = read(view, collection_key(collection.name), CollectionRecord)
-    if record is not None:
-        refuse_unless_passed(collection_checks(record, collection))
-    known = read(view, migration_key(collection.name), MigrationRecord)
-    if known is not None and (known.source, known.target) != stores:
-        raise Refused(
-            f"collection {collection.name!r} is already moving from {known.source} to {known.target}; "
-            f'set migrations.{collection.name} to {{from = "{known.source}", to = "{known.target}"}} and finish that'
-        )
-
-
 def _prepare(
     open_named: StoreOpener, name: str, collection: Collection, *, complete: bool, dry_run: bool
 ) -> tuple[str, ...]:
     with opened(open_named, name) as store:
-        refuse_unless_passed([store_check(name, store.check(), store.capabilities, collection)])
+        refuse_unless_passed(store_checks(name, store.check(), store.capabilities, collection))
         return store.create(complete=complete, dry_run=dry_run)
 
 
 def _begin(place: GroupPlace, open_named: StoreOpener) -> None:
     """Let the store's group begin at the topic's first offsets, which must still be there."""
-    partitions = place.config.collection(place.collection).partitions
+    held = place.config.collection(place.collection).partitions
     topic = events_topic(place.config.namespace, place.collection)
-    begin = place.admin.offsets(topic, partitions).begin
+    begin = place.admin.offsets(topic, held).begin
     removed = [partition for partition, first in enumerate(begin) if first > 0]
-    if removed and place.control.get(group_key(place.collection, place.store_name)) is None:
+    # A target that comes later begins where the topic does now: it gets what lies before from a copy, whose fences say
+    # whether that is enough. Of the source's rows nothing is known but that every event is applied to them.
+    is_source = place.store_name == place.config.migration(place.collection).source
+    if removed and is_source and place.control.get(group_key(place.collection, place.store_name)) is None:
         raise Refused(
-            f"topic {topic} has lost its first events in partitions {', '.join(map(str, removed))} before the group of "
+            f"topic {topic} has lost its first events in {partitions(removed)} before the group of "
             f"{place.store_name} began; delete the topic, or take another namespace, and enrol before the first publish"
         )
     with opened(open_named, place.store_name) as store:
         begin_group(place, store, begin)
-
-
-def _journal(lease: Lease, view: CompactedView, collection: Collection, stores: tuple[str, str], clock: Clock) -> None:
-    """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
-    if read(view, migration_key(collection.name), MigrationRecord) is not None:
-        return
-    now_unix_s = clock.unix_s()
-    record = CollectionRecord(
-        epoch=collection.epoch,
-        partitions=collection.partitions,
-        dimension=collection.space.dimension,
-        metric=collection.space.metric,
-        id_type=collection.id_type,
-        stores=stores,
-    )
-    migration = MigrationRecord(source=stores[0], target=stores[1], step="enrolled", started_unix_s=now_unix_s)
-    route = Route(generation=1, old=stores[0], new=stores[1], percent=0, changed_unix_s=now_unix_s)
-    lease.write(
-        {
-            collection_key(collection.name): record,
-            migration_key(collection.name): migration,
-            route_key(collection.name): route,
-        }
-    )

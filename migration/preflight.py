@@ -17,7 +17,8 @@ from ..schemas.collection import Collection
 from ..schemas.control import CollectionRecord
 from ..schemas.partitioner import murmur2
 from ..stores.base import Capabilities
-from .gates import GateResult, Verdict, decide
+from ..wording import count, partitions
+from .gates import GateResult, Verdict, decide, lost_events, start_over
 
 _MS_PER_H = 3_600_000
 
@@ -75,28 +76,42 @@ def _partitions(topic: Topic, collection: Collection) -> GateResult:
     remedy = ""
     if topic.partitions > collection.partitions:
         remedy = (
-            f"if the count was raised, ids have changed partition: stop the producers and enrol into a new topic "
-            f"(another namespace, or `epoch` raised and the topic made anew); if it never was another, "
-            f"set collections.{collection.name}.partitions = {topic.partitions}"
+            f"if the count was raised, ids have changed partition: {start_over(collection.name)}; if it never was "
+            f"another, set collections.{collection.name}.partitions = {topic.partitions}"
         )
     elif topic.partitions < collection.partitions:
         remedy = f"set collections.{collection.name}.partitions = {topic.partitions}; never raise the topic's count"
     return _check("partitions", f"the topic has {topic.partitions}", f"{collection.partitions}", remedy)
 
 
-def table_topic_check(topic: Topic | None, name: str) -> GateResult:
+def table_topic_check(topic: Topic | None, name: str, collection: str) -> GateResult:
     """A topic that is read as a table has one partition and is compacted."""
     required = "1 partition, cleanup.policy=compact"
     if topic is None:
-        return _check(name, "missing", required, "run `vecferry enrol`")
+        return _check(name, "missing", required, f"run `vecferry enrol {collection}`")
     policy = topic.settings.get("cleanup.policy", "delete")
     fine = topic.partitions == 1 and policy == "compact"
-    remedy = "" if fine else f"delete topic {name} while nothing uses it, or take another namespace; then enrol again"
-    return _check(name, f"{topic.partitions} partitions, cleanup.policy={policy}", required, remedy)
+    remedy = (
+        ""
+        if fine
+        else f"delete topic {name} while nothing uses it, or take another namespace; then `vecferry enrol {collection}`"
+    )
+    return _check(name, f"{count(topic.partitions, 'partition')}, cleanup.policy={policy}", required, remedy)
+
+
+def topic_identity_check(record: CollectionRecord | None, name: str, topic_id: str) -> GateResult:
+    """The live topic is the one that was enrolled, not a later one of the same name."""
+    problem = "" if record is None else record.topic_problem(name, topic_id)
+    return GateResult(
+        name="topic identity",
+        verdict=Verdict.FAIL if problem else Verdict.PASS,
+        measured=problem or "the topic that was enrolled",
+        required="the topic that was enrolled",
+    )
 
 
 def collection_checks(record: CollectionRecord | None, collection: Collection) -> tuple[GateResult, ...]:
-    """The configuration says what the collection was enrolled with."""
+    """The configuration says what the collection was enrolled with; its migration apart (``migration_check``)."""
     if record is None:
         remedy = f"run `vecferry enrol {collection.name}`"
         return (_check("enrolment", f"{collection.name} is not enrolled", "enrolled", remedy),)
@@ -122,10 +137,24 @@ def collection_checks(record: CollectionRecord | None, collection: Collection) -
             "enrolment",
             f"{collection.name} was enrolled with {key} {enrolled[key]}, the configuration says {configured[key]}",
             "as configured",
-            f"set collections.{collection.name}.{key} = {enrolled[key]!r}; for another {key} enrol a new collection",
+            f"set collections.{collection.name}.{key} = {_toml(enrolled[key])}, or enrol as another collection"
+            if key != "epoch"
+            else f"set collections.{collection.name}.epoch = {record.epoch}, or enrol in another namespace",
         )
         for key in differing
     )
+
+
+def migration_check(record: CollectionRecord | None, collection: str, stores: tuple[str, str]) -> GateResult:
+    """The collection moves between the stores that it was enrolled for."""
+    if record is None or record.stores == stores:
+        return _check("migration", " to ".join(stores), "as enrolled")
+    old, new = record.stores
+    what = f"enrolled to move from {old} to {new}, the configuration says from {' to '.join(stores)}"
+    remedy = f'set migrations.{collection} to {{from = "{old}", to = "{new}"}}'
+    if stores[0] == old:
+        remedy += f", or run `vecferry enrol {collection}` to move to {stores[1]} instead"
+    return _check("migration", what, "as enrolled", remedy)
 
 
 def partitioner_check(samples: Sequence[Sample], partitions: int) -> GateResult:
@@ -149,27 +178,35 @@ def partitioner_check(samples: Sequence[Sample], partitions: int) -> GateResult:
     return _check("partitioner", f"{len(samples)} newest records checked", required)
 
 
-def group_check(store: str, committed: Mapping[int, int], begin: Sequence[int], collection: Collection) -> GateResult:
+def group_check(
+    store: str, committed: Mapping[int, int], begin: Sequence[int], collection: Collection, *, is_source: bool
+) -> GateResult:
     """The store's group has an offset in every partition, and the topic still holds it."""
     name, required = f"group of {store}", "a committed offset in every partition, still in the topic"
     missing = [partition for partition in range(collection.partitions) if partition not in committed]
     if missing:
-        where = f"no committed offset in partitions {', '.join(map(str, missing))}"
+        where = f"no committed offset in {partitions(missing)}"
         return _check(name, where, required, f"run `vecferry enrol {collection.name}`")
     for partition, first in enumerate(begin):
         if committed[partition] < first:
             where = f"partition {partition}: next offset {committed[partition]}, the topic begins at {first}"
-            return _check(name, where, required, "events are gone: enrol into a new epoch and copy again")
-    return _check(name, f"{len(begin)} partitions", required)
+            return _check(name, where, required, lost_events(collection.name, is_source=is_source))
+    return _check(name, count(len(begin), "partition"), required)
 
 
-def store_check(
+def store_checks(
     store: str, problems: Sequence[str], capabilities: Capabilities | None, collection: Collection
-) -> GateResult:
-    """The store answers and can hold the collection; its guarantee is printed."""
+) -> tuple[GateResult, ...]:
+    """The store answers and can hold the collection; its guarantee is printed. One check for each problem."""
     name, required = f"store {store}", "reachable, can hold the collection"
     if problems:
-        return GateResult(name=name, verdict=Verdict.FAIL, measured="; ".join(problems), required=required, remedy="")
+        return tuple(
+            GateResult(name=name, verdict=Verdict.FAIL, measured=problem, required=required) for problem in problems
+        )
+    return (_able(name, required, capabilities, collection),)
+
+
+def _able(name: str, required: str, capabilities: Capabilities | None, collection: Collection) -> GateResult:
     if capabilities is None:
         return GateResult(name=name, verdict=Verdict.INCONCLUSIVE, measured="not known", required=required)
     if collection.space.metric not in capabilities.metrics:
@@ -179,6 +216,10 @@ def store_check(
         known = ", ".join(sorted(capabilities.id_types))
         return _check(name, f"has no id type {collection.id_type}", required, f"use one of {known}")
     return _check(name, f"guarantee {capabilities.guarantee.value}", required)
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _check(name: str, measured: str, required: str, remedy: str = "") -> GateResult:

@@ -36,7 +36,11 @@ class _Record(BaseModel):
 
 
 class CollectionRecord(_Record):
-    """What the live topic was enrolled with; a configuration that says otherwise is refused."""
+    """What the live topic was enrolled with; a configuration that says otherwise is refused.
+
+    ``topic_id``: Kafka's own for the live topic, "" if not known. A topic made anew under the same name has another
+    one: its offsets begin at 0 again, and its events would be taken for older ones.
+    """
 
     epoch: int
     partitions: int
@@ -44,6 +48,17 @@ class CollectionRecord(_Record):
     metric: Metric
     id_type: IdType
     stores: tuple[str, ...]
+    topic_id: str = ""
+
+    def topic_problem(self, name: str, topic_id: str) -> str:
+        """What is wrong, remedy included, when the live topic ``name`` is now ``topic_id``; "" if it is the same."""
+        if not self.topic_id or not topic_id or self.topic_id == topic_id:
+            return ""
+        return (
+            f"topic {name} was deleted and made anew since the collection was enrolled: its events would be taken for "
+            f"older ones than those already applied; take another namespace, set epoch = {self.epoch + 1} for the "
+            "collection, enrol and copy again"
+        )
 
 
 class Route(_Record):
@@ -130,9 +145,25 @@ class VerifyRecord(_Record):
     undecided: int
 
     @property
+    def differing(self) -> int:
+        """Rows that were found to differ."""
+        return self.missing + self.extra + self.stale + self.corrupt
+
+    @property
     def clean(self) -> bool:
         """Nothing differs and nothing was left out."""
-        return self.complete and not (self.missing or self.extra or self.stale or self.corrupt or self.undecided)
+        return self.complete and not (self.differing or self.undecided)
+
+    def displaces(self, known: VerifyRecord | None) -> bool:
+        """Whether this one is to stand instead of ``known``, the newest so far.
+
+        One that saw everything does, and one that found faults. A sample without any says nothing against either.
+        """
+        if known is None or (known.source, known.target) != (self.source, self.target):
+            return True
+        if self.complete or self.differing:
+            return True
+        return not known.complete and not known.differing
 
 
 class ControllerRecord(_Record):

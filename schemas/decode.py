@@ -20,6 +20,7 @@ from .codec import EVENT_ID_BYTES, event_prefix
 from .collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BYTES, Collection, Space
 from .columns import Cursor, all_finite, are_ids, are_utf8, decode_ids, same, slices
 from .definitions import Schema, current, writers
+from .partitioner import partitions_of
 from .position import encode_position
 from .records import decode_record, writer_of
 
@@ -31,6 +32,25 @@ class Decoded:
     batch: EventBatch
     rows: NDArray[np.intp]
     errors: dict[int, DecodeError]
+
+
+def drop_misplaced(decoded: Decoded, partitions: int) -> Decoded:
+    """``decoded`` without the events that do not lie in the partition of their id: those become errors.
+
+    Events of one id are ordered by their offsets in one partition. One that lies in another cannot be compared with
+    them: it would be called stale, or put an older state back. About 0.2 µs per event.
+    """
+    homes, found = partitions_of(decoded.batch.ids, partitions), decoded.batch.partitions
+    if np.array_equal(homes, found):
+        return decoded
+    errors = dict(decoded.errors)
+    for row in np.flatnonzero(homes != found).tolist():
+        errors[int(decoded.rows[row])] = DecodeError(
+            f"id {decoded.batch.ids[row]!r} belongs to partition {homes[row]} and lies in {found[row]}: a client with "
+            "another partitioner wrote it, or the topic was given more partitions; publish it again through vecferry"
+        )
+    kept = np.flatnonzero(homes == found)
+    return Decoded(batch=decoded.batch.take(kept), rows=decoded.rows[kept], errors=errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ class Store(Protocol):
 
         Adds the position column, the ledger and the mark storage with ``applied = 0`` for each partition of the
         collection. ``complete`` sets the flag of every partition (True only for the store that is the source).
+        Marks belong to the collection's epoch: those of an earlier one are no longer seen, and begin anew.
         With ``dry_run`` nothing is changed. Raises Refused with the remedy.
         """
         ...
@@ -76,7 +77,14 @@ class Store(Protocol):
         ...
 
     def applied(self) -> Applied:
-        """What the marks say. A store that was never created has ``Applied(live={}, …)``."""
+        """What the marks of the collection's epoch say. A store that was never created has ``Applied(live={}, …)``."""
+        ...
+
+    def highest_position(self) -> int | None:
+        """The highest position of any row or remembered delete, of whatever epoch; None when there is none.
+
+        Rows that predate the pipeline have none. Reads every position: for enrolment, not for every day.
+        """
         ...
 
     def fetch(self, ids: Sequence[str]) -> Rows:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from lancedb.table import LanceTable
 
 from ...errors import Refused
+from ...wording import count
 from .apply import positions_of
 from .check import is_key, problems
 from .conditions import column
@@ -106,8 +107,8 @@ def _missing_marks(connection: Connection, *, complete: bool, known: bool) -> li
 
 def _marks_statement(connection: Connection, complete: bool) -> str:
     state = "complete" if complete else "incomplete"
-    count = connection.collection.partitions
-    return f"merge marks of {count} partitions into {connection.placement.table}: applied 0, {state}"
+    partitions = count(connection.collection.partitions, "partition")
+    return f"merge marks of {partitions} into {connection.placement.table}: applied 0, {state}"
 
 
 def _unmirrored(connection: Connection, table: LanceTable) -> bool:
@@ -131,4 +132,5 @@ def _mirror(connection: Connection, table: LanceTable) -> None:
             [page.column(id_field.name), texts, parsed], schema=pa.schema([id_field, text_field, JSON_FIELD])
         )
         unchanged = f"target.{JSON} IS NULL AND target.`{metadata}` = source.`{metadata}`"
-        table.merge_insert(id_field.name).when_matched_update_all(where=unchanged).execute(rows)
+        merge = table.merge_insert(id_field.name).when_matched_update_all(where=unchanged)
+        merge.use_index(False).execute(rows)

@@ -4,9 +4,9 @@ A mark is a row without a vector whose id starts with NUL, which no published id
 whole value. The guard that protects every other row (newer position wins) therefore also keeps marks from moving back,
 and a mark lands in the same commit as the rows it speaks of.
 
-``\\0vecferry/live/<partition>``            epoch and next offset, encoded as a position
-``\\0vecferry/snapshot/<run>/<partition>``  next offset, next chunk, closed: 41 + 20 + 1 bits
-``\\0vecferry/complete/<partition>``        present or absent
+``\\0vecferry/live/<partition>``                    epoch and next offset, encoded as a position
+``\\0vecferry/snapshot/<epoch>/<run>/<partition>``  next offset, next chunk, closed: 41 + 20 + 1 bits
+``\\0vecferry/complete/<partition>``                the epoch in which it became complete
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def first_marks(partitions: int, epoch: int, *, complete: bool) -> list[tuple[st
     """(id, position) of the rows that a new table starts with: nothing applied in any partition."""
     rows = [(f"{_LIVE}{partition}", _live_position(epoch, 0)) for partition in range(partitions)]
     if complete:
-        rows += [(f"{_COMPLETE}{partition}", 1) for partition in range(partitions)]
+        rows += [(f"{_COMPLETE}{partition}", epoch) for partition in range(partitions)]
     return rows
 
 
 def read_marks(rows: Iterable[tuple[str, int]], epoch: int) -> Applied:
-    """What mark rows say. Live marks of another epoch speak of other offsets and are left out."""
+    """What mark rows say. Those of another epoch speak of other offsets and other runs, and are left out."""
     live: dict[int, int] = {}
     complete: set[int] = set()
     snapshots: dict[tuple[str, int], SnapshotMark] = {}
@@ -53,9 +53,10 @@ def read_marks(rows: Iterable[tuple[str, int]], epoch: int) -> Applied:
             if epoch_of(position) == epoch:
                 live[int(partition)] = offset_of(position)
         elif kind + "/" == _COMPLETE:
-            complete.add(int(partition))
-        else:
-            mark = _snapshot_mark(kind.removeprefix(_SNAPSHOT), int(partition), position)
+            if position == epoch:
+                complete.add(int(partition))
+        elif kind.startswith(_snapshots(epoch)):
+            mark = _snapshot_mark(kind.removeprefix(_snapshots(epoch)), int(partition), position)
             snapshots[mark.run, mark.partition] = mark
     return Applied(live=live, complete=frozenset(complete), snapshots=snapshots)
 
@@ -63,10 +64,14 @@ def read_marks(rows: Iterable[tuple[str, int]], epoch: int) -> Applied:
 def _rows_of(mark: Mark, epoch: int) -> list[tuple[str, int]]:
     if isinstance(mark, LiveMark):
         return [(f"{_LIVE}{mark.partition}", _live_position(epoch, mark.next_offset))]
-    rows = [(f"{_SNAPSHOT}{mark.run}/{mark.partition}", _snapshot_position(mark))]
+    rows = [(f"{_snapshots(epoch)}{mark.run}/{mark.partition}", _snapshot_position(mark))]
     if mark.closed:
-        rows.append((f"{_COMPLETE}{mark.partition}", 1))
+        rows.append((f"{_COMPLETE}{mark.partition}", epoch))
     return rows
+
+
+def _snapshots(epoch: int) -> str:
+    return f"{_SNAPSHOT}{epoch}/"
 
 
 def _live_position(epoch: int, next_offset: int) -> int:

@@ -41,6 +41,17 @@ def applied(connection: Connection) -> Applied:
     return read_marks(pairs, layout.epoch)
 
 
+def highest_position(connection: Connection) -> int | None:
+    """See ``Store.highest_position``."""
+    table = connection.find()
+    if table is None or POSITION not in table.schema.names:
+        return None
+    name = column(connection.layout().id.name)
+    where = f"{POSITION} IS NOT NULL AND NOT ({name} >= {text(PREFIX)} AND {name} < {text(PREFIX_END)})"
+    pages = table.search().where(where).select([POSITION]).limit(None).to_batches()
+    return max((pc.max(page[POSITION]).as_py() for page in pages if page.num_rows), default=None)
+
+
 def fetch(connection: Connection, ids: Sequence[str]) -> Rows:
     """See ``Store.fetch``."""
     table, layout = connection.latest(), connection.layout()

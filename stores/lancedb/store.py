@@ -62,6 +62,10 @@ class LanceStore:
         with translated(self._where):
             return read.applied(self._connection)
 
+    def highest_position(self) -> int | None:
+        with translated(self._where):
+            return read.highest_position(self._connection)
+
     def fetch(self, ids: Sequence[str]) -> Rows:
         with translated(self._where):
             return read.fetch(self._connection, ids)

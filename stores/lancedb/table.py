@@ -118,10 +118,12 @@ def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout) -> Any:
     """The one writing statement of vecferry: newer positions win, absent ids are inserted, in one commit.
 
     Returns Lance's MergeResult. Lance retries by itself when another process commits in between, up to 30 s.
+    An index that the application has on its id is passed over: merging through one fails (Lance 0.40).
     """
     return (
         table.merge_insert(layout.id.name)
         .when_matched_update_all(where=layout.guard)
         .when_not_matched_insert_all()
+        .use_index(False)
         .execute(rows, on_bad_vectors="null")
     )

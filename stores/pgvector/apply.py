@@ -73,8 +73,8 @@ def write_batch(
         locked = [partition for (partition,) in run(connection, sql.lock, [partitions])]
         if locked != partitions:
             raise Refused(
-                f"{layout.table} was not enrolled for partitions {sorted(set(partitions) - set(locked))}; "
-                "run `vecferry enrol` with the collection's partition count"
+                f"{layout.table} was not enrolled for partitions {sorted(set(partitions) - set(locked))} in epoch "
+                f"{layout.collection.epoch}; run `vecferry enrol {layout.collection.name}`, as it is configured"
             )
         if encoded is not None:
             order, parameters = encoded

@@ -25,11 +25,13 @@ def enrolment(
         else f"ALTER TABLE {quote(schema, name)} ADD COLUMN IF NOT EXISTS {POSITION} bigint",
         f"CREATE TABLE IF NOT EXISTS {deleted} (id {_id_type(collection)} PRIMARY KEY, position bigint NOT NULL)",
         f"CREATE TABLE IF NOT EXISTS {partitions} "
-        "(partition int PRIMARY KEY, applied bigint NOT NULL, complete boolean NOT NULL)",
-        f"CREATE TABLE IF NOT EXISTS {snapshots} (run text, partition int, next_offset bigint NOT NULL, "
-        "next_chunk int NOT NULL, closed boolean NOT NULL, PRIMARY KEY (run, partition))",
-        f"INSERT INTO {partitions} AS p SELECT n, 0, {flag} FROM generate_series(0, {last}) n "
-        "ON CONFLICT (partition) DO UPDATE SET complete = true WHERE excluded.complete AND NOT p.complete",
+        "(partition int PRIMARY KEY, epoch int NOT NULL, applied bigint NOT NULL, complete boolean NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS {snapshots} (epoch int, run text, partition int, next_offset bigint NOT NULL, "
+        "next_chunk int NOT NULL, closed boolean NOT NULL, PRIMARY KEY (epoch, run, partition))",
+        f"INSERT INTO {partitions} AS p SELECT n, {collection.epoch}, 0, {flag} FROM generate_series(0, {last}) n "
+        "ON CONFLICT (partition) DO UPDATE SET epoch = excluded.epoch, complete = excluded.complete, "
+        "applied = CASE WHEN p.epoch = excluded.epoch THEN p.applied ELSE 0 END "
+        "WHERE p.epoch < excluded.epoch OR (p.epoch = excluded.epoch AND excluded.complete AND NOT p.complete)",
     )
 
 

@@ -85,10 +85,14 @@ def verdict(sqlstate: str | None) -> Verdict:
 
 
 def translate(error: psycopg.Error) -> StoreError:
-    """The StoreError that says what ``error`` means; its message keeps PostgreSQL's own, never a connection string."""
+    """The StoreError that says what ``error`` means; its message keeps PostgreSQL's own, never a connection string.
+
+    Of a refused record DETAIL shows the whole row; reasons go into logs and headers, where no payload belongs.
+    """
     lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
     kind = verdict(error.sqlstate) if error.sqlstate is not None or lost else Fatal
-    message = f"PostgreSQL {error.sqlstate or 'connection lost'}: {str(error).strip()}"
+    primary = error.diag.message_primary if kind is Rejected else None
+    message = f"PostgreSQL {error.sqlstate or 'connection lost'}: {primary or str(error).strip()}"
     if issubclass(kind, Overloaded):
         return kind(message, retry_after_s=OVERLOADED_PAUSE_S)
     return kind(message)

@@ -16,8 +16,14 @@ _APPLIED, _STALE, _DUPLICATE = int(Outcome.APPLIED), int(Outcome.STALE), int(Out
 
 
 def lock_partitions(layout: Layout) -> str:
-    """$1: the partitions. Returns those that exist; always in the same order, so that two writers cannot deadlock."""
-    return f"SELECT partition FROM {layout.partitions} WHERE partition = ANY($1) ORDER BY partition FOR UPDATE"
+    """$1: the partitions. Returns those that exist; always in the same order, so that two writers cannot deadlock.
+
+    A writer of an epoch that is over finds none, and behind the lock the epoch cannot change.
+    """
+    return (
+        f"SELECT partition FROM {layout.partitions} WHERE partition = ANY($1) AND epoch = {layout.collection.epoch} "
+        "ORDER BY partition FOR UPDATE"
+    )
 
 
 def guarded_write(layout: Layout) -> str:
@@ -114,9 +120,9 @@ WHERE p.partition = m.partition AND p.applied < m.next_offset"""
 def advance_snapshot(layout: Layout) -> str:
     """$1 run, $2 partition, $3 next offset, $4 next chunk, $5 closed."""
     return f"""
-INSERT INTO {layout.snapshots} AS s (run, partition, next_offset, next_chunk, closed)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (run, partition) DO UPDATE SET
+INSERT INTO {layout.snapshots} AS s (epoch, run, partition, next_offset, next_chunk, closed)
+VALUES ({layout.collection.epoch}, $1, $2, $3, $4, $5)
+ON CONFLICT (epoch, run, partition) DO UPDATE SET
   next_offset = greatest(s.next_offset, excluded.next_offset),
   next_chunk = greatest(s.next_chunk, excluded.next_chunk),
   closed = s.closed OR excluded.closed"""

@@ -92,6 +92,19 @@ class PgvectorStore:
             except UndefinedTable:
                 return Applied(live={}, complete=frozenset(), snapshots={})
 
+    def highest_position(self) -> int | None:
+        with self._session.use() as connection, connection.transaction():
+            table = read_table(connection, self._parts)
+            if table is None:
+                return None
+            # Each by itself: whoever cleans up by hand may have removed one of the two.
+            places = [(quote(table.schema, table.name), mapping.POSITION)] if mapping.POSITION in table.columns else []
+            ledger = quote(table.schema, mapping.companion(table.name, "deleted"))
+            if run(connection, "SELECT to_regclass($1) IS NOT NULL", [ledger]).fetchone() == (True,):
+                places.append((ledger, "position"))
+            highest = [run(connection, f"SELECT max({column}) FROM {name}").fetchone() for name, column in places]
+            return max((row[0] for row in highest if row is not None and row[0] is not None), default=None)
+
     def fetch(self, ids: Sequence[str]) -> Rows:
         with self._session.use() as connection:
             return verify.fetch(connection, self._layout(connection)[0], ids)
@@ -176,7 +189,8 @@ class PgvectorStore:
             if problems:
                 raise Refused(problems)
             if table is None or mapping.POSITION not in table.columns:
-                raise Refused(f"table {self._placement.table} is not enrolled; run `vecferry enrol`")
+                name = self._collection.name
+                raise Refused(f"table {self._placement.table} is not enrolled; run `vecferry enrol {name}`")
             oid = read_server(connection).vector_oid
             assert oid is not None
             layout = make_layout(table, self._collection, self._placement, oid)
@@ -193,8 +207,9 @@ class PgvectorStore:
         # One statement, one snapshot: marks of one moment.
         found = run(
             connection,
-            f"SELECT NULL, partition, applied, 0, complete FROM {partitions} "
-            f"UNION ALL SELECT run, partition, next_offset, next_chunk, closed FROM {snapshots}",
+            f"SELECT NULL, partition, applied, 0, complete FROM {partitions} WHERE epoch = $1 "
+            f"UNION ALL SELECT run, partition, next_offset, next_chunk, closed FROM {snapshots} WHERE epoch = $1",
+            [self._collection.epoch],
         ).fetchall()
         marks = [row for row in found if row[0] is not None]
         lives = [row for row in found if row[0] is None]

@@ -75,7 +75,7 @@ def test_it_returns_once_every_partition_is_closed() -> None:
 
 def test_all_chunks_without_the_closing_marker_are_not_enough() -> None:
     view = ScriptedView([(0, report(4)), (1, report(4, closed=True))])
-    with pytest.raises(Inconclusive, match=r"partitions \[0\] within 5 s$"):
+    with pytest.raises(Inconclusive, match=r"in partition 0 within 5 s$"):
         wait(view, timeout_s=5.0)
 
 
@@ -91,7 +91,7 @@ def test_without_a_worker_the_time_out_says_so() -> None:
 
 
 def test_a_partition_that_can_never_be_closed_is_refused_with_its_reason() -> None:
-    with pytest.raises(Refused, match="partition 1 by run r1: chunk 2 is missing; start another run"):
+    with pytest.raises(Refused, match="partition 1 by run r1: chunk 2 is missing; `vecferry start products --new-run`"):
         wait(ScriptedView([(0, report(2)), (1, report(1, problem="chunk 2 is missing"))]))
 
 

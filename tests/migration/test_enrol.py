@@ -7,6 +7,7 @@ from migration_rig import NAME, PARTITIONS, Rig
 from vecferry.config import load_config
 from vecferry.errors import Refused
 from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
+from vecferry.kafka.view import CompactedView
 from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
 from vecferry.migration.state import read
@@ -99,14 +100,44 @@ def test_a_control_topic_that_is_not_a_table_is_refused(kafka_bootstrap: str) ->
         rig.enrol()
 
 
-def test_another_migration_of_the_same_collection_is_refused(kafka_bootstrap: str) -> None:
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_source_cannot_be_exchanged(kafka_bootstrap: str, dry_run: bool) -> None:
     rig = Rig(kafka_bootstrap)
     rig.enrol()
-    data = rig.config.model_dump(by_alias=True)
-    data["stores"] = {name: {"kind": "lancedb", "uri": "unused"} for name in ("old", "new", "third")}
-    data["migrations"] = {NAME: {"from": "old", "to": "third"}}
-    with pytest.raises(Refused, match="already moving from old to new"):
-        enrol(load_config(data), NAME, open_store=rig.stores.__getitem__)
+    rig.move("third", "new")
+    with pytest.raises(Refused, match=r"already moving from old to new.*another namespace"):
+        enrol(rig.config, NAME, dry_run=dry_run, open_store=rig.stores.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("step", "percent", "remedy"), [("indexed", 5, "vecferry rollback"), ("copying", 0, "vecferry cancel")]
+)
+def test_a_target_in_use_cannot_be_exchanged_yet(kafka_bootstrap: str, step: str, percent: int, remedy: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    with rig.steering() as (context, lease):
+        route, migration = read(context.control, route_key(NAME), Route), migration_record(context.control)
+        assert route is not None
+        lease.write(
+            {
+                route_key(NAME): route.model_copy(update={"percent": percent}),
+                migration_key(NAME): migration.model_copy(update={"step": step, "run": "r1"}),
+            }
+        )
+    rig.move("old", "third")
+    with pytest.raises(Refused, match=f'set migrations.*to = "new".*`{remedy} {NAME}`'):
+        rig.enrol()
+    with (
+        pytest.raises(Refused, match=f"configuration says from old to third; .*`vecferry enrol {NAME}`"),
+        rig.context(),
+    ):
+        raise AssertionError("opened")
+
+
+def migration_record(view: CompactedView) -> MigrationRecord:
+    record = read(view, migration_key(NAME), MigrationRecord)
+    assert record is not None
+    return record
 
 
 @pytest.mark.parametrize(("key", "value"), [("partitions", PARTITIONS + 1), ("epoch", 2), ("metric", "l2")])
@@ -120,6 +151,8 @@ def test_a_configuration_that_changed_under_the_collection_is_refused(
     data["collections"][NAME][key] = value
     with pytest.raises(Refused, match=f"collections.{NAME}.{key}"), open_context(load_config(data), NAME):
         raise AssertionError("opened")
+    with pytest.raises(Refused, match=f"collections.{NAME}.{key}"):
+        enrol(load_config(data), NAME, dry_run=True, open_store=rig.stores.__getitem__)
 
 
 def test_a_raised_partition_count_is_refused(kafka_bootstrap: str) -> None:

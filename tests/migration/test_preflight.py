@@ -16,7 +16,7 @@ from vecferry.migration.preflight import (
     live_topic_checks,
     partitioner_check,
     refuse_unless_passed,
-    store_check,
+    store_checks,
     table_topic_check,
 )
 from vecferry.schemas.collection import Collection, Space
@@ -77,9 +77,9 @@ def test_a_live_topic_that_cannot_work_is_refused(topic: Topic | None, problem: 
 
 def test_a_table_topic_has_one_partition_and_is_compacted() -> None:
     good = Topic(name="shop.control", partitions=1, settings={"cleanup.policy": "compact"})
-    assert table_topic_check(good, "shop.control").verdict is Verdict.PASS
+    assert table_topic_check(good, "shop.control", "products").verdict is Verdict.PASS
     for bad in (None, replace(good, partitions=2), replace(good, settings={"cleanup.policy": "delete"})):
-        check = table_topic_check(bad, "shop.control")
+        check = table_topic_check(bad, "shop.control", "products")
         assert check.verdict is Verdict.FAIL
         assert check.remedy
 
@@ -135,25 +135,29 @@ def test_a_key_that_is_missing_or_no_text_is_still_judged() -> None:
 
 def test_a_group_needs_an_offset_in_every_partition_that_is_still_in_the_topic() -> None:
     two = replace(COLLECTION, partitions=2)
-    assert group_check("new", {0: 5, 1: 0}, (5, 0), two).verdict is Verdict.PASS
-    missing = group_check("new", {0: 5}, (0, 0), two)
+    assert group_check("new", {0: 5, 1: 0}, (5, 0), two, is_source=False).verdict is Verdict.PASS
+    missing = group_check("new", {0: 5}, (0, 0), two, is_source=False)
     assert missing.verdict is Verdict.FAIL
-    assert "no committed offset in partitions 1" in missing.measured
-    overtaken = group_check("new", {0: 5, 1: 0}, (6, 0), two)
-    assert overtaken.verdict is Verdict.FAIL
-    assert "the topic begins at 6" in overtaken.measured
+    assert "no committed offset in partition 1" in missing.measured
+    for is_source, remedy in ((False, "set migrations.products.to"), (True, "set another `namespace`, raise")):
+        overtaken = group_check("new", {0: 5, 1: 0}, (6, 0), two, is_source=is_source)
+        assert overtaken.verdict is Verdict.FAIL
+        assert "the topic begins at 6" in overtaken.measured
+        assert remedy in overtaken.remedy
 
 
 def test_a_store_prints_its_guarantee_or_what_is_in_the_way() -> None:
-    assert store_check("new", (), CAPABLE, COLLECTION).measured == "guarantee atomic"
-    refused = store_check("new", ("column title is NOT NULL: give it a default",), CAPABLE, COLLECTION)
+    assert [check.measured for check in store_checks("new", (), CAPABLE, COLLECTION)] == ["guarantee atomic"]
+    problems = ("column title is NOT NULL: give it a default", "the table has a trigger: drop it")
+    assert [check.measured for check in store_checks("new", problems, CAPABLE, COLLECTION)] == list(problems)
+    refused = store_checks("new", problems, CAPABLE, COLLECTION)[0]
     assert refused.verdict is Verdict.FAIL
     assert "give it a default" in refused.line()
     for changed in (replace(CAPABLE, metrics=frozenset({"l2"})), replace(CAPABLE, id_types=frozenset({"uuid"}))):
-        check = store_check("new", (), changed, COLLECTION)
+        (check,) = store_checks("new", (), changed, COLLECTION)
         assert check.verdict is Verdict.FAIL
         assert "use one of" in check.remedy
-    assert store_check("new", (), None, COLLECTION).verdict is Verdict.INCONCLUSIVE
+    assert store_checks("new", (), None, COLLECTION)[0].verdict is Verdict.INCONCLUSIVE
 
 
 def test_failures_come_before_what_is_not_known() -> None:

@@ -17,6 +17,7 @@ from vecferry.stores.lancedb import open as open_store
 from vecferry.stores.lancedb.table import Connection
 
 
+@pytest.mark.slow
 def test_every_outcome_is_exact_under_contention(tmp_path: Path) -> None:
     uri = str(tmp_path / "lance")
     store = open_store({"uri": uri}, collection(), PLACEMENT)

@@ -9,6 +9,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from lancedb.index import Bitmap, BTree
 from store_data import DIMENSION, at, batch, collection, contents
 from vecferry.errors import Refused, Rejected
 from vecferry.schemas.batch import Op, Outcome
@@ -127,4 +128,24 @@ def test_what_does_not_fit_typed_columns_is_rejected(tmp_path: Path) -> None:
             store.apply(batch([(Op.UPSERT, "a", at(0), metadata)]), [])
     store.apply(batch([(Op.UPSERT, "a", at(0), {"rank": 3, "other": None}), (Op.DELETE, "id-1", at(1))]), [])
     assert contents(store.fetch(["a"]))["a"].metadata == {"rank": 3}
+    assert store.count() == N
+
+
+@pytest.mark.parametrize("metadata", ["metadata", ("section",)])
+@pytest.mark.parametrize("index", [BTree(), Bitmap()])
+def test_an_index_of_the_application_on_its_id_is_not_in_the_way(
+    tmp_path: Path, index: BTree | Bitmap, metadata: str | tuple[str, ...]
+) -> None:
+    table = application(tmp_path, section=pa.array(["s"] * N))
+    table.create_index("id", config=index)
+    store = opened(tmp_path, Placement(table="t", metadata=metadata))
+    store.create(complete=True)
+    row = {"section": "new"}
+    events = [(Op.UPSERT, "id-1", at(1), row), (Op.DELETE, "id-2", at(2)), (Op.UPSERT, "other", at(3), row)]
+    assert store.apply(batch(events), ()).tolist() == [Outcome.APPLIED] * 3
+    lancedb.connect(tmp_path).open_table("t").optimize()
+    late = [(Op.UPSERT, "id-2", at(1), row), (Op.UPSERT, "other", at(4), row), (Op.UPSERT, "id-1", at(1), row)]
+    assert store.apply(batch(late), ()).tolist() == [Outcome.STALE, Outcome.APPLIED, Outcome.DUPLICATE]
+    held = {id_: state.position for id_, state in contents(store.fetch(["id-1", "id-2", "other"])).items()}
+    assert held == {"id-1": at(1), "id-2": at(2), "other": at(4)}
     assert store.count() == N

@@ -61,3 +61,16 @@ def test_translation_keeps_the_message_and_asks_for_a_pause() -> None:
     assert "disk full" in str(error)
     assert isinstance(translate(psycopg.OperationalError("server closed the connection")), Transient)
     assert isinstance(translate(psycopg.ProgrammingError("the query has 0 placeholders")), Fatal)
+
+
+@pytest.mark.server
+def test_the_reason_of_a_refused_record_shows_nothing_of_it(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE TEMPORARY TABLE shown (id text, title text NOT NULL)")
+        with pytest.raises(psycopg.Error) as refused:
+            connection.execute("INSERT INTO shown VALUES ('secret', NULL)")
+    assert "secret" in str(refused.value)
+    told = translate(refused.value)
+    assert isinstance(told, Rejected)
+    assert str(told).startswith('PostgreSQL 23502: null value in column "title"')
+    assert "secret" not in str(told)

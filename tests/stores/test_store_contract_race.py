@@ -22,6 +22,7 @@ JOIN_TIMEOUT_S = 120.0
 PAIRS = [(Op.UPSERT, Op.DELETE), (Op.DELETE, Op.UPSERT), (Op.UPSERT, Op.UPSERT), (Op.SNAPSHOT, Op.DELETE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("older", "newer"), PAIRS)
 def test_two_processes_end_right_on_the_same_absent_ids(store_factory: StoreFactory, older: Op, newer: Op) -> None:
     store = store_factory(collection(), PLACEMENT)

@@ -86,6 +86,12 @@ class MemoryStore:
         with self._lock:
             return Applied(live=dict(self.live), complete=frozenset(self.complete), snapshots=dict(self.snapshots))
 
+    def highest_position(self) -> int | None:
+        self._before("highest_position")
+        base = base_position(self.collection.epoch)
+        with self._lock:
+            return max((entry.position for entry in self.rows.values() if entry.position != base), default=None)
+
     def fetch(self, ids: Sequence[str]) -> Rows:
         self._before("fetch")
         with self._lock:

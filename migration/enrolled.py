@@ -1,0 +1,80 @@
+"""What the journal says of a collection, and whether it may be enrolled as configured: as it was, or to a new store."""
+
+from __future__ import annotations
+
+from ..backfill.journal import read_runs
+from ..clock import Clock
+from ..errors import Refused
+from ..kafka.view import CompactedView
+from ..schemas.collection import Collection
+from ..schemas.control import (
+    CollectionRecord,
+    MigrationRecord,
+    Route,
+    collection_key,
+    migration_key,
+    route_key,
+)
+from .controller import Lease
+from .preflight import collection_checks, refuse_unless_passed, topic_identity_check
+from .state import read
+
+
+def refuse_another(
+    view: CompactedView, collection: Collection, stores: tuple[str, str], events: str, topic_id: str
+) -> None:
+    """Raise Refused unless the collection is new, is enrolled just so, or may take the target of ``stores`` instead."""
+    name = collection.name
+    record = read(view, collection_key(name), CollectionRecord)
+    if record is not None:
+        refuse_unless_passed([*collection_checks(record, collection), topic_identity_check(record, events, topic_id)])
+    known = read(view, migration_key(name), MigrationRecord)
+    if known is None or (known.source, known.target) == stores:
+        return
+    moving = f"collection {name!r} is already moving from {known.source} to {known.target}"
+    back = f'set migrations.{name} to {{from = "{known.source}", to = "{known.target}"}}'
+    if known.source != stores[0]:
+        raise Refused(f"{moving}; {back}, or enrol in another namespace")
+    route = read(view, route_key(name), Route)
+    if route is not None and route.percent > 0:
+        raise Refused(
+            f"{moving} and {route.percent} % of its reads are there; to give it another target, {back} and run "
+            f"`vecferry rollback {name}` first"
+        )
+    if known.step == "copying" or any(run.state == "copying" for run in read_runs(view, name).values()):
+        raise Refused(
+            f"{moving} and a run is under way; to give it another target, {back} and run `vecferry cancel {name}` first"
+        )
+
+
+def journal(
+    lease: Lease, view: CompactedView, collection: Collection, stores: tuple[str, str], topic_id: str, clock: Clock
+) -> None:
+    """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
+    name = collection.name
+    known = read(view, migration_key(name), MigrationRecord)
+    if known is not None and (known.source, known.target) == stores:
+        return
+    route = read(view, route_key(name), Route)
+    generation = 1 if route is None else route.generation + 1
+    now_unix_s = clock.unix_s()
+    record = CollectionRecord(
+        epoch=collection.epoch,
+        partitions=collection.partitions,
+        dimension=collection.space.dimension,
+        metric=collection.space.metric,
+        id_type=collection.id_type,
+        stores=stores,
+        topic_id=topic_id,
+    )
+    lease.write(
+        {
+            collection_key(name): record,
+            migration_key(name): MigrationRecord(
+                source=stores[0], target=stores[1], step="enrolled", started_unix_s=now_unix_s
+            ),
+            route_key(name): Route(
+                generation=generation, old=stores[0], new=stores[1], percent=0, changed_unix_s=now_unix_s
+            ),
+        }
+    )
