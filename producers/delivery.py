@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
@@ -27,11 +28,13 @@ _waiters_lock = threading.Lock()
 class Book:
     """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
 
-    __slots__ = ("epoch", "failed", "forgotten", "pending", "topic")
+    __slots__ = ("_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
 
-    def __init__(self, topic: str, epoch: int) -> None:
+    def __init__(self, topic: str, *, epoch: int, partitions: int, on_outgrown: Callable[[str], None]) -> None:
         self.topic = topic
         self.epoch = epoch
+        self.partitions = partitions
+        self._on_outgrown = on_outgrown
         self.pending: dict[Outstanding, None] = {}  # in the order of publication
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
@@ -43,6 +46,15 @@ class Book:
         else:
             self.forgotten += 1
 
+    def outgrown(self, partition: int) -> KafkaError:
+        """The failure of a record that lies in a partition which the collection does not have."""
+        problem = (
+            f"it lies in partition {partition} of {self.topic}, which had {self.partitions}: partitions were added, "
+            "and workers refuse what lies in another partition than its id had"
+        )
+        self._on_outgrown(problem)
+        return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
+
     def take_failures(self) -> list[str]:
         """One line per failure not yet reported to anybody, each reported once."""
         failed, self.failed = list(self.failed), {}
@@ -50,7 +62,7 @@ class Book:
         return [delivery.problem() for delivery in failed] + ([f"{forgotten} more"] if forgotten else [])
 
 
-class Outstanding:
+class Outstanding(ABC):
     """Something published that Kafka has not answered for yet, or has."""
 
     __slots__ = ("_book", "_done", "_waiters")
@@ -95,19 +107,19 @@ class Outstanding:
             yield from future.__await__()
         return self._outcome()
 
+    @abstractmethod
     def withdraw(self) -> None:
         """Called by the publisher when the client did not take the record and the caller is told so instead."""
-        raise NotImplementedError
 
+    @abstractmethod
     def problem(self) -> str:
         """Why this failed, and what it was."""
-        raise NotImplementedError
 
-    def _name(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _name(self) -> str: ...
 
-    def _outcome(self) -> WriteToken:
-        raise NotImplementedError
+    @abstractmethod
+    def _outcome(self) -> WriteToken: ...
 
     def _finish(self) -> None:
         self._done = True
@@ -144,10 +156,11 @@ class Delivery(Outstanding):
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         """The Kafka client's delivery report."""
-        if error is None:
-            self._partition: int = message.partition()  # type: ignore[assignment]  # None only before delivery
-            self._offset: int = message.offset()  # type: ignore[assignment]
-        else:
+        self._partition: int = message.partition()  # type: ignore[assignment]  # None only before delivery
+        self._offset: int = message.offset()  # type: ignore[assignment]
+        if error is None and self._partition >= self._book.partitions:
+            error = self._book.outgrown(self._partition)
+        if error is not None:
             self._error = error
             self._book.fail(self)
         self._done = True  # as _finish does, without the call
@@ -190,8 +203,10 @@ class BatchDelivery(Outstanding):
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         """The Kafka client's delivery report for one record of the batch."""
+        partition, offset = message.partition(), message.offset()
+        if error is None and partition is not None and partition >= self._book.partitions:
+            error = self._book.outgrown(partition)
         if error is None:
-            partition, offset = message.partition(), message.offset()
             assert partition is not None
             assert offset is not None
             self._offsets[partition] = max(offset, self._offsets.get(partition, 0))

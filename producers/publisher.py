@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -20,10 +19,10 @@ from ..schemas.codec import EventEncoder
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from .client import connect
 from .delivery import BatchDelivery, Book, Delivery, Outstanding, describe
+from .reports import CALLS_PER_TURN, Reports
 from .validation import Metadata, Validator, rows_of, too_large
 
 _EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
-_POLL_S = 0.1  # how long closing may wait for the thread that serves delivery reports
 _PURGE_S = 5.0  # purging is local: the reports come at once
 _MAX_NAMED = 10
 _open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
@@ -34,7 +33,7 @@ class Publisher:
 
     Every method validates first and raises InvalidRecord at once, with field, problem and remedy; nothing of that call
     is then published. What is accepted is acknowledged by all in-sync replicas, without duplicates, in the order of the
-    calls per id. Delivery reports are served by a thread of its own.
+    calls per id. Delivery reports are served by a thread of its own, and by the calls while they come quickly.
 
     When the client's queue is full (``queue.buffering.max.messages`` and ``.kbytes``), ``on_full="block"`` waits for
     room, for at most ``delivery.timeout.ms``, and ``on_full="raise"`` raises NotDelivered: nothing is ever dropped
@@ -63,21 +62,21 @@ class Publisher:
         self._close_timeout_s = close_timeout_s
         self._clock = clock
         self._unix_s = clock.unix_s
-        self._book = Book(topic, collection.epoch)
+        self._book = Book(
+            topic, epoch=collection.epoch, partitions=collection.partitions, on_outgrown=self._on_outgrown
+        )
         self._validator = Validator(collection, metadata_fields)
         self._encoder = EventEncoder(collection)
         self._fixed_bytes = self._encoder.fixed_bytes
         self._event_prefix = os.urandom(8)
         self._event_numbers = itertools.count()
         self._refusal: str | None = None
-        self._stopping = False
+        self._closed = False
         self._forked = False
         self._producer = connect(
             collection, topic, producer_config, timeout_s=open_timeout_s, on_error=self._on_client_error
         )
-        self._room = threading.Condition()
-        self._reports = threading.Thread(target=self._serve_reports, name=f"vecferry-publisher-{topic}", daemon=True)
-        self._reports.start()
+        self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
         _open_publishers.add(self)
 
     def upsert(
@@ -179,7 +178,7 @@ class Publisher:
         What is still waiting then is given up and its deliveries fail. In a forked child nothing happens: the records
         belong to the parent.
         """
-        if self._forked or self._stopping:
+        if self._forked or self._closed:
             return
         if self._refusal is None:
             self._refusal = "this publisher is closed; open another one"
@@ -191,8 +190,8 @@ class Publisher:
                 for delivery in list(self._book.pending):
                     delivery.wait(_PURGE_S)
                 self._book.take_failures()  # named by flush already
-            self._stopping = True
-            self._reports.join()
+            self._closed = True
+            self._reports.stop()
             self._producer.close()
             _open_publishers.discard(self)
 
@@ -221,12 +220,15 @@ class Publisher:
         except KafkaException as error:
             delivery.withdraw()
             raise self._rejected(error) from error
+        reports = self._reports
+        reports.calls += 1
+        if not reports.calls % CALLS_PER_TURN:
+            reports.serve()
 
     def _send_when_there_is_room(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
         try:
             while self._blocks:
-                with self._room:
-                    self._room.wait(_POLL_S)
+                self._reports.wait_for_room()
                 if self._refusal is not None:
                     raise self._refused()
                 try:
@@ -255,23 +257,15 @@ class Publisher:
             return self._refused()
         return NotDelivered(f"the Kafka client did not take the record: {describe(cause)}")
 
-    def _serve_reports(self) -> None:
-        while not self._stopping:
-            try:
-                served = self._producer.poll(_POLL_S)
-            except KafkaException as error:  # the client raises here too when it stops for good
-                self._on_client_error(error.args[0])
-                continue
-            if served:
-                with self._room:
-                    self._room.notify_all()
-
     def _on_client_error(self, error: KafkaError) -> None:
         # Other errors mend themselves (a lost connection) or show in delivery reports.
         if error.fatal():
             self._refusal = (
                 f"the Kafka client stopped for good: {describe(error)}; close this publisher and open another"
             )
+
+    def _on_outgrown(self, problem: str) -> None:
+        self._refusal = f"a record was acknowledged where no worker takes it: {problem}; begin a new epoch of the topic"
 
     def _refused(self) -> Refused:
         return Refused(self._refusal or "")

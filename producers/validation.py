@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
+import orjson
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
@@ -23,11 +24,10 @@ T = TypeVar("T")
 _vdot = np.vdot
 _FLOAT32 = np.dtype(np.float32)
 _IS_LITTLE = sys.byteorder == "little"
-_LITERALS = {None: "null", True: "true", False: "false"}
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 _MAX_DEPTH = 32
 _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_quote = json.encoder.encode_basestring
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -98,7 +98,7 @@ class Validator:
                 raise InvalidRecord(field, f"{type(metadata).__name__} is not a mapping", "pass a dict")
             metadata = dict(metadata)
         try:
-            text = (_encode_flat(metadata) or _encode_nested(metadata, field)).encode()
+            text = _encode_flat(metadata) or _encode_nested(metadata, field)
         except InvalidRecord:
             raise
         except (ValueError, TypeError) as error:  # NaN, infinity, a lone surrogate, an int beyond Python's own limit
@@ -189,29 +189,26 @@ def _to_float32(vector: ArrayLike, field: str) -> NDArray[np.float32]:
         return array.astype(np.float32)
 
 
-def _encode_flat(metadata: Mapping[str, object]) -> str | None:
-    """The JSON text of a dict of text keys and scalars, as the encoder writes it; None when it is not that plain.
-
-    Most metadata is, and setting up the general encoder costs more than all the rest of a publishing call.
-    """
-    parts = []
-    for key, value in metadata.items():
-        if type(key) is not str:
+def _encode_flat(metadata: Mapping[str, object]) -> bytes | None:
+    """The JSON text of a dict of scalars; None when it is not that plain, or when the general encoder must explain."""
+    for value in metadata.values():
+        if type(value) not in _SCALARS:
             return None
-        if type(value) is str:
-            parts.append(f"{_quote(key)}:{_quote(value)}")
-        elif type(value) is int or (type(value) is float and math.isfinite(value)):
-            parts.append(f"{_quote(key)}:{value!r}")
-        elif value is None or type(value) is bool:
-            parts.append(f"{_quote(key)}:{_LITERALS[value]}")
-        else:
-            return None
-    return f"{{{','.join(parts)}}}"
+    try:
+        text = orjson.dumps(metadata)
+    except TypeError:  # integers beyond 64 bits, which JSON has; keys that are no text and lone surrogates, which not
+        return None
+    # orjson writes what is not finite as null.
+    return None if b"null" in text and not all(map(_is_finite, metadata.values())) else text
 
 
-def _encode_nested(metadata: Mapping[str, object], field: str) -> str:
+def _is_finite(value: object) -> bool:
+    return type(value) is not float or math.isfinite(value)
+
+
+def _encode_nested(metadata: Mapping[str, object], field: str) -> bytes:
     _check_json(metadata, field, 0)
-    return _encode_json(metadata)
+    return _encode_json(metadata).encode()
 
 
 def _check_json(value: object, path: str, depth: int) -> None:

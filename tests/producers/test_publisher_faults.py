@@ -15,7 +15,14 @@ import pytest
 from mock_kafka import MockKafka
 from publishing import PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all
 from vecferry.errors import Inconclusive, NotDelivered, Refused
+from vecferry.producers import Publisher
 from waiting import wait_until
+
+
+def warm(publisher: Publisher) -> None:
+    """Connect, and wait until the client has cleared the place of what it reported."""
+    publisher.upsert("warm", VECTOR).result(timeout=30)
+    wait_until(lambda: len(publisher._producer) == 0, what="an empty queue")
 
 
 @pytest.fixture
@@ -27,7 +34,7 @@ def kafka() -> Iterator[MockKafka]:
 
 def test_retriable_errors_are_retried_without_duplicates_or_reordering(kafka: MockKafka) -> None:
     with open_publisher(kafka, {"retry.backoff.ms": 10, "retry.backoff.max.ms": 50}) as publisher:
-        publisher.upsert("warm", VECTOR).result(timeout=30)
+        warm(publisher)
         kafka.fail_next(mock_kafka.NOT_LEADER, mock_kafka.REQUEST_TIMED_OUT, mock_kafka.NOT_ENOUGH_REPLICAS)
         written = [publisher.upsert("a", VECTOR, {"n": n}) for n in range(100)]
         positions = [delivery.result(timeout=30).position for delivery in written]
@@ -40,7 +47,7 @@ def test_retriable_errors_are_retried_without_duplicates_or_reordering(kafka: Mo
 
 def test_a_refused_write_raises_kafkas_reason_wherever_it_is_waited_for(kafka: MockKafka) -> None:
     with open_publisher(kafka) as publisher:
-        publisher.upsert("warm", VECTOR).result(timeout=30)
+        warm(publisher)
         kafka.fail_next(mock_kafka.TOPIC_AUTHORIZATION_FAILED)
         delivery = publisher.upsert("a", VECTOR)
         with pytest.raises(NotDelivered, match=r"'a': TOPIC_AUTHORIZATION_FAILED"):
@@ -58,7 +65,7 @@ def test_a_refused_write_raises_kafkas_reason_wherever_it_is_waited_for(kafka: M
 
 def test_a_batch_names_what_kafka_refused(kafka: MockKafka) -> None:
     with open_publisher(kafka) as publisher:
-        publisher.upsert("warm", VECTOR).result(timeout=30)
+        warm(publisher)
         kafka.fail_next(*[mock_kafka.MESSAGE_TOO_LARGE] * PARTITIONS)
         with pytest.raises(NotDelivered, match=r"of the batch of 20 that starts with 'id-0': 'id-\d+': MSG_SIZE"):
             publisher.upsert_many([f"id-{i}" for i in range(20)], np.ones((20, D))).result(timeout=30)
@@ -67,7 +74,7 @@ def test_a_batch_names_what_kafka_refused(kafka: MockKafka) -> None:
 def test_leaving_the_context_names_what_failed_unseen(kafka: MockKafka) -> None:
     def application() -> None:
         with open_publisher(kafka) as publisher:
-            publisher.upsert("warm", VECTOR).result(timeout=30)
+            warm(publisher)
             kafka.fail_next(mock_kafka.TOPIC_AUTHORIZATION_FAILED)
             publisher.upsert("lost", VECTOR)
 
@@ -80,7 +87,7 @@ def test_leaving_the_context_while_kafka_is_away_ends_in_time_and_fails_every_de
 
     def application() -> None:
         with open_publisher(kafka, close_timeout_s=0.3) as publisher:
-            publisher.upsert("warm", VECTOR).result(timeout=30)
+            warm(publisher)
             kafka.set_down()
             deliveries.append(publisher.upsert("a", VECTOR))
             with pytest.raises(Inconclusive, match=r"within 0.05 s"):
@@ -95,7 +102,7 @@ def test_leaving_the_context_while_kafka_is_away_ends_in_time_and_fails_every_de
 def test_an_exception_in_flight_is_not_masked(kafka: MockKafka) -> None:
     def application() -> None:
         with open_publisher(kafka, close_timeout_s=0.2) as publisher:
-            publisher.upsert("warm", VECTOR).result(timeout=30)
+            warm(publisher)
             kafka.set_down()
             publisher.upsert("a", VECTOR)
             raise KeyError("application")
@@ -108,7 +115,7 @@ def test_an_exception_in_flight_is_not_masked(kafka: MockKafka) -> None:
 def test_a_full_queue_raises_when_asked_to(kafka: MockKafka) -> None:
     options = {"queue.buffering.max.messages": 10}
     with open_publisher(kafka, options, on_full="raise") as publisher:
-        publisher.upsert("warm", VECTOR).result(timeout=30)
+        warm(publisher)
         kafka.set_down()
         accepted = [publisher.upsert(f"id-{i}", VECTOR) for i in range(10)]
         with pytest.raises(NotDelivered, match="queue is full"):
@@ -123,7 +130,7 @@ def test_a_full_queue_raises_when_asked_to(kafka: MockKafka) -> None:
 
 def test_the_accepted_rows_of_a_broken_off_batch_are_still_awaited(kafka: MockKafka) -> None:
     with open_publisher(kafka, {"queue.buffering.max.messages": 10}, on_full="raise") as publisher:
-        publisher.upsert("warm", VECTOR).result(timeout=30)
+        warm(publisher)
         kafka.set_down()
         with pytest.raises(NotDelivered, match="10 of 20 rows were accepted"):
             publisher.upsert_many([f"id-{i}" for i in range(20)], np.ones((20, D)))
@@ -135,7 +142,7 @@ def test_the_accepted_rows_of_a_broken_off_batch_are_still_awaited(kafka: MockKa
 
 def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(kafka: MockKafka) -> None:
     publisher = open_publisher(kafka, {"queue.buffering.max.messages": 1}, close_timeout_s=30.0)
-    publisher.upsert("warm", VECTOR).result(timeout=30)
+    warm(publisher)
     kafka.set_down()
     accepted = publisher.upsert("a", VECTOR)
     refused: list[str] = []
@@ -161,7 +168,7 @@ def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(kafka: MockK
 
 def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka) -> None:
     with open_publisher(kafka, {"queue.buffering.max.messages": 10}) as publisher:
-        publisher.upsert("warm", VECTOR).result(timeout=30)
+        warm(publisher)
         kafka.set_down()
         done = threading.Event()
 
@@ -182,7 +189,7 @@ def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka) -> None:
 
 def test_a_fatal_error_of_the_client_is_said_by_every_later_call(kafka: MockKafka) -> None:
     publisher = open_publisher(kafka)
-    publisher.upsert("warm", VECTOR).result(timeout=30)
+    warm(publisher)
     kafka.fail_next(mock_kafka.OUT_OF_ORDER_SEQUENCE_NUMBER)
     with pytest.raises(NotDelivered):
         publisher.upsert("a", VECTOR).result(timeout=30)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 from mock_kafka import MockKafka
 from publishing import COLLECTION, PARTITIONS, TOPIC, VECTOR, open_publisher
-from vecferry.errors import ConfigError, Refused
+from vecferry.errors import ConfigError, NotDelivered, Refused
 from vecferry.producers import Publisher
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -77,3 +81,32 @@ def test_repeating_a_guarantee_is_fine(kafka: MockKafka) -> None:
     guarantees = {"acks": "all", "enable.idempotence": "true", "partitioner": "murmur2_random"}
     with open_publisher(kafka, {**guarantees, "logger": logging.getLogger("test")}) as publisher:
         publisher.upsert("a", VECTOR).result(timeout=30)
+
+
+@pytest.mark.server
+def test_partitions_added_under_a_publisher_stop_it(kafka_bootstrap: str) -> None:
+    topic = f"grown-{uuid.uuid4().hex}"
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)])[topic].result(30)
+    config = {"bootstrap.servers": kafka_bootstrap, "topic.metadata.refresh.interval.ms": 100}
+    publisher = Publisher(COLLECTION, topic=topic, producer_config=config)
+    publisher.upsert("before", VECTOR).result(30)
+    admin.create_partitions([NewPartitions(topic, 4 * PARTITIONS)])[topic].result(30)
+    undelivered: list[str] = []
+    refused: list[str] = []
+
+    def stopped() -> bool:
+        try:
+            batch = publisher.upsert_many([f"id-{n}" for n in range(64)], np.tile(VECTOR, (64, 1)))
+            batch.result(30)
+        except NotDelivered as error:
+            undelivered.append(str(error))
+        except Refused as error:
+            refused.append(str(error))
+        return bool(refused)
+
+    wait_until(stopped, what="the publisher to notice")
+    assert undelivered
+    assert "which had 4: partitions were added" in undelivered[0]
+    assert "begin a new epoch" in refused[0]
+    publisher.close()

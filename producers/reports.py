@@ -1,0 +1,63 @@
+"""Serving the client's delivery reports, which run the callbacks that complete deliveries."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ..clock import Clock
+
+CALLS_PER_TURN = 64
+_REST_S = 0.005
+_POLL_S = 0.1  # how long closing may wait for the thread
+
+
+class Reports:
+    """A thread that serves reports, and a :meth:`serve` by which busy callers do it themselves.
+
+    Each report takes the interpreter. Two threads that pass it to and fro for every record cost a good part of
+    the rate, so the thread rests while ``calls`` shows that the callers are busy enough to serve.
+    """
+
+    __slots__ = ("_clock", "_on_error", "_producer", "_room", "_stopping", "_thread", "calls")
+
+    def __init__(self, producer: Producer, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
+        self._producer = producer
+        self._on_error = on_error
+        self._clock = clock
+        self._room = threading.Condition()
+        self._stopping = False
+        self.calls = 0  # counted by the callers; a count that two threads spoil serves as well
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def serve(self, timeout_s: float = 0.0) -> None:
+        """Serve what is there, or what comes within ``timeout_s``; what is fatal to the client goes to ``on_error``."""
+        try:
+            served = self._producer.poll(timeout_s)
+        except KafkaException as error:  # the client raises here too when it stops for good
+            self._on_error(error.args[0])
+            return
+        if served:
+            with self._room:
+                self._room.notify_all()
+
+    def wait_for_room(self) -> None:
+        """Block until reports have made room in the client's queue, or for a moment."""
+        with self._room:
+            self._room.wait(_POLL_S)
+
+    def stop(self) -> None:
+        """End the thread; blocks for a moment."""
+        self._stopping = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen = 0
+        while not self._stopping:
+            self.serve(_POLL_S)
+            busy, seen = self.calls - seen >= CALLS_PER_TURN, self.calls
+            if busy:
+                self._clock.sleep_s(_REST_S)
