@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clock import Clock
-from ..errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
-from ..schemas.batch import Applied, EventBatch, Mark, Outcome
+from ..errors import Fatal, Overloaded, Rejected, Transient, Unavailable, VecferryError
+from ..schemas.batch import Applied, EventBatch, LiveMark, Mark, Outcome
 from ..stores.base import Store
 from .conflation import UNDECIDED, Folded, conflate, unfold
 
@@ -55,6 +55,7 @@ class Applier:
         )
         self._clock = clock
         self._stopping = stopping
+        self._reached: dict[int, int] = {}  # live partition -> the highest mark that the store has acknowledged
         self._random = random.Random()
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> Result:
@@ -122,17 +123,41 @@ class Applier:
                     return
 
     def applied(self) -> Applied:
-        """What the store's marks say."""
-        return self._retry(self._store.applied)
+        """What the store's marks say; raises Fatal when they are behind what it had acknowledged."""
+        found = self._retry(self._store.applied)
+        self._refuse_older_store(found)
+        return found
 
     def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-        outcomes = self._retry(lambda: self._store.apply(batch, marks))
+        outcomes = self._retry(lambda: self._store.apply(batch, marks), lambda: self._apply_again(batch, marks))
         if len(outcomes) != len(batch) or (outcomes == UNDECIDED).any():
             raise RuntimeError(f"the store gave {len(outcomes)} outcomes for {len(batch)} events")
+        for mark in marks:
+            if isinstance(mark, LiveMark):
+                self._reached[mark.partition] = max(mark.next_offset, self._reached.get(mark.partition, 0))
         return outcomes
 
-    def _retry(self, call: Callable[[], T]) -> T:
-        """``call`` until the store answers, with backoff and jitter while the failure may pass."""
+    def _apply_again(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+        """After a failure: whoever answers now may be a server that took over without the last writes, or a restored
+        store. Its guard protects the rows, but a mark would say that what lies below it is there too.
+        """
+        outcomes = self._store.apply(batch, ())
+        self._refuse_older_store(self._store.applied())
+        self._store.apply(self._nothing, marks)
+        return outcomes
+
+    def _refuse_older_store(self, found: Applied) -> None:
+        for partition, reached in self._reached.items():
+            applied = found.live.get(partition, 0)
+            if applied < reached:
+                raise Fatal(
+                    f"the store has applied partition {partition} up to offset {applied}, after it had acknowledged "
+                    f"{reached}: it was restored, or a server took over that lacks the last writes; nothing was "
+                    "skipped: start the worker again, it goes on from where the store is"
+                )
+
+    def _retry(self, call: Callable[[], T], again: Callable[[], T] | None = None) -> T:
+        """``call``, then ``again``, until the store answers, with backoff and jitter while the failure may pass."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -144,6 +169,7 @@ class Applier:
                 wait_s, cause = error.retry_after_s, str(error)
             _log.warning("the store does not answer (%s); trying again in %.2f s", cause, wait_s)
             self._wait(wait_s, cause)
+            call = again or call
 
     def _wait(self, seconds: float, cause: str) -> None:
         until = self._clock.monotonic_s() + seconds

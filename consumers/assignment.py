@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -19,6 +20,7 @@ from ..kafka.clients import REQUEST_TIMEOUT_S
 from ..schemas.batch import Applied, SnapshotMark
 from ..schemas.control import RunRecord
 from ..schemas.topics import snapshot_topic
+from ..wording import ranges
 from .ordering import resume_offset
 from .tally import Tally
 
@@ -26,6 +28,7 @@ _log = logging.getLogger("vecferry.worker")
 
 _COORDINATOR_PATIENCE_S = 60.0
 _COORDINATOR_PAUSE_S = 0.2
+_LEADER_PATIENCE_S = 1.0
 
 Place = tuple[str, int]  # topic, partition
 
@@ -41,6 +44,22 @@ class Stream:
     known_below: int
     run: str | None = None
     tally: Tally = field(default_factory=Tally)
+
+
+def how_to_prepare(collection: str, store: str) -> str:
+    """The way into a store that the workers cannot find: its role decides, and the migration's section tells that."""
+    return (
+        f"run `vecferry enrol {collection}` if migrations.{collection} names the store, and "
+        f"`vecferry replay {collection} --run RUN --into {store}` if it does not; then start the worker"
+    )
+
+
+def by_topic(places: Iterable[Place]) -> str:
+    """Places for people: each topic once, with its partitions drawn together."""
+    numbers: dict[str, list[int]] = {}
+    for topic, partition in places:
+        numbers.setdefault(topic, []).append(partition)
+    return ", ".join(f"{topic} [{ranges(found)}]" for topic, found in sorted(numbers.items())) or "nothing"
 
 
 class Assignment:
@@ -85,7 +104,7 @@ class Assignment:
         if not applied.live:
             raise Refused(
                 f"store {self._store_name!r} has not been prepared for collection {self._collection!r}; "
-                f"run `vecferry enrol {self._collection}`, then `vecferry start {self._collection}`"
+                + how_to_prepare(self._collection, self._store_name)
             )
         starts = []
         for entry in self._committed(partitions):
@@ -94,7 +113,7 @@ class Assignment:
             if offset is None:
                 raise Refused(
                     f"the group of store {self._store_name!r} has no first offset for partition {entry.partition} of "
-                    f"{self._live_topic}; run `vecferry doctor` to see why, `vecferry enrol` commits it"
+                    f"{self._live_topic}; " + how_to_prepare(self._collection, self._store_name)
                 )
             place = (entry.topic, entry.partition)
             self.streams[place] = Stream(next_offset=offset, known_below=applied.live[entry.partition])
@@ -104,20 +123,24 @@ class Assignment:
         self._seen_runs = frozenset(run.run for run in runs)
         starts += self._riders([entry.partition for entry in partitions], runs, applied)
         self._consumer.incremental_assign(starts)
-        _log.info(
-            "%s: assigned %s", self._collection, [(start.topic, start.partition, start.offset) for start in starts]
-        )
+        _log.info("%s: assigned %s", self._collection, by_topic((start.topic, start.partition) for start in starts))
+        _log.debug("%s: from %s", self._collection, [(start.topic, start.partition, start.offset) for start in starts])
         numbers = {entry.partition for entry in partitions}
         marks = tuple(mark for mark in applied.snapshots.values() if mark.partition in numbers)
         return {(start.topic, start.partition) for start in starts}, marks
 
-    def take_new_runs(self) -> None:
-        """Add the partitions of runs that have appeared since; cheap when there are none."""
+    def follow_runs(self) -> set[Place]:
+        """Add the partitions of runs that have appeared since, and drop those of runs that were cancelled.
+
+        Returns every place dropped. Cheap when nothing has changed.
+        """
         runs = list(self._runs())
         names = frozenset(run.run for run in runs)
         if names == self._seen_runs:
-            return
+            return set()
         self._seen_runs = names
+        gone = {place for place, stream in self.streams.items() if stream.run is not None and stream.run not in names}
+        self._leave(gone)
         starts = self._riders(self.live(), runs, self._store_applied())
         if starts:
             self._consumer.incremental_assign(starts)
@@ -126,6 +149,7 @@ class Assignment:
                 self._collection,
                 sorted({str(self.streams[s.topic, s.partition].run) for s in starts}),
             )
+        return gone
 
     def _riders(self, live: list[int], runs: list[RunRecord], applied: Applied) -> list[TopicPartition]:
         wanted = []
@@ -139,6 +163,10 @@ class Assignment:
         if not wanted:
             return []
         committed = self._committed([entry for _, entry, _ in wanted])
+        for topic in {entry.topic for _, entry, _ in wanted}:
+            # Told of a new topic, the client looks for its leader once a second; asked, it knows at once.
+            with suppress(KafkaException):
+                self._consumer.list_topics(topic, timeout=_LEADER_PATIENCE_S)
         starts = []
         for (run_name, entry, mark), answer in zip(wanted, committed, strict=True):
             marked = mark.next_offset if mark is not None else 0
@@ -172,13 +200,16 @@ class Assignment:
         """Stop reading ``partitions`` and what rides with them; returns every place dropped."""
         numbers = {entry.partition for entry in partitions}
         gone = {place for place in self.streams if place[1] in numbers}
+        self._leave(gone)
+        return gone
+
+    def _leave(self, gone: set[Place]) -> None:
         for place in gone:
             del self.streams[place]
         self._paused -= gone
         if gone:
             self._consumer.incremental_unassign([TopicPartition(topic, partition) for topic, partition in gone])
-            _log.info("%s: gave up %s", self._collection, sorted(gone))
-        return gone
+            _log.info("%s: gave up %s", self._collection, by_topic(gone))
 
     def pause(self, wanted: set[Place]) -> None:
         """Make exactly the ``wanted`` places (those owned) paused."""

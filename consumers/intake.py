@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError
@@ -12,8 +13,13 @@ from ..errors import Refused, Unavailable
 from ..kafka.clients import unavailable
 from .assignment import Place
 
+_log = logging.getLogger("vecferry.worker")
+
 _IDLE_POLL_S = 0.1
 _FIRST_TAKE = 64
+_BLOCKS_LINGER_S = 0.1
+_SILENCE_S = 30.0  # the client repeats itself for every broker and every attempt
+_SLICE_S = 0.02  # the client waits for all that it is asked for: a live event shall not wait with it
 
 # What heals by itself: the client reconnects, and until then there is nothing to read.
 _PASSING = frozenset(
@@ -37,34 +43,46 @@ class Intake:
     """Gathers the messages of one turn. Used by the polling thread; callbacks of the consumer run inside ``gather``."""
 
     def __init__(
-        self, consumer: Consumer, kafka: KafkaSection, bounds: WorkerSection, row_bytes: int, clock: Clock
+        self,
+        consumer: Consumer,
+        kafka: KafkaSection,
+        bounds: WorkerSection,
+        collection: str,
+        live_topic: str,
+        row_bytes: int,
+        clock: Clock,
     ) -> None:
         self._consumer = consumer
+        self._collection = collection
+        self._live_topic = live_topic
         self._kafka = kafka
         self._bounds = bounds
         self._row_bytes = row_bytes
         self._clock = clock
         self._held: list[Any] = []
+        self._silent_until_s = float("-inf")
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
 
     def gather(self) -> list[Any]:
         """Block until something arrives (at most 0.1 s), then collect until a bound or ``linger_ms`` is reached.
 
-        Raises Refused or Unavailable for errors that do not pass.
+        Snapshot blocks alone are waited for a little longer: nobody waits for them, and a store takes many rows at once
+        for little more than it takes for few. Raises Refused or Unavailable for errors that do not pass.
         """
         if not self._held:
             self._keep([self._consumer.poll(_IDLE_POLL_S)])
         if not self._held:
             return []
-        deadline = self._clock.monotonic_s() + self._bounds.linger_ms / 1000
+        began_s, linger_s = self._clock.monotonic_s(), self._bounds.linger_ms / 1000
         while True:
             rows, size = self._weigh()
-            left = deadline - self._clock.monotonic_s()
+            patience_s = linger_s if self._holds_live() else max(linger_s, _BLOCKS_LINGER_S)
+            left = began_s + patience_s - self._clock.monotonic_s()
             if rows >= self._bounds.batch_rows or size >= self._bounds.batch_bytes or left <= 0:
                 break
             room = (self._bounds.batch_bytes - size) / max(self._average_bytes, 1.0)
             take = int(max(1, min(room, self._bounds.batch_rows - rows, 1_000)))
-            self._keep(self._consumer.consume(take, left))
+            self._keep(self._consumer.consume(take, min(left, _SLICE_S)))
         gathered, self._held = self._held, []
         return gathered
 
@@ -88,6 +106,9 @@ class Intake:
                 continue
             self._held.append(message)
 
+    def _holds_live(self) -> bool:
+        return any(message.topic() == self._live_topic and message.error() is None for message in self._held)
+
     def _weigh(self) -> tuple[int, int]:
         sizes = [len(message) for message in self._held if message.error() is None]
         return sum(max(1, size // self._row_bytes) for size in sizes), sum(sizes)
@@ -97,11 +118,17 @@ class Intake:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise Refused(
                 f"{place}: events that this store has not applied are gone ({error.str()}): retention was shorter than "
-                "the lag; nothing was skipped. Rebuild the store with `vecferry replay`, or copy it again"
+                f"the lag; nothing was skipped. `vecferry doctor {self._collection}` says how to go on; a store beside "
+                f"the migration is filled anew, under another name, by "
+                f"`vecferry replay {self._collection} --run RUN --into NAME`"
             )
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise Refused(f"topic {message.topic()} does not exist; run `vecferry doctor`")
+            raise Refused(f"topic {message.topic()} does not exist; run `vecferry doctor {self._collection}`")
         if error.fatal():
             raise unavailable(self._kafka, error)
         if error.code() not in _PASSING and not error.retriable():
-            raise Unavailable(f"{place}: {error.str()}; run `vecferry doctor`")
+            raise Unavailable(f"{place}: {error.str()}; run `vecferry doctor {self._collection}`")
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + _SILENCE_S
+            _log.warning("%s: Kafka does not answer (%s); going on when it does", self._collection, error.str())

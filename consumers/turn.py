@@ -13,7 +13,7 @@ from ..errors import DecodeError
 from ..schemas.batch import EventBatch, LiveMark, Mark, SnapshotMark
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import Origin
-from ..schemas.decode import EventDecoder
+from ..schemas.decode import EventDecoder, drop_misplaced
 from ..schemas.position import encode_position, next_offset
 from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder, encode_row
 from .assignment import Place, Stream
@@ -139,6 +139,7 @@ class TurnMaker:
         decoded = self._events.decode(
             [message.value() for message in live], [message.key() for message in live], partitions, offsets
         )
+        decoded = drop_misplaced(decoded, self._collection.partitions)
         for index, error in decoded.errors.items():
             letters.append(self._letter(live[index], str(error)))
         known_below = {place[1]: stream.known_below for place, stream in streams.items() if stream.run is None}

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from .. import failpoints
 from ..clock import Clock
 from ..config import Config
+from ..kafka.admin import Admin
 from ..kafka.clients import consumer_config, unavailable
 from ..kafka.view import CompactedView
 from ..schemas.control import RunRecord, WorkerProgress, run_key
@@ -26,6 +27,7 @@ from ..stores.base import Store
 from .accounts import Accounts
 from .applying import Abandoned, Applier
 from .assignment import Assignment, Place
+from .enrolled import refuse_other_enrolment
 from .intake import Intake
 from .letters import LetterBox
 from .progress import ProgressPublisher
@@ -62,13 +64,15 @@ class CollectionWorker:
         self._topic = events_topic(namespace, collection)
         self._maker = TurnMaker(described, self._topic, store_name)
         self._applier = Applier(store, described.space.dimension, clock, self._stop.is_set)
-        self._letters = LetterBox(kafka, dlq_topic(namespace, collection))
+        self._letters = LetterBox(kafka, dlq_topic(namespace, collection), collection, clock)
         self._progress = ProgressPublisher(kafka, namespace, collection, store_name, instance, clock)
         self._live, self._snapshot = Accounts(), Accounts()
         self._redelivered = 0
         group = group_id(namespace, collection, store_name)
+        self._admin = Admin(kafka)
         self._consumer = Consumer({**consumer_config(kafka, group), "enable.partition.eof": True})
-        self._intake = Intake(self._consumer, kafka, config.worker, 4 * described.space.dimension, clock)
+        row_bytes = 4 * described.space.dimension
+        self._intake = Intake(self._consumer, kafka, config.worker, collection, self._topic, row_bytes, clock)
         self._assignment = Assignment(
             consumer=self._consumer,
             namespace=namespace,
@@ -84,7 +88,7 @@ class CollectionWorker:
         self._waiting: Turn | None = None
         self._commits: dict[Place, int] = {}
         self._failure: BaseException | None = None
-        self._broken = False
+        self._broken = self._leaving = False
         self._last_beat_s = self._last_commit_s = clock.monotonic_s()
 
     def stop(self) -> None:
@@ -108,13 +112,14 @@ class CollectionWorker:
             raise unavailable(self._config.kafka, error) from error
         finally:
             self._stop.set()
+            self._leaving = True
             self._consumer.close()
             self._store_thread.shutdown()
             self._progress.beat(self._counters())
             self._progress.flush(5.0)
 
     def _turn(self) -> None:
-        self._assignment.take_new_runs()
+        self._forget(self._assignment.follow_runs())
         try:
             messages = self._intake.gather()
         finally:
@@ -244,7 +249,10 @@ class CollectionWorker:
                 yield run
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._leaving:
+            return  # a closing client answers no question, and gives out nothing that is read
         try:
+            refuse_other_enrolment(self._control, self._admin, self._config.collection(self._collection), self._topic)
             places, marks = self._assignment.take(partitions)
             self._intake.forget(places)
             applied = {
@@ -273,8 +281,11 @@ class CollectionWorker:
 
     def _give_up(self, partitions: list[TopicPartition]) -> None:
         gone = self._assignment.drop(partitions)
-        self._intake.forget(gone)
         self._progress.disown({place[1] for place in gone})
+        self._forget(gone)
+
+    def _forget(self, gone: set[Place]) -> None:
+        self._intake.forget(gone)
         for place in gone:
             self._commits.pop(place, None)
 

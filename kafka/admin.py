@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package re-exports these without saying so
     AdminClient,
     ConfigResource,
@@ -17,22 +24,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import KafkaSection
-from .clients import REQUEST_TIMEOUT_S, admin_config, unavailable
+from .clients import REQUEST_TIMEOUT_S, admin_config, patiently, unavailable
 
 T = TypeVar("T")
 
-_SETTLING_PAUSE_S = 0.1
-_SETTLING = frozenset(
-    {
-        KafkaError._NOENT,  # "no leaders found"
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    }
-)
+_NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # 16 zero bytes, as the client writes them
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -92,6 +88,19 @@ class Admin:
             for name, partitions in found.items()
         }
 
+    def topic_id(self, name: str) -> str:
+        """What tells this topic from one of the same name that is made later; "" if the cluster is too old to say.
+
+        Raises Unavailable, also when there is no such topic.
+        """
+        described = self._patiently(
+            lambda: self._client.describe_topics(TopicCollection([name]), request_timeout=REQUEST_TIMEOUT_S)[
+                name
+            ].result()
+        )
+        found = str(described.topic_id)
+        return "" if found == _NO_TOPIC_ID else found
+
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> None:
         """Create a topic with the cluster's default replication; one that exists is left as it is."""
         new = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(settings))
@@ -136,28 +145,32 @@ class Admin:
         """The group's committed offsets; partitions without one are left out."""
         wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
         request = [ConsumerGroupTopicPartitions(group, wanted)]
-        answer = self._patiently(
-            lambda: self._client.list_consumer_group_offsets(request, request_timeout=REQUEST_TIMEOUT_S)[group].result()
-        )
-        return {entry.partition: entry.offset for entry in answer.topic_partitions if entry.offset >= 0}
+
+        def ask() -> list[TopicPartition]:
+            answers = self._client.list_consumer_group_offsets(request, request_timeout=REQUEST_TIMEOUT_S)
+            return _succeeded(answers[group].result())
+
+        return {entry.partition: entry.offset for entry in self._patiently(ask) if entry.offset >= 0}
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commit for a group that has no member: the explicit first commit of every group."""
         entries = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
         request = [ConsumerGroupTopicPartitions(group, entries)]
-        self._patiently(
-            lambda: self._client.alter_consumer_group_offsets(request, request_timeout=REQUEST_TIMEOUT_S)[
-                group
-            ].result()
-        )
+
+        def ask() -> None:
+            answers = self._client.alter_consumer_group_offsets(request, request_timeout=REQUEST_TIMEOUT_S)
+            _succeeded(answers[group].result())
+
+        self._patiently(ask)
 
     def _patiently(self, request: Callable[[], T], timeout_s: float = REQUEST_TIMEOUT_S) -> T:
-        """``request``, asked again while the cluster is settling (a new topic without leaders, a new coordinator)."""
-        deadline_s = self._clock.monotonic_s() + timeout_s
-        while True:
-            try:
-                return request()
-            except KafkaException as error:
-                if error.args[0].code() not in _SETTLING or self._clock.monotonic_s() > deadline_s:
-                    raise unavailable(self._kafka, error) from error
-            self._clock.sleep_s(_SETTLING_PAUSE_S)
+        return patiently(self._kafka, request, clock=self._clock, timeout_s=timeout_s)
+
+
+def _succeeded(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
+    """The partitions of an answer; raises the error of the first that has one: the answer as a whole never does."""
+    entries = answer.topic_partitions or []
+    for entry in entries:
+        if entry.error is not None:
+            raise KafkaException(entry.error)
+    return entries

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
+from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
 from ..schemas.guarantees import CONSUMER_GUARANTEES, PRODUCER_GUARANTEES
+
+T = TypeVar("T")
 
 _log = logging.getLogger("vecferry.kafka")
 # One [kafka.client] serves producers, consumers and admin clients; each warns of what is meant for another.
@@ -17,13 +21,28 @@ _log.addFilter(lambda record: "and will be ignored by this" not in record.getMes
 
 REQUEST_TIMEOUT_S = 15.0
 
+_SETTLING_PAUSE_S = 0.1
+_SETTLING = frozenset(
+    {
+        KafkaError._NOENT,  # "no leaders found"
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+
 _PRODUCER_DEFAULTS = {"linger.ms": 5, "compression.type": "none", "delivery.timeout.ms": 120_000}
 # Bounded fetch queues: memory must not depend on how much waits in the topic.
 _CONSUMER_DEFAULTS = {
     "queued.min.messages": 1_000,
     "queued.max.messages.kbytes": 16_384,
     "fetch.queue.backoff.ms": 5,
-    "fetch.wait.max.ms": 20,
+    # How long until an idle client sees that nothing more is there. What arrives is delivered at once, whatever this
+    # says; a smaller value only costs the broker.
+    "fetch.wait.max.ms": 100,
     "max.poll.interval.ms": 300_000,
     "session.timeout.ms": 10_000,  # how long the partitions of a killed worker rest
     "heartbeat.interval.ms": 2_000,
@@ -62,3 +81,20 @@ def unavailable(kafka: KafkaSection, error: KafkaException | KafkaError) -> Unav
     return Unavailable(
         f"Kafka at {kafka.bootstrap_servers} does not answer ({detail}); start it or correct kafka.bootstrap_servers"
     )
+
+
+def patiently(
+    kafka: KafkaSection, request: Callable[[], T], *, clock: Clock, timeout_s: float = REQUEST_TIMEOUT_S
+) -> T:
+    """``request``, asked again while the cluster is settling (a new topic without leaders, a new coordinator).
+
+    Raises Unavailable for what does not settle within ``timeout_s``, and for every other failure at once.
+    """
+    deadline_s = clock.monotonic_s() + timeout_s
+    while True:
+        try:
+            return request()
+        except KafkaException as error:
+            if error.args[0].code() not in _SETTLING or clock.monotonic_s() > deadline_s:
+                raise unavailable(kafka, error) from error
+        clock.sleep_s(_SETTLING_PAUSE_S)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from ..clock import SYSTEM_CLOCK, Clock
 from ..config import KafkaSection
 from ..errors import Refused
 from ..schemas.topics import control_topic
-from .clients import REQUEST_TIMEOUT_S, producer_config, unavailable
+from .clients import REQUEST_TIMEOUT_S, patiently, producer_config, unavailable
 
 
 class _Encodable(Protocol):
@@ -28,8 +30,7 @@ _FENCED = frozenset(
 )
 
 
-# A delivery must end before its transaction does, and a transaction left open by a killed controller before a reader
-# gives up waiting for it (REQUEST_TIMEOUT_S).
+# A delivery must end before its transaction does.
 _TRANSACTIONAL = {"linger.ms": 0, "delivery.timeout.ms": 8_000, "transaction.timeout.ms": 10_000}
 
 
@@ -39,17 +40,14 @@ class ControlWriter:
     Construction takes over: a writer of the same collection that exists anywhere else fails with Refused from then on.
     """
 
-    def __init__(self, kafka: KafkaSection, namespace: str, collection: str) -> None:
+    def __init__(self, kafka: KafkaSection, namespace: str, collection: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._kafka = kafka
         self._collection = collection
         self._topic = control_topic(namespace)
         self._lock = threading.Lock()
         identity = f"{namespace}.{collection}.controller"
         self._producer = Producer({**producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
-        try:
-            self._producer.init_transactions(REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise unavailable(kafka, error) from error
+        patiently(kafka, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
 
     def write(self, records: Mapping[str, _Encodable | None]) -> None:
         """Write all of ``records`` or none (None removes a key); blocks until committed.
@@ -78,5 +76,7 @@ class ControlWriter:
                 "leave the work to it, or run this command again once it has ended"
             )
         if isinstance(reason, KafkaError) and reason.txn_requires_abort():
-            self._producer.abort_transaction(REQUEST_TIMEOUT_S)
+            # Where Kafka cannot be told, the transaction ends by its own time-out.
+            with suppress(KafkaException):
+                self._producer.abort_transaction(REQUEST_TIMEOUT_S)
         return unavailable(self._kafka, error)

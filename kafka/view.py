@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import KafkaSection
@@ -16,6 +16,13 @@ from .admin import Admin
 from .clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
 
 _POLL_S = 0.1
+_BATCH = 1_000
+_OPEN_S = 2.0  # many times what a commit takes
+_VIEW = {
+    "enable.partition.eof": True,
+    # Offset 0, and the beginning if that is gone: to ask for the beginning first costs a fresh client half a second.
+    "auto.offset.reset": "earliest",
+}
 
 
 class CompactedView:
@@ -29,10 +36,10 @@ class CompactedView:
         self._kafka = kafka
         self._admin = Admin(kafka)
         self._clock = clock
-        self._partition = TopicPartition(topic, 0, OFFSET_BEGINNING)
+        self._partition = TopicPartition(topic, 0, 0)
         # The group is never joined and nothing is committed; the client wants a name.
         config: dict[str, Any] = consumer_config(kafka, "vecferry-view")
-        self._consumer = Consumer({**config, "enable.partition.eof": True})
+        self._consumer = Consumer({**config, **_VIEW})
         self._changed = threading.Condition()
         self._values: dict[str, tuple[bytes, tuple[tuple[str, bytes], ...]]] = {}
         self._reached = -1  # every record below this offset is in the table
@@ -60,13 +67,25 @@ class CompactedView:
             return {} if entry is None else dict(entry[1])
 
     def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
-        """Block until everything that was in the topic at the time of the call is in the table; raises Unavailable."""
-        topic = self._partition.topic
+        """Block until all that was committed at the time of the call is in the table; raises Unavailable.
+
+        A transaction that was open then is waited for, but not for long.
+        """
+        # A commit returns before its marker is written, so what is still open may have been committed.
+        if self._reach(self._end(committed=False, timeout_s=timeout_s), min(timeout_s, _OPEN_S)):
+            return
+        # What stays open is the transaction of a controller that was killed: nothing of it counts, and the broker,
+        # which looks every ten seconds, ends it only some time after its time-out.
+        end = self._end(committed=True, timeout_s=timeout_s)
+        if not self._reach(end, timeout_s):
+            raise Unavailable(f"topic {self._partition.topic} could not be read to offset {end} within {timeout_s:g} s")
+
+    def _end(self, *, committed: bool, timeout_s: float) -> int:
         # Not asked of the consumer: it answers only between two calls of the thread that polls it.
-        # A commit returns before its marker is written, so what is still open counts: it is waited for.
-        (end,) = self._admin.end_offsets(topic, 1, committed=False, timeout_s=timeout_s)
-        if not self.wait_for(lambda: self._reached >= end, timeout_s):
-            raise Unavailable(f"topic {topic} could not be read to offset {end} within {timeout_s:g} s")
+        return self._admin.end_offsets(self._partition.topic, 1, committed=committed, timeout_s=timeout_s)[0]
+
+    def _reach(self, end: int, timeout_s: float) -> bool:
+        return self.wait_for(lambda: self._reached >= end, timeout_s)
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Block until ``condition()`` holds, checking at every change; False when ``timeout_s`` passed first."""
@@ -94,12 +113,15 @@ class CompactedView:
     def _run(self) -> None:
         try:
             while not self._closed:
-                messages = self._consumer.consume(num_messages=1_000, timeout=_POLL_S)
-                if messages:
-                    with self._changed:
-                        for message in messages:
-                            self._take(message)
-                        self._changed.notify_all()
+                first = self._consumer.poll(_POLL_S)
+                if first is None:
+                    continue
+                # Asked for many, the client would wait for many; what is there already comes at once.
+                messages = [first, *self._consumer.consume(num_messages=_BATCH, timeout=0)]
+                with self._changed:
+                    for message in messages:
+                        self._take(message)
+                    self._changed.notify_all()
         except KafkaException as error:
             with self._changed:
                 self._failure = unavailable(self._kafka, error)

@@ -71,7 +71,9 @@ def test_every_event_gets_one_outcome_and_is_committed_behind_it(kafka_bootstrap
         assert sum(counters(log).live.values()) == 201
 
 
-def test_poison_is_dead_lettered_with_its_context_and_touches_no_other_id(kafka_bootstrap: str) -> None:
+def test_poison_is_dead_lettered_with_its_context_and_touches_no_other_id(
+    kafka_bootstrap: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with world(kafka_bootstrap) as log:
         store = log.store()
         log.upsert("good", 1.0)
@@ -92,6 +94,11 @@ def test_poison_is_dead_lettered_with_its_context_and_touches_no_other_id(kafka_
         assert headers["vecferry.topic"] == log.topic.encode()
         assert headers["vecferry.reason"]
         assert counters(log).live["dead_lettered"] == 2
+        said = [line for line in caplog.messages if "dead letter" in line]
+        assert len(said) == 2
+        assert any(
+            f"things: dead letter, new cannot take {log.topic} [" in line and "id bad: " in line for line in said
+        )
 
 
 def test_events_read_again_change_nothing(kafka_bootstrap: str) -> None:
@@ -248,9 +255,10 @@ def test_members_that_join_and_leave_leave_no_gap(kafka_bootstrap: str, protocol
             running.append(log.start(store, f"m{step + 1}"))
             if step % 2:
                 running.pop(0).stop()
-            wait_until(lambda seen=step: len(values(store)) >= 100 * seen)
+            # Under the consumer protocol this was once seen to take more than 30 s; why is not known.
+            wait_until(lambda seen=step: len(values(store)) >= 100 * seen, 90)
         log.close_run("r1", chunks=6)
-        wait_until(lambda: settled(log, store) and len(store.complete) == PARTITIONS, 60)
+        wait_until(lambda: settled(log, store) and len(store.complete) == PARTITIONS, 90)
         for one in running:
             one.stop()
         expected = {f"live-{step}-{number}": float(step) for step in range(6) for number in range(200)}

@@ -7,7 +7,8 @@ import uuid
 from contextlib import closing
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from vecferry.config import KafkaSection
 from vecferry.kafka.admin import Admin
 from vecferry.kafka.clients import producer_config
@@ -46,3 +47,41 @@ def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaS
     finally:
         stop.set()
         writing.join()
+
+
+def test_a_topic_whose_beginning_is_gone_is_read_from_what_is_left(kafka_bootstrap: str) -> None:
+    kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
+    topic = f"view-{uuid.uuid4().hex}"
+    Admin(kafka).create_topic(topic, 1, {"cleanup.policy": "delete"})
+    producer = Producer({**producer_config(kafka), "linger.ms": 0})
+    for number in range(4):
+        producer.produce(topic, key=f"key-{number}".encode(), value=b"there", partition=0)
+    producer.flush(10)
+    request = [TopicPartition(topic, 0, 2)]
+    client = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    for future in client.delete_records(request).values():
+        future.result(10)
+    with closing(CompactedView(kafka, topic)) as view:
+        view.sync(10.0)
+        assert sorted(view.items("key-")) == ["key-2", "key-3"]
+
+
+def test_a_transaction_that_a_killed_writer_left_open_is_not_waited_for(kafka_bootstrap: str) -> None:
+    kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
+    topic = f"view-{uuid.uuid4().hex}"
+    Admin(kafka).create_topic(topic, 1, {"cleanup.policy": "compact"})
+    settings = {"transactional.id": topic, "transaction.timeout.ms": 60_000, "delivery.timeout.ms": 30_000}
+    writer = Producer({**producer_config(kafka), **settings})
+    writer.init_transactions(20)
+    for value in (b"committed", b"open"):
+        writer.begin_transaction()
+        writer.produce(topic, key=b"key", value=value, partition=0)
+        writer.flush(10)
+        if value == b"committed":
+            writer.commit_transaction(20)
+    with closing(CompactedView(kafka, topic)) as view:
+        view.sync(10.0)
+        assert view.get("key") == b"committed"
+        writer.commit_transaction(20)
+        view.sync(10.0)
+        assert view.get("key") == b"open"

@@ -1,0 +1,105 @@
+"""When a turn's messages are enough: bounds, the linger of live events, and the longer one of snapshot blocks."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Consumer, KafkaError
+from vecferry.config import KafkaSection, WorkerSection
+from vecferry.consumers.intake import Intake
+
+LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"
+
+
+class Message:
+    def __init__(self, topic: str, error: KafkaError | None = None) -> None:
+        self._topic = topic
+        self._error = error
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return 0
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+    def __len__(self) -> int:
+        return 1_000
+
+
+AWAY = Message("", KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down"))
+
+
+class Script:
+    """A clock, and a consumer whose messages arrive at given seconds of it; it waits as the client does."""
+
+    def __init__(self, arrivals: list[tuple[float, str]]) -> None:
+        self.now_s = 0.0
+        self._arrivals = arrivals
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def unix_s(self) -> float:
+        raise AssertionError("nobody asks for the date")
+
+    def sleep_s(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def poll(self, timeout_s: float) -> Message | None:
+        return next(iter(self.consume(1, timeout_s)), None)
+
+    def consume(self, wanted: int, timeout_s: float) -> list[Message]:
+        until_s = self.now_s + timeout_s
+        due = [arrival for arrival in self._arrivals if arrival[0] <= until_s][:wanted]
+        self._arrivals = self._arrivals[len(due) :]
+        self.now_s = max(self.now_s, due[-1][0]) if len(due) == wanted else until_s
+        return [AWAY if topic == "away" else Message(topic) for _, topic in due]
+
+
+def gather(arrivals: list[tuple[float, str]], **bounds: Any) -> tuple[list[str], float]:
+    script = Script(arrivals)
+    section = WorkerSection(**{"linger_ms": 20, **bounds})
+    kafka = KafkaSection(bootstrap_servers="nowhere:1")
+    intake = Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, script)
+    return [message.topic() for message in intake.gather()], round(script.now_s, 6)
+
+
+def test_live_events_are_collected_for_the_linger() -> None:
+    assert gather([(0.0, LIVE), (0.015, LIVE), (0.030, LIVE)]) == ([LIVE, LIVE], 0.02)
+
+
+def test_blocks_alone_are_collected_for_longer() -> None:
+    taken, at_s = gather([(0.0, BLOCKS), (0.05, BLOCKS), (0.09, BLOCKS), (0.3, BLOCKS)])
+    assert (taken, at_s) == ([BLOCKS] * 3, 0.1)
+
+
+def test_a_live_event_does_not_wait_with_the_blocks() -> None:
+    taken, at_s = gather([(0.0, BLOCKS), (0.025, LIVE), (0.09, BLOCKS)])
+    assert taken == [BLOCKS, LIVE]
+    assert at_s <= 0.04
+
+
+def test_blocks_that_fill_a_batch_are_not_waited_for() -> None:
+    taken, at_s = gather([(0.0, BLOCKS)] * 4, batch_rows=8)  # 1,000 bytes at 400 a row: two rows each
+    assert taken == [BLOCKS] * 4
+    assert at_s <= 0.02
+
+
+def test_without_linger_blocks_are_still_collected() -> None:
+    taken, at_s = gather([(0.0, BLOCKS), (0.05, BLOCKS)], linger_ms=0)
+    assert (taken, at_s) == ([BLOCKS, BLOCKS], 0.1)
+
+
+def test_a_kafka_that_is_away_is_said_once_and_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    script = Script([(0.0, "away"), (1.0, "away"), (31.0, "away"), (32.0, LIVE)])
+    kafka = KafkaSection(bootstrap_servers="nowhere:1")
+    intake = Intake(cast(Consumer, script), kafka, WorkerSection(), "products", LIVE, 400, script)
+    while not intake.gather():
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "products: Kafka does not answer (all brokers are down); going on when it does"
+    ] * 2

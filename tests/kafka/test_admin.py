@@ -1,0 +1,38 @@
+"""Offsets of groups: an answer can fail for a partition and succeed as a whole."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from vecferry.config import load_config
+from vecferry.errors import Unavailable
+from vecferry.kafka import clients
+from vecferry.kafka.admin import LIVE_TOPIC, Admin
+
+pytestmark = pytest.mark.server
+
+
+def admin_of(bootstrap: str) -> Admin:
+    config = {"namespace": "n", "kafka": {"bootstrap_servers": bootstrap}, "stores": {}, "collections": {}}
+    return Admin(load_config(config).kafka)
+
+
+def test_a_first_commit_is_there_when_it_returns(kafka_bootstrap: str) -> None:
+    admin = admin_of(kafka_bootstrap)
+    for _ in range(5):  # a topic this new is not known everywhere yet
+        name = f"t{uuid.uuid4().hex}"
+        admin.create_topic(name, 3, LIVE_TOPIC)
+        admin.commit(name, name, {0: 0, 1: 5, 2: 7})
+        assert admin.committed(name, name, 3) == {0: 0, 1: 5, 2: 7}
+
+
+def test_a_commit_that_one_partition_refuses_is_not_taken_for_one(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "_SETTLING", frozenset())
+    admin = admin_of(kafka_bootstrap)
+    name = f"t{uuid.uuid4().hex}"
+    admin.create_topic(name, 1, LIVE_TOPIC)
+    with pytest.raises(Unavailable):
+        admin.commit(name, f"absent-{name}", {0: 0})
