@@ -8,7 +8,7 @@ from ..migration.context import open_context
 from ..migration.controller import Lease
 from ..migration.cutover import Move, move_reads, preview
 from ..migration.gates import Verdict
-from ..migration.phase import CANARY_PERCENTS
+from ..migration.phase import CANARY_PERCENTS, steps_past
 from .options import add_collection, add_dry_run, config_of
 from .output import Console, Result
 from .shown import facts_table, gate_exit_code, gate_problems, gate_table
@@ -60,7 +60,7 @@ def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
         },
         tables=(facts_table(title, facts), *((gate_table("Gates", done.gates),) if done.gates else ())),
         problems=gate_problems(done.gates),
-        next_steps=_next(args, percent, moved=moved, passed=passed, moves=done.moves),
+        next_steps=_next(args, percent, done, moved=moved),
         exit_code=gate_exit_code(done.gates) if done.gates else 0,
     )
 
@@ -74,8 +74,10 @@ def _title(done: Move, percent: int, *, moved: bool, dry_run: bool) -> str:
     return "Reads moved" if moved else "Reads not moved"
 
 
-def _next(args: argparse.Namespace, percent: int, *, moved: bool, passed: bool, moves: bool) -> tuple[str, ...]:
-    if not passed or not moves:
+def _next(args: argparse.Namespace, percent: int, done: Move, *, moved: bool) -> tuple[str, ...]:
+    if done.verdict is not Verdict.PASS:
+        return steps_past(args.collection, done.gates)
+    if not done.moves:
         return (f"vecferry status {args.collection}",)
     if not moved:
         return (

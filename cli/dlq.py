@@ -42,18 +42,41 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         if args.action == "show":
             return _show(args.collection, found[0])
         if args.dry_run:
-            return _list(args.collection, found)
+            return _would(args, found)
         done = redrive(context, found) if args.action == "redrive" else discard(context, found)
         return _done(args.collection, done)
 
 
 def _list(collection: str, found: Sequence[Letter]) -> Result:
     rows = [(letter.key, letter.reason) for letter in found]
-    steps = (f"vecferry dlq redrive {collection}",) if found else (f"vecferry status {collection}",)
+    letters_table = Table(title=f"Unresolved dead letters of {collection}", columns=("key", "reason"), rows=rows)
+    steps = (f"vecferry dlq show {collection} {found[0].key}",) if found else (f"vecferry status {collection}",)
     return Result(
         data={"collection": collection, "letters": [_document(letter) for letter in found]},
-        tables=(Table(title=f"Unresolved dead letters of {collection}", columns=("key", "reason"), rows=rows),),
+        tables=(letters_table, _ways_out(collection)) if found else (letters_table,),
         next_steps=steps,
+    )
+
+
+def _ways_out(collection: str) -> Table:
+    rows = [
+        ("store them, once the cause is mended", f"vecferry dlq redrive {collection} [KEY ...]"),
+        ("give one up: it is never stored", f"vecferry dlq discard {collection} KEY ..."),
+    ]
+    return Table(title="Ways out", columns=("to", "run"), rows=rows)
+
+
+def _would(args: argparse.Namespace, found: Sequence[Letter]) -> Result:
+    keys = " ".join(args.keys)
+    did, step = {
+        "redrive": ("Redriving would send these again", f"vecferry dlq redrive {args.collection} {keys}".rstrip()),
+        "discard": ("Discarding would give these up", f"vecferry dlq discard {args.collection} {keys}"),
+    }[args.action]
+    rows = [(letter.key, letter.reason) for letter in found]
+    return Result(
+        data={"collection": args.collection, "dry_run": True, "letters": [_document(letter) for letter in found]},
+        tables=(Table(title=f"{did}; nothing was changed", columns=("key", "reason"), rows=rows),),
+        next_steps=(step,),
     )
 
 
@@ -80,8 +103,14 @@ def _done(collection: str, done: Sequence[Redriven]) -> Result:
     return Result(
         data={"collection": collection, "results": list(done)},
         tables=(Table(title="Letters", columns=("key", "state", "result"), rows=rows),),
-        problems=tuple(f"{result.key}: {result.result}" for result in left),
-        next_steps=(f"vecferry dlq list {collection}",) if left else (f"vecferry status {collection}",),
+        problems=tuple(
+            f"{result.key}: {result.result}; mend that and redrive it again, or give it up with "
+            f"`vecferry dlq discard {collection} {result.key}`"
+            for result in left
+        ),
+        next_steps=(f"vecferry dlq discard {collection} {' '.join(result.key for result in left)}",)
+        if left
+        else (f"vecferry status {collection}",),
         exit_code=1 if left else 0,
     )
 

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     code = gate_exit_code(checks)
     return Result(
         data={"collection": args.collection, "checks": checks},
-        tables=(gate_table(f"Preflight of {args.collection}", checks),),
+        tables=(gate_table(f"Preflight of {args.collection}", checks, kind="check"),),
         problems=gate_problems(checks),
         next_steps=(_next(args.collection, checks),),
         exit_code=code,

@@ -30,6 +30,7 @@ _NAMES = (
     "plan",
     "worker",
     "start",
+    "cancel",
     "status",
     "verify",
     "cutover",
@@ -46,7 +47,7 @@ COMMANDS: dict[str, ModuleType] = {name: import_module(f".{name}", __package__) 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (of the process when None) and return its exit code. Never raises VecferryError."""
     try:
-        args = _parser().parse_args(argv)
+        args = make_parser().parse_args(argv)
     except SystemExit as left:  # argparse has printed help or the mistake
         return left.code if isinstance(left.code, int) else USAGE
     console = Console(args.output)
@@ -100,7 +101,8 @@ def _lines(error: VecferryError) -> Sequence[str]:
     return [" ".join(line.split()) for line in found] or [type(error).__name__]
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="vecferry",
         description="Move a live vector database to another one: no downtime, no stale results, no lost write.",

@@ -7,6 +7,7 @@ import argparse
 from ..config import Config
 from ..migration.context import open_context
 from ..migration.plan import StartPlan, preview
+from ..wording import count
 from .options import add_collection, config_of
 from .output import Console, Result, Table
 from .shown import facts_table, statements_table
@@ -26,14 +27,16 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     return show_plan(config_of(args), args.collection)
 
 
-def show_plan(config: Config, collection: str) -> Result:
+def show_plan(config: Config, collection: str, *, new_run: bool = False) -> Result:
     """The plan as a result; ``start --dry-run`` prints it too."""
     with open_context(config, collection) as context:
-        plan = preview(context)
+        plan = preview(context, new_run=new_run)
     return Result(
         data={"plan": plan},
         tables=(_facts(plan), _steps(plan), statements_table({plan.target: plan.statements})),
-        next_steps=(f"vecferry start {collection}",) if plan.steps else (f"vecferry status {collection}",),
+        next_steps=(f"vecferry start {collection}{' --new-run' if new_run else ''}",)
+        if plan.steps
+        else (f"vecferry status {collection}",),
     )
 
 
@@ -43,7 +46,7 @@ def _facts(plan: StartPlan) -> Table:
         "to": f"{plan.target} (guarantee {plan.guarantees[plan.target]})",
         "run": plan.run or "a new one",
         "rows": plan.rows,
-        "chunks": f"{plan.chunks} of about {plan.chunk_rows} rows",
+        "chunks": f"{plan.chunks} of about {count(plan.chunk_rows, 'row')}",
         "partitions": plan.partitions,
         "vectors": f"{plan.vector_bytes / _MIB:.1f} MiB, once in the snapshot topic and once in {plan.target}",
     }

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from ..backfill.progress import OnProgress, Progress
 from ..clock import SYSTEM_CLOCK, Clock
+from ..wording import count
 from .output import Console
 
 _INTERVAL_S = 1.0
@@ -38,7 +39,15 @@ class _JsonLines:
         if now_s - self._shown_s < _INTERVAL_S and progress.phase == self._phase and progress.percent < 100.0:
             return
         self._shown_s, self._phase = now_s, progress.phase
-        self._console.say(json.dumps(dataclasses.asdict(progress), ensure_ascii=False))
+        self._console.say(json.dumps(document(progress), ensure_ascii=False))
+
+
+def document(progress: Progress) -> dict[str, object]:
+    """``progress`` for a script: figures as exact as they are known, chunks only where there are any."""
+    fields = dataclasses.asdict(progress)
+    if not progress.chunks:
+        del fields["chunks_done"], fields["chunks"]
+    return {name: round(value, 1) if isinstance(value, float) else value for name, value in fields.items()}
 
 
 @contextmanager
@@ -59,7 +68,8 @@ def _bar(console: Console) -> Iterator[OnProgress]:
 
 def figures(progress: Progress) -> str:
     """The numbers beside the bar: percent, chunks, rows, rate, time to go, and why it waits."""
-    parts = [f"{progress.percent:.1f} %", f"{progress.chunks_done}/{progress.chunks} chunks", f"{progress.rows} rows"]
+    chunks = [f"{progress.chunks_done}/{count(progress.chunks, 'chunk')}"] if progress.chunks else []
+    parts = [f"{progress.percent:.1f} %", *chunks, count(progress.rows, "row")]
     if progress.rows_per_s > 0:
         parts.append(f"{progress.rows_per_s:.0f} rows/s")
     if progress.eta_s is not None and progress.eta_s > 0:

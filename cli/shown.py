@@ -10,10 +10,10 @@ from .output import Table
 _EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
 
 
-def gate_table(title: str, gates: Sequence[GateResult]) -> Table:
-    """One row per gate or check."""
+def gate_table(title: str, gates: Sequence[GateResult], *, kind: str = "gate") -> Table:
+    """One row per gate or check; ``kind`` says which of the two."""
     rows = [(gate.name, gate.verdict.value, gate.measured, gate.required) for gate in gates]
-    return Table(title=title, columns=("gate", "verdict", "measured", "required"), rows=rows)
+    return Table(title=title, columns=(kind, "verdict", "measured", "required"), rows=rows)
 
 
 def gate_problems(gates: Sequence[GateResult]) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ HELP = "copy the source into the target and build its index; goes on where it wa
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     add_collection(parser)
+    parser.add_argument(
+        "--new-run", action="store_true", help="copy again, behind new fences, although an earlier run is done"
+    )
     add_dry_run(parser)
     add_timeout(parser)
 
@@ -27,13 +30,20 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     """Copy until the target holds everything and its index is built."""
     config = config_of(args)
     if args.dry_run:
-        return show_plan(config, args.collection)
+        return show_plan(config, args.collection, new_run=args.new_run)
     with (
         open_context(config, args.collection) as context,
         Lease(config, args.collection, context.control, command=f"start {args.collection}") as lease,
         reporting(console) as on_progress,
     ):
-        record = start(context, lease, say=console.say, on_progress=on_progress, timeout_s=args.timeout)
+        record = start(
+            context,
+            lease,
+            new_run=args.new_run,
+            say=console.say,
+            on_progress=on_progress,
+            timeout_s=args.timeout,
+        )
     facts = {"from": record.source, "to": record.target, "step": record.step, "run": record.run}
     return Result(
         data={"collection": args.collection, "migration": record},

@@ -10,6 +10,7 @@ from ..migration.context import Context, open_context
 from ..migration.gates import Verdict
 from ..migration.gather import gather
 from ..migration.status import Status, summarise
+from ..wording import count
 from .options import add_collection, config_of, positive_s
 from .output import Console, Result, Table
 from .shown import facts_table, gate_table
@@ -51,15 +52,16 @@ def _overview(status: Status) -> Table:
     copied = "none"
     if run is not None:
         copied = (
-            f"{run.run} {run.state}: {run.chunks_done} of {run.chunks} chunks, {run.rows} rows, {run.percent:.1f} %, "
-            f"applied in {run.applied_partitions} of {run.partitions} partitions"
+            f"{run.run} {run.state}: {run.chunks_done} of {count(run.chunks, 'chunk')}, {count(run.rows, 'row')}, "
+            f"{run.percent:.1f} %, applied in {run.applied_partitions} of {count(run.partitions, 'partition')}"
         )
     verified = "never"
     if verification is not None:
+        sample = "" if verification.complete else ", a sample"
         verified = (
-            f"{status.verification_age_s:.0f} s ago: checked {verification.checked}, missing {verification.missing}, "
-            f"extra {verification.extra}, stale {verification.stale}, corrupt {verification.corrupt}, "
-            f"undecided {verification.undecided}"
+            f"{status.verification_age_s:.0f} s ago{sample}: checked {verification.checked}, "
+            f"missing {verification.missing}, extra {verification.extra}, stale {verification.stale}, "
+            f"corrupt {verification.corrupt}, undecided {verification.undecided}"
         )
     new = status.stores[1].store
     facts: dict[str, object] = {

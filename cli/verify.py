@@ -7,6 +7,7 @@ import argparse
 from ..migration.context import open_context
 from ..migration.controller import Lease
 from ..migration.verify import verify
+from ..wording import count
 from .options import add_collection, config_of
 from .output import Console, Result, Table
 from .progress import reporting
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         reporting(console) as on_progress,
     ):
         report, record = verify(context, lease, sample=args.sample, on_progress=on_progress)
-    differing = record.missing + record.extra + record.stale + record.corrupt
+    differing = record.differing
     code = 1 if differing else 4 if record.undecided else 0
     counts = ("checked", "missing", "extra", "stale", "corrupt", "undecided")
     examples = [
@@ -52,10 +53,14 @@ def run(args: argparse.Namespace, console: Console) -> Result:
             ),
             *((Table(title="Examples", columns=columns, rows=examples),) if examples else ()),
         ),
-        problems=(f"{differing} rows differ",) if differing else ("rows are undecided",) if record.undecided else (),
-        next_steps=(f"vecferry cutover {args.collection} --to 1 --dry-run",)
+        problems=(f"{count(differing, 'row')} {'differs' if differing == 1 else 'differ'}",)
+        if differing
+        else (f"{count(record.undecided, 'row')} undecided",)
+        if record.undecided
+        else (),
+        next_steps=(f"vecferry status {args.collection}",)
         if record.clean
-        else (f"vecferry verify {args.collection}",),
+        else (*((f"vecferry dlq list {args.collection}",) if differing else ()), f"vecferry verify {args.collection}"),
         exit_code=code,
     )
 

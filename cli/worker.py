@@ -13,7 +13,7 @@ from .options import config_of
 from .output import Console, Result
 from .shown import facts_table
 
-HELP = "apply events to one store until SIGTERM; run as many as there are partitions"
+HELP = "apply events to one store until SIGTERM; run up to one per partition"
 
 _INTERRUPTED = 130
 

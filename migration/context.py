@@ -17,7 +17,7 @@ from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_to
 from ..stores.base import Store
 from ..stores.registry import open_store as open_registered
 from .gates import Verdict
-from .preflight import collection_checks, live_topic_checks
+from .preflight import collection_checks, live_topic_checks, migration_check, topic_identity_check
 from .state import read
 
 StoreOpener = Callable[[str], Store]
@@ -127,6 +127,8 @@ def _require_as_enrolled(context: Context) -> None:
     checks = (
         *live_topic_checks(topic, context.events, context.collection, context.config.gates),
         *collection_checks(record, context.collection),
+        migration_check(record, context.name, (context.source, context.target)),
+        topic_identity_check(record, context.events, context.admin.topic_id(context.events)),
     )
     problems = [check.line() for check in checks if check.verdict is not Verdict.PASS]
     if problems:

@@ -51,7 +51,7 @@ def plan_move(facts: Facts, percent: int, limits: GatesSection) -> Move:
 
 def preview(context: Context, percent: int) -> Move:
     """The move and its gates as they are now; changes nothing."""
-    return plan_move(gather(context), percent, context.config.gates)
+    return plan_move(gather(context, towards=percent), percent, context.config.gates)
 
 
 def move_reads(context: Context, lease: Lease, percent: int) -> Move:
@@ -59,7 +59,7 @@ def move_reads(context: Context, lease: Lease, percent: int) -> Move:
 
     Blocks for a few requests. Raises Refused when another controller has taken over, Unavailable.
     """
-    facts = gather(context)
+    facts = gather(context, towards=percent)
     move = plan_move(facts, percent, context.config.gates)
     hit("cutover.gated")
     if move.verdict is not Verdict.PASS or not move.moves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import closing
 
 from ..clock import SYSTEM_CLOCK, Clock
@@ -17,9 +18,11 @@ from .preflight import (
     collection_checks,
     group_check,
     live_topic_checks,
+    migration_check,
     partitioner_check,
-    store_check,
+    store_checks,
     table_topic_check,
+    topic_identity_check,
 )
 from .sampling import newest_records
 from .state import read
@@ -41,8 +44,8 @@ def examine(
         kafka = _kafka_checks(config, name, clock)
     except Unavailable as error:
         kafka = [GateResult(name="kafka", verdict=Verdict.FAIL, measured=str(error), required="answers")]
-    stores = [_store(config, name, store, open_named) for store in config.collections[name].placements]
-    return (*kafka, *stores)
+    stores = (_store(config, name, store, open_named) for store in config.collections[name].placements)
+    return (*kafka, *itertools.chain.from_iterable(stores))
 
 
 def _kafka_checks(config: Config, name: str, clock: Clock) -> list[GateResult]:
@@ -51,26 +54,31 @@ def _kafka_checks(config: Config, name: str, clock: Clock) -> list[GateResult]:
     tables = (control_topic(config.namespace), progress_topic(config.namespace), dlq_topic(config.namespace, name))
     admin = Admin(config.kafka)
     topics = admin.topics([events, *tables])
+    record = _record(config, name, topics, clock)
     checks = [
         *live_topic_checks(topics.get(events), events, collection, config.gates),
-        *(table_topic_check(topics.get(table), table) for table in tables),
-        *collection_checks(_record(config, name, topics, clock), collection),
+        *(table_topic_check(topics.get(table), table, name) for table in tables),
+        *collection_checks(record, collection),
     ]
+    if name in config.migrations and record is not None:
+        checks.append(migration_check(record, name, _fed_stores(config, name)))
     if events in topics:
+        checks.append(topic_identity_check(record, events, admin.topic_id(events)))
         offsets = admin.offsets(events, topics[events].partitions)
         samples = newest_records(config.kafka, events, offsets, _SAMPLES_PER_PARTITION, clock)
         checks.append(partitioner_check(samples, topics[events].partitions))
     # With another number of partitions than configured, the groups' offsets mean nothing; that check has failed above.
     if events in topics and topics[events].partitions == collection.partitions:
-        for store in _fed_stores(config, name):
+        for store in _fed_stores(config, name) if name in config.migrations else ():
             committed = admin.committed(group_id(config.namespace, name, store), events, collection.partitions)
-            checks.append(group_check(store, committed, offsets.begin, collection))
+            is_source = store == config.migrations[name].source
+            checks.append(group_check(store, committed, offsets.begin, collection, is_source=is_source))
     return checks
 
 
-def _fed_stores(config: Config, name: str) -> tuple[str, ...]:
-    migration = config.migrations.get(name)
-    return () if migration is None else (migration.source, migration.target)
+def _fed_stores(config: Config, name: str) -> tuple[str, str]:
+    migration = config.migration(name)
+    return migration.source, migration.target
 
 
 def _record(config: Config, name: str, topics: dict[str, Topic], clock: Clock) -> CollectionRecord | None:
@@ -82,9 +90,9 @@ def _record(config: Config, name: str, topics: dict[str, Topic], clock: Clock) -
         return read(view, collection_key(name), CollectionRecord)
 
 
-def _store(config: Config, name: str, store: str, open_named: StoreOpener) -> GateResult:
+def _store(config: Config, name: str, store: str, open_named: StoreOpener) -> tuple[GateResult, ...]:
     try:
         with opened(open_named, store) as handle:
-            return store_check(store, handle.check(), handle.capabilities, config.collection(name))
+            return store_checks(store, handle.check(), handle.capabilities, config.collection(name))
     except (Unavailable, ConfigError, StoreError) as error:
-        return store_check(store, [str(error)], None, config.collection(name))
+        return store_checks(store, [str(error)], None, config.collection(name))

@@ -26,6 +26,7 @@ class Facts:
     workers         store -> worker instance -> its counts
     dead_letters    keys of the unresolved letters; None without a dead-letter topic
     run_chunks_done chunks of ``run`` that Kafka has acknowledged; ``run_rows_done`` their rows
+    run_applied     partitions of ``run`` that the target has applied to their end
     run_problems    why the target can never close ``run``, one line each
     index_ready     the target's own word; ``index_problem`` says why there is none
     """
@@ -40,6 +41,7 @@ class Facts:
     run: RunRecord | None
     run_chunks_done: int
     run_rows_done: int
+    run_applied: int
     run_problems: tuple[str, ...]
     verify: VerifyRecord | None
     controller: ControllerRecord | None

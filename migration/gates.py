@@ -13,6 +13,7 @@ from enum import StrEnum
 from ..config import GatesSection
 from ..schemas.control import LiveProgress
 from ..schemas.dead_letters import parse_origin
+from ..wording import count, partitions
 from .facts import Facts
 
 BEAT_TIMEOUT_S = 10.0  # a worker reports about every second; one that was silent for longer counts as absent
@@ -66,9 +67,10 @@ def cutover_gates(facts: Facts, limits: GatesSection) -> tuple[GateResult, ...]:
 def backfill_gate(facts: Facts) -> GateResult:
     """The run is closed and the target has applied all of it, in every partition."""
     start = f"vecferry start {facts.collection}"
+    anew = f"once its cause is mended, run `{start} --new-run`"
 
     def answer(verdict: Verdict, measured: str, remedy: str = "") -> GateResult:
-        required = f"closed and applied in all {facts.partitions} partitions"
+        required = f"closed and applied in {count(facts.partitions, 'partition')}"
         return GateResult(name="backfill", verdict=verdict, measured=measured, required=required, remedy=remedy)
 
     if facts.run is None:
@@ -76,22 +78,34 @@ def backfill_gate(facts: Facts) -> GateResult:
     if facts.run.state != "closed":
         return answer(Verdict.FAIL, f"run {facts.run.run} is {facts.run.state}", f"run `{start}` until it is done")
     if facts.run_problems:
-        return answer(Verdict.FAIL, facts.run_problems[0], f"run `{start}` again once its cause is mended")
+        return answer(Verdict.FAIL, facts.run_problems[0], anew)
     reported = facts.live.get(facts.target, {})
     done = [
         partition for partition in range(facts.partitions) if partition in reported and reported[partition].complete
     ]
-    measured = f"complete in {len(done)} of {facts.partitions} partitions"
+    measured = f"complete in {len(done)} of {count(facts.partitions, 'partition')}"
     if len(done) == facts.partitions:
         return answer(Verdict.PASS, measured)
     if len(reported) < facts.partitions:
         return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts.target))
-    return answer(Verdict.FAIL, measured, f"wait while the worker of {facts.target} applies the run")
+    return answer(
+        Verdict.FAIL,
+        measured,
+        f"wait while the worker of {facts.target} applies the run; if it has lost its table, run `{start} --new-run`",
+    )
 
 
 def index_gate(facts: Facts) -> GateResult:
     """The target answers searches from its index."""
     build = f"run `vecferry start {facts.collection}`, which builds it"
+    if facts.index_ready and facts.run is None:
+        return GateResult(
+            name="index",
+            verdict=Verdict.INCONCLUSIVE,
+            measured="nothing was copied yet",
+            required="ready",
+            remedy=build,
+        )
     measured = {True: "ready", False: "not built", None: facts.index_problem or "not known"}[facts.index_ready]
     verdict = {True: Verdict.PASS, False: Verdict.FAIL, None: Verdict.INCONCLUSIVE}[facts.index_ready]
     remedy = {True: "", False: build, None: f"make store {facts.target} answer"}[facts.index_ready]
@@ -107,15 +121,15 @@ def lag_gate(facts: Facts, store: str, limits: GatesSection) -> GateResult:
 
     beyond = _beyond_the_end(facts, store)
     if beyond:
-        remedy = "the topic was made anew: raise `epoch` of the collection, and enrol and copy again"
+        remedy = f"the topic was made anew; {start_over(facts.collection)}"
         return answer(Verdict.FAIL, beyond, remedy)
     silent = _silent(facts, store)
     lag = lag_records(facts, store)
     if silent or lag is None:
         return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(store))
     if lag > limits.max_lag_records:
-        return answer(Verdict.FAIL, f"{lag} records", f"wait, or run a further `vecferry worker --store {store}`")
-    return answer(Verdict.PASS, f"{lag} records")
+        return answer(Verdict.FAIL, count(lag, "record"), f"wait, or run a further `vecferry worker --store {store}`")
+    return answer(Verdict.PASS, count(lag, "record"))
 
 
 def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
@@ -129,15 +143,19 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
     record = facts.verify
     if record is None or (record.source, record.target) != (facts.source, facts.target):
         return answer(Verdict.INCONCLUSIVE, f"{facts.source} and {facts.target} were never compared", verify)
-    differing = record.missing + record.extra + record.stale + record.corrupt
-    if differing:
+    if record.differing:
         measured = (
-            f"{differing} of {record.checked} rows differ "
+            f"{record.differing} of {record.checked} rows differ "
             f"(missing {record.missing}, extra {record.extra}, stale {record.stale}, corrupt {record.corrupt})"
         )
-        return answer(Verdict.FAIL, measured, f"find the cause, then {verify}")
+        remedy = (
+            f"see what stores refused with `vecferry dlq list {facts.collection}`; publish the right state of those "
+            f"ids again or delete them, or copy anew with `vecferry start {facts.collection} --new-run`; then {verify}"
+        )
+        return answer(Verdict.FAIL, measured, remedy)
     if not record.clean:
-        return answer(Verdict.INCONCLUSIVE, f"{record.undecided} rows undecided, complete: {record.complete}", verify)
+        what = f"{count(record.undecided, 'row')} undecided" if record.undecided else "only a sample was compared"
+        return answer(Verdict.INCONCLUSIVE, what, verify)
     if facts.run is not None and record.finished_unix_s < facts.run.created_unix_s:
         return answer(Verdict.INCONCLUSIVE, f"older than run {facts.run.run}", verify)
     age_s = facts.now_unix_s - record.finished_unix_s
@@ -148,7 +166,11 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
 
 def dead_letter_gate(facts: Facts) -> GateResult:
     """Neither store has an unresolved dead letter."""
-    remedy = f"see `vecferry dlq list {facts.collection}`, mend the cause, then `dlq redrive`"
+    remedy = (
+        f"see `vecferry dlq list {facts.collection}`; once the cause is mended, "
+        f"`vecferry dlq redrive {facts.collection}` sends the letters through the store's guard again; a record "
+        f"that nobody misses is given up with `vecferry dlq discard {facts.collection} KEY`"
+    )
     required = "no unresolved letter"
     if facts.dead_letters is None:
         return GateResult(
@@ -187,12 +209,11 @@ def retention_gate(facts: Facts) -> GateResult:
             needed = committed if reported is None else min(committed, reported.next_offset)
             if begin > needed:
                 what = f"{store} needs offset {needed} of partition {partition}, the topic begins at {begin}"
-                remedy = (
-                    f"events of {store} are gone: enrol into a new epoch and copy again, with a longer retention.ms"
-                )
+                remedy = lost_events(facts.collection, is_source=store == facts.source)
                 return answer(Verdict.FAIL, what, remedy)
             headroom.append(needed - begin)
-    return answer(Verdict.PASS, f"at least {min(headroom)} records of headroom")
+    spare = f", and {count(min(headroom), 'record')} before that" if min(headroom) else ""
+    return answer(Verdict.PASS, f"the topic holds all that the stores still need{spare}")
 
 
 def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
@@ -206,12 +227,30 @@ def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
         return GateResult(
             name="rollback ready",
             verdict=Verdict.FAIL,
-            measured=f"{facts.source} is no full copy in partitions {', '.join(map(str, partial))}",
+            measured=f"{facts.source} is no full copy in {partitions(partial)}",
             required=required,
             remedy="copy into it first",
         )
     return GateResult(
         name="rollback ready", verdict=lag.verdict, measured=lag.measured, required=required, remedy=lag.remedy
+    )
+
+
+def start_over(collection: str) -> str:
+    """The way out when the live topic can no longer be trusted as the one order of all writes."""
+    return (
+        "stop publishers and workers, set another `namespace`, raise "
+        f"collections.{collection}.epoch by one, empty the target, and run `vecferry enrol {collection}`"
+    )
+
+
+def lost_events(collection: str, *, is_source: bool) -> str:
+    """The way out for a store that has not applied what retention has removed from the live topic."""
+    if is_source:
+        return f"publish what it missed again once it is enrolled anew: {start_over(collection)}"
+    return (
+        f"fill a store under another name: set migrations.{collection}.to to it, run `vecferry enrol {collection}`, "
+        f"then `vecferry start {collection}`"
     )
 
 
@@ -238,7 +277,7 @@ def _silent(facts: Facts, store: str) -> str:
         return f"no worker of store {store} has ever reported"
     missing = sorted(set(range(facts.partitions)) - set(progress))
     if missing:
-        return f"no worker of store {store} has reported partitions {', '.join(map(str, missing))}"
+        return f"no worker of store {store} has reported {partitions(missing)}"
     return f"no worker of store {store} has reported for {age_s:.0f} s" if age_s > BEAT_TIMEOUT_S else ""
 
 

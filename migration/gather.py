@@ -29,10 +29,11 @@ from .facts import Facts
 from .state import read, read_all
 
 
-def gather(context: Context) -> Facts:
+def gather(context: Context, *, towards: int | None = None) -> Facts:
     """The facts now; blocks for a few requests. Raises Unavailable when Kafka does not answer.
 
-    A target that does not answer is a fact, not an error. Ends are read after the reports of the workers, so a lag
+    A target that does not answer is a fact, not an error. It is left alone when reads are to be moved away from it, to
+    ``towards`` per cent: that must not depend on it. Ends are read after the reports of the workers, so a lag
     may come out too high, never too low.
     """
     context.sync()
@@ -40,7 +41,9 @@ def gather(context: Context) -> Facts:
     stores = (context.source, context.target)
     run = _current_run(context)
     chunks = {} if run is None else read_all(context.control, chunk_key(name, run.run), ChunkDone)
-    index_ready, index_problem = _index(context)
+    route = read(context.control, route_key(name), Route)
+    away = towards is not None and route is not None and towards <= route.percent
+    index_ready, index_problem = (None, "not asked") if away else _index(context)
     live = {store: _live(context, store) for store in stores}
     offsets = context.admin.offsets(context.events, partitions)
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
@@ -51,10 +54,11 @@ def gather(context: Context) -> Facts:
         partitions=partitions,
         now_unix_s=context.clock.unix_s(),
         migration=read(context.control, migration_key(name), MigrationRecord),
-        route=read(context.control, route_key(name), Route),
+        route=route,
         run=run,
         run_chunks_done=len(chunks),
         run_rows_done=sum(chunk.rows for chunk in chunks.values()),
+        run_applied=0 if run is None else sum(report.closed for report in _reports(context, run).values()),
         run_problems=() if run is None else run_problems(context, run),
         verify=read(context.control, verify_key(name), VerifyRecord),
         controller=read(context.control, controller_key(name), ControllerRecord),
@@ -90,9 +94,13 @@ def _live(context: Context, store: str) -> dict[int, LiveProgress]:
 
 def run_problems(context: Context, run: RunRecord) -> tuple[str, ...]:
     """Why the target can never close ``run``, one line per partition; () when nothing is known to be wrong."""
-    prefix = snapshot_progress_key(context.name, context.target, run.run)
-    records = read_all(context.progress, prefix, SnapshotProgress)
+    records = _reports(context, run)
     return tuple(f"partition {partition}: {record.problem}" for partition, record in records.items() if record.problem)
+
+
+def _reports(context: Context, run: RunRecord) -> dict[str, SnapshotProgress]:
+    prefix = snapshot_progress_key(context.name, context.target, run.run)
+    return read_all(context.progress, prefix, SnapshotProgress)
 
 
 def _index(context: Context) -> tuple[bool | None, str]:

@@ -6,13 +6,22 @@ from collections.abc import Sequence
 
 from ..schemas.control import MigrationRecord, Route
 from .facts import Facts
-from .gates import BEAT_TIMEOUT_S, GateResult, Verdict, beat_age_s
+from .gates import BEAT_TIMEOUT_S, GateResult, Verdict, beat_age_s, decide
 
 NOT_ENROLLED = "0 Not enrolled"
 DUAL_WRITE = "1 Dual write and backfill"
 CUTOVER = "3 Cutover"
 
 CANARY_PERCENTS = (1, 5, 25, 50, 100)
+
+# Gate to command, in the order in which they are worth mending; lag passes by itself while somebody watches.
+_PAST = (
+    ("retention", "doctor {}"),
+    ("backfill", "start {}"),
+    ("index", "start {}"),
+    ("dead letters", "dlq list {}"),
+    ("verification", "verify {}"),
+)
 
 
 def phase_of(migration: MigrationRecord | None, route: Route | None) -> str:
@@ -27,6 +36,8 @@ def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
     name = facts.collection
     if facts.migration is None or facts.route is None:
         return (f"vecferry enrol {name}",)
+    if any(gate.name == "retention" and gate.verdict is Verdict.FAIL for gate in gates):
+        return (f"vecferry doctor {name}",)  # a worker would only refuse to skip what is gone
     workers = tuple(
         f"vecferry worker --store {store}" for store in (facts.source, facts.target) if not _is_fed(facts, store)
     )
@@ -36,12 +47,18 @@ def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
         return workers
     if facts.route.percent == 100:
         return ()
-    failed = {gate.name for gate in gates if gate.verdict is not Verdict.PASS}
-    if failed == {"verification"}:
-        return (f"vecferry verify {name}",)
-    if failed:
-        return (f"vecferry cutover {name} --to {_next_percent(facts.route.percent)} --dry-run",)
+    if decide(gates) is not Verdict.PASS:
+        return steps_past(name, gates)
     return (f"vecferry cutover {name} --to {_next_percent(facts.route.percent)}",)
+
+
+def steps_past(collection: str, gates: Sequence[GateResult]) -> tuple[str, ...]:
+    """The command that looks at, or mends, the most basic of the ``gates`` that did not pass; () when all did."""
+    closed = [gate.name for gate in gates if gate.verdict is not Verdict.PASS]
+    for name, command in _PAST:
+        if name in closed:
+            return (f"vecferry {command.format(collection)}",)
+    return (f"vecferry status {collection} --watch",) if closed else ()
 
 
 def _is_fed(facts: Facts, store: str) -> bool:

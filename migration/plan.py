@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..errors import Refused
 from ..schemas.control import MigrationRecord, RunRecord, migration_key, run_key
 from .context import Context, opened
+from .start import left_to_copy, refuse_run_under_way
 from .state import read
 
 _FLOAT_BYTES = 4
@@ -55,7 +56,7 @@ def remaining_steps(record: MigrationRecord, run: RunRecord | None) -> tuple[str
             return ()
 
 
-def preview(context: Context) -> StartPlan:
+def preview(context: Context, *, new_run: bool = False) -> StartPlan:
     """The plan as things are now; changes nothing. Blocks while the source counts and divides its rows.
 
     Raises Refused for a collection that is not enrolled, Unavailable, and what the stores raise.
@@ -63,6 +64,10 @@ def preview(context: Context) -> StartPlan:
     record = read(context.control, migration_key(context.name), MigrationRecord)
     if record is None:
         raise Refused(f"collection {context.name!r} is not enrolled; run `vecferry enrol {context.name}`")
+    if new_run:
+        refuse_run_under_way(context, record)
+    if new_run or (record.step not in ("enrolled", "copying") and left_to_copy(context, record)):
+        record = record.model_copy(update={"step": "copying", "run": None})
     run = None if record.run is None else read(context.control, run_key(context.name, record.run), RunRecord)
     with opened(context.open_store, context.source) as source, opened(context.open_store, context.target) as target:
         rows = source.count() if run is None else run.estimated_rows

@@ -13,7 +13,7 @@ from ..kafka.clients import REQUEST_TIMEOUT_S, producer_config, unavailable
 from ..schemas.batch import EventBatch, Outcome
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import Origin, parse_origin
-from ..schemas.decode import EventDecoder
+from ..schemas.decode import EventDecoder, drop_misplaced
 from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder
 from ..schemas.topics import dlq_topic, events_topic
 from ..stores.base import Store
@@ -107,12 +107,15 @@ def decode_letter(letter: Letter, collection: Collection, *, live_topic: str) ->
         decoded = EventDecoder(collection).decode(
             [letter.value], [letter.record_key], [origin.partition], [origin.offset]
         )
+        decoded = drop_misplaced(decoded, collection.partitions)
         if decoded.errors:
             raise decoded.errors[0]
         return decoded.batch
     content = SnapshotDecoder(collection).decode(letter.value, origin.partition)
     if not isinstance(content, SnapshotBlock) or len(content.events) != 1:
-        raise DecodeError("not one row of a snapshot block: copy again with `vecferry start` and discard this letter")
+        raise DecodeError(
+            f"not one row of a snapshot block; discard it, then run `vecferry start {collection.name} --new-run`"
+        )
     return content.events
 
 

@@ -12,7 +12,7 @@ from ..backfill.waiting import wait_applied
 from ..schemas.control import RunRecord
 from .context import Context, opened
 from .controller import Lease
-from .preflight import refuse_unless_passed, store_check
+from .preflight import refuse_unless_passed, store_checks
 from .start import Say
 
 
@@ -29,7 +29,7 @@ def preview(context: Context, run: str, into: str) -> ReplayPlan:
     """The plan; changes nothing. Raises Refused for an unknown run or a store that cannot hold the collection."""
     record = read_run(context.control, context.name, run)
     with opened(context.open_store, into) as store:
-        refuse_unless_passed([store_check(into, store.check(), store.capabilities, context.collection)])
+        refuse_unless_passed(store_checks(into, store.check(), store.capabilities, context.collection))
         return ReplayPlan(run=record, into=into, statements=store.create(complete=False, dry_run=True))
 
 
@@ -55,7 +55,7 @@ def replay(
         writer=lease.writer,
     )
     with opened(context.open_store, into) as store:
-        refuse_unless_passed([store_check(into, store.check(), store.capabilities, context.collection)])
+        refuse_unless_passed(store_checks(into, store.check(), store.capabilities, context.collection))
         record = open_replay(place, run, store)
     say(f"waiting until {into} has applied run {run}; it needs a running `vecferry worker --store {into}`")
     wait_applied(

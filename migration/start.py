@@ -6,30 +6,38 @@ Every step is journaled when it is done, so that a killed ``start`` is simply ru
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from ..backfill.context import RunContext
 from ..backfill.copying import copy_run
+from ..backfill.journal import read_runs
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.runs import open_run
 from ..backfill.waiting import wait_applied
 from ..errors import Refused
 from ..failpoints import hit
 from ..schemas.control import MigrationRecord, RunRecord, migration_key, run_key
+from ..wording import count
 from .context import Context, opened
 from .controller import Lease
 from .gather import run_problems
-from .preflight import refuse_unless_passed, store_check
+from .preflight import refuse_unless_passed, store_checks
 from .state import read
 
 Say = Callable[[str], None]
 
 
 def start(
-    context: Context, lease: Lease, *, say: Say, on_progress: OnProgress, timeout_s: float = math.inf
+    context: Context,
+    lease: Lease,
+    *,
+    new_run: bool = False,
+    say: Say,
+    on_progress: OnProgress,
+    timeout_s: float = math.inf,
 ) -> MigrationRecord:
-    """Do what is left of the first phase and return its last record.
+    """Do what is left of the first phase and return its last record. ``new_run``: copy again even if nothing is left.
 
     Blocks for as long as the copy takes, and then at most ``timeout_s`` until workers of the target have applied it.
     ``say`` gets one line per step, ``on_progress`` is called about every half second. Raises Refused (a problem of the
@@ -43,15 +51,16 @@ def start(
         lease.check()
         on_progress(progress)
 
-    if record.step in ("enrolled", "copying"):
+    if new_run:
+        refuse_run_under_way(context, record)
+    if new_run or left_to_copy(context, record):
         _prepare_target(context, say)
         hit("start.target-prepared")
         with open_run_context(context, lease) as run_context:
-            record, run = _open(context, lease, run_context, record, say)
+            record, run = _open(context, lease, run_context, record, say, new_run=new_run)
             if run.state == "copying":
-                say(
-                    f"copying about {run.estimated_rows} rows of {context.source} in {run.chunks} chunks, run {run.run}"
-                )
+                size = f"{count(run.estimated_rows, 'row')} of {context.source} in {count(run.chunks, 'chunk')}"
+                say(f"copying about {size}, run {run.run}")
                 run = copy_run(run_context, run, report)
             hit("start.copied")
             say(f"waiting until {context.target} has applied run {run.run}")
@@ -72,7 +81,44 @@ def start(
         lease.check()
         hit("start.index-built")
         record = _journal(context, lease, record.model_copy(update={"step": "indexed"}))
+    elif record.step == "indexed":
+        _mend_index(context, say)
     return record
+
+
+def _mend_index(context: Context, say: Say) -> None:
+    """Nothing is left but what may have been lost since: somebody dropped the index."""
+    with opened(context.open_store, context.target) as store:
+        if not store.index_ready():
+            say(f"building the index of {context.target} again")
+            store.build_index()
+
+
+def left_to_copy(context: Context, record: MigrationRecord) -> bool:
+    """Whether a run is to be made or to be finished; also one whose mover died before it could name it."""
+    return record.step in ("enrolled", "copying") or bool(_copying(read_runs(context.control, context.name)))
+
+
+def _copying(runs: Mapping[str, RunRecord]) -> list[str]:
+    return [name for name, run in runs.items() if run.state == "copying"]
+
+
+def refuse_run_under_way(context: Context, record: MigrationRecord) -> None:
+    """Raise Refused while a run is being copied, or is copied and on its way into the target."""
+    runs = read_runs(context.control, context.name)
+    under_way = _copying(runs)
+    if (
+        not under_way
+        and record.step == "copying"
+        and record.run in runs
+        and not run_problems(context, runs[record.run])
+    ):
+        under_way = [record.run]
+    if under_way:
+        raise Refused(
+            f"run {', '.join(under_way)} of {context.name} is under way; go on with `vecferry start {context.name}`, "
+            f"or give it up with `vecferry cancel {context.name}`, and start anew"
+        )
 
 
 @contextmanager
@@ -95,16 +141,19 @@ def open_run_context(context: Context, lease: Lease) -> Iterator[RunContext]:
 
 def _prepare_target(context: Context, say: Say) -> None:
     with opened(context.open_store, context.target) as store:
-        refuse_unless_passed([store_check(context.target, store.check(), store.capabilities, context.collection)])
+        refuse_unless_passed(store_checks(context.target, store.check(), store.capabilities, context.collection))
         say(f"preparing {context.target} (guarantee {store.capabilities.guarantee.value})")
         store.create(complete=False)
 
 
 def _open(
-    context: Context, lease: Lease, run_context: RunContext, record: MigrationRecord, say: Say
+    context: Context, lease: Lease, run_context: RunContext, record: MigrationRecord, say: Say, *, new_run: bool
 ) -> tuple[MigrationRecord, RunRecord]:
-    """The run to go on with: the one that the record names if it is closed and sound, else an open or a new one."""
-    run = None if record.run is None else read(context.control, run_key(context.name, record.run), RunRecord)
+    """The run to go on with: the one that the record names if it is closed, sound and yet to be applied, else an open
+    or a new one. The record changes only once there is one: a copy that is refused leaves everything as it was.
+    """
+    named = None if new_run or record.step != "copying" else record.run
+    run = None if named is None else read(context.control, run_key(context.name, named), RunRecord)
     if run is not None and run.state == "closed":
         problems = run_problems(context, run)
         if not problems:

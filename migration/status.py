@@ -30,7 +30,7 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """The copy. ``applied_partitions``: those that the target holds in full."""
+    """The copy. ``applied_partitions``: those whose part of this run the target has applied to its end."""
 
     run: str
     state: str
@@ -123,7 +123,7 @@ def _run(facts: Facts) -> RunStatus | None:
         chunks=run.chunks,
         rows=run.rows if closed else facts.run_rows_done,
         percent=100.0 if closed else min(99.9, share),
-        applied_partitions=sum(progress.complete for progress in facts.live.get(facts.target, {}).values()),
+        applied_partitions=facts.run_applied,
         partitions=facts.partitions,
     )
 

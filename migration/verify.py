@@ -18,6 +18,8 @@ def verify(
 ) -> tuple[VerifyReport, VerifyRecord]:
     """Compare source and target, all rows or a random share ``sample`` of the ids, and journal the record.
 
+    A sample without a fault leaves the record of an earlier, full verification where it is.
+
     Blocks; needs running workers of both stores. Raises Refused before a copy was applied and when another controller
     takes over, Unavailable, and what the stores raise.
     """
@@ -43,6 +45,7 @@ def verify(
             clock=context.clock,
         )
     record = found.to_record(context.source, context.target, context.clock.unix_s())
-    lease.write({verify_key(context.name): record})
+    if record.displaces(read(context.control, verify_key(context.name), VerifyRecord)):
+        lease.write({verify_key(context.name): record})
     hit("verify.journaled")
     return found, record

@@ -14,7 +14,7 @@ from vecferry.backfill.progress import Progress
 from vecferry.cli.init import TEMPLATE
 from vecferry.cli.main import main
 from vecferry.cli.output import Console, Result, Table, plain
-from vecferry.cli.progress import figures, reporting
+from vecferry.cli.progress import document, figures, reporting
 from vecferry.config import Config, GatesSection, load_config
 from vecferry.migration.gates import GateResult, Verdict
 
@@ -102,6 +102,21 @@ def test_a_bar_names_what_it_waits_for() -> None:
         "25.0 %, 1/4 chunks, 10 rows, 5 rows/s, ETA 6 s, "
         "waits: live lag of new is 9 records, no worker of old is running"
     )
+
+
+def test_a_job_without_chunks_names_none_and_figures_are_as_exact_as_they_are_known() -> None:
+    moment = Progress(phase="comparing rows", rows=1, percent=33.33333, rows_per_s=5.123456, eta_s=0.66666)
+    assert figures(moment) == "33.3 %, 1 row, 5 rows/s, ETA 1 s"
+    assert document(moment) == {
+        "phase": "comparing rows",
+        "rows": 1,
+        "percent": 33.3,
+        "rows_per_s": 5.1,
+        "eta_s": 0.7,
+        "throttled": None,
+        "note": "",
+    }
+    assert document(Progress(phase="copying", chunks=2))["chunks_done"] == 0
 
 
 def test_init_writes_a_configuration_and_never_overwrites_one(

@@ -178,6 +178,7 @@ def test_the_environment_names_the_configuration(
     assert "fourth.toml: no such file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_absent_kafka_is_one_line(tmp_path: Path) -> None:
     write_config(tmp_path, "127.0.0.1:1")
     done = vecferry("status", NAME, cwd=tmp_path)

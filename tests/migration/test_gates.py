@@ -84,7 +84,7 @@ def test_backfill_gate() -> None:
         (replace(facts, run=open_run), Verdict.FAIL, "copying"),
         (replace(facts, run_problems=("partition 1: a chunk is short",)), Verdict.FAIL, "a chunk is short"),
         (replace(facts, live=incomplete), Verdict.FAIL, "1 of 2"),
-        (replace(facts, live={"new": {0: report(98)}}), Verdict.INCONCLUSIVE, "partitions 1"),
+        (replace(facts, live={"new": {0: report(98)}}), Verdict.INCONCLUSIVE, "partition 1"),
         (replace(facts, live={}), Verdict.INCONCLUSIVE, "ever"),
     ]
     for case, verdict, measured in cases:
@@ -95,6 +95,8 @@ def test_backfill_gate() -> None:
 def test_index_gate() -> None:
     assert index_gate(ready()).verdict is Verdict.PASS
     assert index_gate(replace(ready(), index_ready=False)).verdict is Verdict.FAIL
+    early = index_gate(replace(ready(), run=None))
+    assert (early.verdict, early.measured) == (Verdict.INCONCLUSIVE, "nothing was copied yet")
     unknown = index_gate(replace(ready(), index_ready=None, index_problem="store new: connection refused"))
     assert unknown.verdict is Verdict.INCONCLUSIVE
     assert "connection refused" in unknown.measured
@@ -104,6 +106,7 @@ def test_lag_gate() -> None:
     facts = ready()
     cases = [
         ({0: report(98), 1: report(50)}, Verdict.PASS, "2 records"),
+        ({0: report(99), 1: report(50)}, Verdict.PASS, "1 record"),
         ({0: report(90), 1: report(50)}, Verdict.PASS, "10 records"),
         ({0: report(90), 1: report(49)}, Verdict.FAIL, "11 records"),
         (
@@ -112,7 +115,7 @@ def test_lag_gate() -> None:
             "no worker of store new has reported for 34 s",
         ),
         ({0: report(98), 1: report(50, age_s=-3600)}, Verdict.INCONCLUSIVE, "reported for 3600 s"),
-        ({0: report(98)}, Verdict.INCONCLUSIVE, "has reported partitions 1"),
+        ({0: report(98)}, Verdict.INCONCLUSIVE, "has reported partition 1"),
         ({}, Verdict.INCONCLUSIVE, "has ever reported"),
         ({0: report(98), 1: report(51)}, Verdict.FAIL, "the topic ends at 50"),
     ]
@@ -138,7 +141,7 @@ def test_verification_gate() -> None:
         (with_record(missing=1), Verdict.FAIL, "missing 1"),
         (with_record(corrupt=2, undecided=1), Verdict.FAIL, "corrupt 2"),
         (with_record(undecided=3), Verdict.INCONCLUSIVE, "3 rows undecided"),
-        (with_record(complete=False), Verdict.INCONCLUSIVE, "complete: False"),
+        (with_record(complete=False), Verdict.INCONCLUSIVE, "only a sample was compared"),
         (with_record(finished_unix_s=NOW_S - 61), Verdict.INCONCLUSIVE, "61 s old"),
         (with_record(finished_unix_s=NOW_S - 101), Verdict.INCONCLUSIVE, "older than run r1"),
     ]
@@ -157,10 +160,13 @@ def test_dead_letter_gate_counts_letters_of_both_stores_only() -> None:
 
 def test_retention_gate() -> None:
     facts = ready()
-    assert retention_gate(replace(facts, begin=(98, 0))).verdict is Verdict.PASS
+    assert retention_gate(replace(facts, begin=(98, 0))).measured == "the topic holds all that the stores still need"
+    assert retention_gate(replace(facts, begin=(8, 0))).measured.endswith("still need, and 50 records before that")
     overtaken = retention_gate(replace(facts, begin=(99, 0)))
     assert overtaken.verdict is Verdict.FAIL
     assert "new needs offset 98 of partition 0, the topic begins at 99" in overtaken.measured
+    assert "set migrations.products.to" in overtaken.remedy
+    assert "publish what it missed again" in retention_gate(replace(facts, begin=(101, 0))).remedy
     # A group that was reset forward does not hide what the store itself still needs.
     behind = replace(facts, begin=(60, 0), live={**facts.live, "new": {0: report(40), 1: report(50)}})
     assert retention_gate(behind).verdict is Verdict.FAIL

@@ -153,6 +153,7 @@ def test_rollback_needs_only_the_old_store(kafka_bootstrap: str) -> None:
         move_reads(context, lease, 100)
         lease.write({verify_key(NAME): None, run_key(NAME, "r1"): None})
     rig.report("old", dict.fromkeys(range(PARTITIONS), 0))
+    del rig.stores["new"]  # whoever opens it fails
     with rig.steering() as (context, lease):
         assert move_reads(context, lease, 0).verdict is Verdict.PASS
     assert route_and_journal(rig) == (0, 3, 1, 1)

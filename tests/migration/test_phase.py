@@ -48,7 +48,12 @@ def test_the_phase_is_named_as_people_know_it() -> None:
         (replace(ready(), verify=None), ("vecferry verify products",)),
         (ready(), ("vecferry cutover products --to 1",)),
         (at_percent(ready(), 7), ("vecferry cutover products --to 25",)),
-        (replace(ready(), index_ready=False), ("vecferry cutover products --to 1 --dry-run",)),
+        (replace(ready(), index_ready=False), ("vecferry start products",)),
+        (replace(ready(), dead_letters=("new/t/0/1/0",)), ("vecferry dlq list products",)),
+        (replace(ready(), dead_letters=("new/t/0/1/0",), verify=None), ("vecferry dlq list products",)),
+        (replace(ready(), begin=(99, 0)), ("vecferry doctor products",)),
+        (replace(ready(), begin=(99, 0), live={"old": ready().live["old"]}), ("vecferry doctor products",)),
+        (replace(ready(), end=(5000, 50)), ("vecferry status products --watch",)),
         (at_percent(ready(), 100), ()),
     ],
 )
@@ -76,6 +81,12 @@ def test_status_adds_up() -> None:
     assert (status.run.percent, status.run.rows, status.run.applied_partitions) == (100.0, 7, 2)
     assert status.verification_age_s == 5
     assert status.controller == "start products, process 7 on h, 2 s ago"
+
+
+def test_a_further_run_is_not_called_applied_because_an_earlier_one_was() -> None:
+    status = summarise(replace(ready(), run_applied=1), LIMITS)
+    assert status.run is not None
+    assert (status.run.applied_partitions, status.stores[1].complete_partitions) == (1, 2)
 
 
 def test_an_open_run_is_never_at_a_hundred_percent() -> None:

@@ -51,6 +51,7 @@ def ready() -> Facts:
         run=RUN,
         run_chunks_done=1,
         run_rows_done=7,
+        run_applied=2,
         run_problems=(),
         verify=VERIFIED,
         controller=None,

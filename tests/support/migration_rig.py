@@ -65,6 +65,11 @@ class Rig:
             vectors = np.random.default_rng(1).standard_normal((rows, DIMENSION)).astype(np.float32)
             self.stores["old"].load([f"id-{n:05}" for n in range(rows)], vectors, [b'{"n":1}'] * rows)
 
+    def move(self, source: str, target: str) -> None:
+        """Configure another migration."""
+        data = settings(self.config.kafka.bootstrap_servers, self.config.namespace)
+        self.config = load_config({**data, "migrations": {NAME: {"from": source, "to": target}}})
+
     def enrol(self) -> None:
         """Enrol with the stores in memory."""
         enrol(self.config, NAME, open_store=self.stores.__getitem__)

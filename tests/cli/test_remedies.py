@@ -1,0 +1,83 @@
+"""Every command that a text of the package names can be typed as it stands there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from vecferry.cli.main import COMMANDS, make_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+ASIDE = {"tests", "benchmarks", "examples", "docs", ".venv", ".typing", "build", "dist"}
+MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] not in ASIDE]
+FILLED = "1"  # stands for whatever a text fills in: a name and a number at once
+
+# A command in backticks inside a text, and a text that is nothing but a command (a suggested next step).
+QUOTED = re.compile(r"`(vecferry [^`]*)`")
+WHOLE = re.compile(r"vecferry [a-z]+( .*)?")
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """The strings of a module as they are printed; docstrings are not."""
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else FILLED for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not {id(node)} & (inside | prose):
+            yield node.value
+
+
+def commands(source: str) -> set[str]:
+    """Every command in the texts of ``source``."""
+    found: set[str] = set()
+    for text in texts(ast.parse(source)):
+        found |= set(QUOTED.findall(text))
+        if WHOLE.fullmatch(text):
+            found.add(text)
+    return found
+
+
+def mistake(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Why ``command`` cannot be typed, or ""."""
+    try:
+        make_parser().parse_args(shlex.split(command)[1:])
+    except SystemExit:
+        return f"{command}: {capsys.readouterr().err.splitlines()[-1]}"
+    return ""
+
+
+def test_commands_are_found_and_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    source = (
+        '"""Docstring `vecferry nonsense`."""\n'
+        'a = f"run `vecferry start {name} --new-run`, "\n'
+        'b = "vecferry cutover products --to 5"\n'
+        'c = "the tool vecferry does it"\n'
+        'd = "run `vecferry doctor`"\n'
+    )
+    found = commands(source)
+    assert found == {"vecferry start 1 --new-run", "vecferry cutover products --to 5", "vecferry doctor"}
+    assert [bool(mistake(command, capsys)) for command in sorted(found)] == [False, True, False]
+    assert mistake("vecferry start 1 --anew", capsys)
+    assert mistake("vecferry restart 1", capsys)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_a_text_names_can_be_typed(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = commands(module.read_text(encoding="utf-8"))
+    # Commands that are put together piece by piece name no verb of their own.
+    named = {command for command in found if command.split()[1] != FILLED}
+    assert [why for command in sorted(named) if (why := mistake(command, capsys))] == []
+
+
+@pytest.mark.parametrize(
+    "module", [path for path in MODULES if path.parent.name != "cli"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_remedy_names_the_whole_command(module: Path) -> None:
+    half = re.compile(rf"`(?:{'|'.join(COMMANDS)})(?: [^`]*)?`")
+    shown = [text for text in texts(ast.parse(module.read_text(encoding="utf-8"))) if half.search(text)]
+    assert shown == [], "`verb` alone cannot be typed: write `vecferry verb ARGUMENTS`"

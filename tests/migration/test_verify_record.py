@@ -1,0 +1,65 @@
+"""Which verification the gate goes by: a sample never stands for a full one, and never hides what one has found."""
+
+from __future__ import annotations
+
+import pytest
+from migration_facts import VERIFIED
+from migration_rig import NAME, Rig
+from vecferry.config import GatesSection
+from vecferry.migration.gates import Verdict, verification_gate
+from vecferry.migration.gather import gather
+from vecferry.migration.start import start
+from vecferry.migration.verify import verify
+from vecferry.schemas.control import VerifyRecord, verify_key
+
+FULL = VERIFIED
+SAMPLE = VERIFIED.model_copy(update={"complete": False})
+
+
+def faulty(record: VerifyRecord) -> VerifyRecord:
+    return record.model_copy(update={"missing": 1})
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "displaces"),
+    [
+        (FULL, None, True),
+        (SAMPLE, None, True),
+        (SAMPLE, SAMPLE, True),
+        (SAMPLE, FULL, False),
+        (SAMPLE, faulty(FULL), False),
+        (SAMPLE, faulty(SAMPLE), False),
+        (SAMPLE.model_copy(update={"undecided": 2}), FULL, False),
+        (faulty(SAMPLE), FULL, True),
+        (FULL, faulty(SAMPLE), True),
+        (faulty(FULL), FULL, True),
+        (SAMPLE, FULL.model_copy(update={"target": "third"}), True),
+    ],
+)
+def test_what_stands_after_a_verification(found: VerifyRecord, known: VerifyRecord | None, displaces: bool) -> None:
+    assert found.displaces(known) is displaces
+
+
+@pytest.mark.server
+def test_a_sample_closes_the_gate_but_never_opens_it(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap, rows=30)
+    rig.enrol()
+
+    def checked(sample: float | None) -> Verdict:
+        with rig.steering() as (context, lease):
+            verify(context, lease, sample=sample, on_progress=lambda progress: None)
+            return verification_gate(gather(context), GatesSection()).verdict
+
+    with rig.worker("old"), rig.worker("new"):
+        with rig.steering() as (context, lease):
+            start(context, lease, say=lambda line: None, on_progress=lambda progress: None, timeout_s=60)
+        assert checked(0.9) is Verdict.INCONCLUSIVE
+        assert checked(None) is Verdict.PASS
+        assert checked(0.9) is Verdict.PASS
+        held = rig.stores["new"].rows.pop("id-00007")
+        assert checked(1.0) is Verdict.FAIL
+        rig.stores["new"].rows["id-00007"] = held
+        assert checked(1.0) is Verdict.FAIL
+        assert checked(None) is Verdict.PASS
+        with rig.context() as context:
+            assert context.control.get(verify_key(NAME)) is not None
