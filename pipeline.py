@@ -59,16 +59,20 @@ class Pipeline:
             self._owned.callback(publisher.close)
         return publisher
 
-    def reader(self, name: str) -> Reader:
-        """A new reader for the collection called ``name``; raises ConfigError. Does not block.
+    def reader(self, name: str, *, open_timeout_s: float = 10.0) -> Reader:
+        """A new reader for the collection called ``name``; raises ConfigError.
 
-        Make one and keep it: only within one reader, or one session, do reads never go backwards. All readers of a
-        pipeline share their connections.
+        Blocks until the route is known and the store that it names is open, at most ``open_timeout_s`` (0: not at all);
+        what is not there by then is left to the first read, which says so. Make one and keep it: only within one
+        reader, or one session, do reads never go backwards. All readers of a pipeline share their connections.
         """
-        return self._readers().reader(name)
+        reader = self._readers().reader(name)
+        if open_timeout_s > 0:
+            reader.open(open_timeout_s)
+        return reader
 
     def async_reader(self, name: str) -> AsyncReader:
-        """A new reader for asyncio; otherwise as :meth:`reader`."""
+        """A new reader for asyncio; otherwise as :meth:`reader`, but it does not block."""
         return self._readers().async_reader(name)
 
     def close(self) -> None:

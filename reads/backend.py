@@ -43,7 +43,7 @@ class Backend:
         self._admin: Admin | None = None
 
     def reader(self, name: str) -> Reader:
-        """A reader of the collection called ``name``; raises ConfigError."""
+        """A reader of the collection called ``name``, not yet opened; raises ConfigError."""
         shared = self._share(name)
         counters = Counters()
         router = Router(
@@ -51,6 +51,7 @@ class Backend:
             control=self._views.control,
             without_record=lambda: split_without_record(self._config, name),
             progress=shared.progress,
+            connect=shared.pool.open,
             counters=counters,
             clock=self._clock,
         )

@@ -108,6 +108,10 @@ class StorePool:
                 raise
         return lane.call(work, deadline)
 
+    def open(self, store: str, deadline: Deadline) -> None:
+        """Have a handle of ``store``; blocks and raises as :meth:`call`. Opening goes on behind ``deadline``."""
+        self.call(store, _nothing, deadline)
+
     def close(self) -> None:
         """Close every handle; one that is in use is closed as soon as its call ends. Does not block; idempotent."""
         with self._lock:
@@ -124,3 +128,7 @@ class StorePool:
             if lane is None:
                 lane = self._lanes[store] = _Lane(store, self._open_store, self._max_handles)
             return lane
+
+
+def _nothing(_store: Store) -> None:
+    """The work of somebody who only wants it open."""

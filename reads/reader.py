@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from ..clock import Clock
-from ..errors import Inconclusive, StoreError, Unavailable
+from ..errors import Inconclusive, StoreError, Unavailable, VecferryError
 from ..schemas.batch import Hit
 from ..schemas.collection import Collection
 from ..schemas.filters import parse_filter
@@ -67,6 +69,7 @@ class Reader:
         self._counters = counters
         self._clock = clock
         self._bucket = bucket_of(secrets.token_urlsafe(9))
+        self._pid = os.getpid()
 
     @property
     def route(self) -> Split | None:
@@ -82,6 +85,17 @@ class Reader:
     def stats(self) -> ReaderStats:
         """What this reader has counted so far."""
         return self._counters.snapshot()
+
+    def open(self, timeout_s: float) -> None:
+        """Learn the route and open the store that it names, so that the first read need not.
+
+        Blocks at most ``timeout_s``. Raises nothing for what is not there by then: the reads will say it.
+        """
+        deadline = deadline_in(time_out_s(timeout_s), self._clock)
+        with suppress(VecferryError):
+            permit = self._router.enter(self._bucket, deadline)
+            if permit is not None:
+                self._pool.open(permit.store, deadline)
 
     def search(
         self,
@@ -141,6 +155,8 @@ class Reader:
         key: str | None,
         timeout: float,
     ) -> T:
+        if os.getpid() != self._pid:  # the threads that answer do not exist in a forked child
+            raise Unavailable(f"this reader belongs to another process; open a pipeline in process {os.getpid()}")
         deadline = deadline_in(time_out_s(timeout), self._clock)
         asked = demand(after, session, self._collection, self._topic)
         own = key if key is not None else session.key if session is not None else None

@@ -3,7 +3,8 @@
 The reader *serves* by one split and *knows* of the newest one. To get from the served to the newest split, a move runs
 in the background:
 
-1. Wait until the stores that gain reads have applied everything that is in the live topic. Nobody is held meanwhile.
+1. Open the stores that gain reads, and wait until they have applied everything that is in the live topic. Nobody is
+   held meanwhile, and no read pays for the opening.
 2. Hold: reads whose store changes do not begin, and those under way do not return. Whatever they returned so far lies
    below the live topic's end offsets, which are taken now.
 3. When the gaining stores have applied that much, the split is served. Held reads begin on their new store; reads that
@@ -32,6 +33,7 @@ from .stats import Counters
 _log = logging.getLogger("vecferry.reads")
 
 BARRIER_S = 2.0
+_CONNECT_S = 30.0
 _RETRY_S = 0.1  # between two attempts of a move
 _LOOK_S = 0.05  # how often a waiting read looks for a newer route
 _PATIENCE = 0.5  # the share of its time that a read is held
@@ -65,6 +67,7 @@ class Router:
         control: Callable[[float], Table],
         without_record: Callable[[], Split],
         progress: Progress,
+        connect: Callable[[str, Deadline], None],
         counters: Counters,
         clock: Clock,
         barrier_s: float = BARRIER_S,
@@ -73,6 +76,7 @@ class Router:
         self._control = control
         self._without_record = without_record
         self._progress = progress
+        self._connect = connect
         self._counters = counters
         self._clock = clock
         self._barrier_s = barrier_s
@@ -228,6 +232,8 @@ class Router:
     def _run(self, move: _Move) -> None:
         arrived = False
         try:
+            for store in sorted(move.gaining):
+                self._connect(store, deadline_in(_CONNECT_S, self._clock))
             lag = self._progress.catch_up(move.gaining, self._in_time(), lambda: self._is_outdated(move))
             if lag is None and self._hold(move):
                 lag = self._progress.catch_up(move.gaining, self._in_time(), lambda: self._held_for is not move)

@@ -83,7 +83,7 @@ class SharedViews:
             if _is_absent(error):
                 raise Unavailable(
                     f"topic {control_topic(self._namespace)} is not there; "
-                    "run `vecferry enrol` first, or correct the namespace"
+                    "run `vecferry enrol COLLECTION` first, or correct the namespace"
                 ) from error
             raise
         return view

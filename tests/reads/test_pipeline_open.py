@@ -55,7 +55,7 @@ def test_importing_the_package_imports_no_client() -> None:
 def test_making_readers_imports_no_store_client_and_starts_nothing() -> None:
     code = (
         f"import threading, vecferry\npipeline = vecferry.open({document()!r})\n"
-        "pipeline.reader('products'); pipeline.async_reader('products')\n"
+        "pipeline.reader('products', open_timeout_s=0); pipeline.async_reader('products')\n"
         "assert threading.active_count() == 1, threading.enumerate()\npipeline.close()"
     )
     assert not modules_after(code) & {"psycopg", "lancedb", "pyarrow", "rich"}
@@ -88,14 +88,14 @@ def test_an_unknown_collection_is_refused_by_the_nearest_name() -> None:
 def test_kafka_absent_is_said_in_one_line_within_the_time_out() -> None:
     with vecferry.open(document()) as pipeline:
         with pytest.raises(Unavailable) as caught:
-            pipeline.reader("products").get(["a"], timeout=1.0)
+            pipeline.reader("products", open_timeout_s=0).get(["a"], timeout=1.0)
         assert "Kafka at 127.0.0.1:1 does not answer" in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
 def test_a_closed_pipeline_says_so() -> None:
     pipeline = vecferry.open(document())
-    reader = pipeline.reader("products")
+    reader = pipeline.reader("products", open_timeout_s=0)
     pipeline.close()
     pipeline.close()
     for work in (

@@ -139,6 +139,7 @@ class World:
             control=lambda timeout_s: self.control,
             without_record=lambda: without_record or whole("old"),
             progress=shared,
+            connect=self.pool.open,
             counters=counters,
             clock=SYSTEM_CLOCK,
             barrier_s=barrier_s,
