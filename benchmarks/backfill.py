@@ -2,8 +2,9 @@
 
 The direct copy reads keyset pages of 10,000 rows and merges each under the guard, with the adapters' own statements;
 the bulk copy is one binary COPY of the table and one append, without guard, order or resumption: a floor, not a rival.
-All of them run in turns within one run, on fresh targets. The clock of the backfill starts when the run is opened, with
-the worker idle, and stops when its store holds every partition's closing marker.
+All of them run in turns within one run, on fresh targets, each in a process of its own that is up when its
+clock starts, as the worker is. That of the backfill starts when the run is opened, with the worker idle, and stops when
+its store holds every partition's closing marker.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +67,14 @@ def run(data: Path | None = None) -> list[dict[str, Any]]:
     with use() as servers, tempfile.TemporaryDirectory() as scratch:
         url = create_database(servers.postgres, f"bench_{uuid.uuid4().hex[:10]}")
         dimension, rows = load_table(url, path)
-        rates: dict[str, list[float]] = {"mover": [], "pipe": [], "scan": [], "direct": [], "bulk": []}
+        rates: dict[str, list[float]] = {name: [] for name in SIDES}
         for turn in range(ROUNDS + 1):
-            directory = Path(scratch) / str(turn)
-            config = make_config(servers.kafka, url, directory / "pipe", dimension)
-            with prepared(config) as context:
-                times = {
-                    "pipe": pipe(context),
-                    "mover": mover(context),
-                    "scan": scan(context),
-                    "direct": direct(context, directory / "direct"),
-                    "bulk": bulk(context, directory / "bulk", rows),
-                }
-            if turn > 0:  # the first round warms caches and connections
-                for side, seconds in times.items():
-                    rates[side].append(rows / seconds)
+            config = make_config(servers.kafka, url, Path(scratch) / str(turn) / "pipe", dimension)
+            enrol(config, NAME)
+            seconds = {name: fresh(name, config, Path(scratch) / str(turn) / name, rows) for name in SIDES}
+            if turn > 0:  # the first round warms what the servers keep
+                for side, took in seconds.items():
+                    rates[side].append(rows / took)
     named = f"{rows} x {dimension}"
     return [
         row(f"backfill pgvector to LanceDB, {named}", rates["pipe"], rates["direct"], 1.0),
@@ -139,8 +134,7 @@ def load_table(url: str, path: Path) -> tuple[int, int]:
 
 @contextmanager
 def prepared(config: Config) -> Iterator[RunContext]:
-    """The collection enrolled: topics, both stores, both groups."""
-    enrol(config, NAME)
+    """What a mover works with, of a collection that is enrolled."""
     namespace = config.namespace
     tables = (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, NAME))
     with ExitStack() as stack:
@@ -165,7 +159,27 @@ def open_named(config: Config, name: str) -> Store:
     return open_store(section.kind, section.revealed(), config.collection(NAME), config.placement(NAME, name))
 
 
-def pipe(context: RunContext) -> float:
+def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
+    """Seconds of ``side`` in a new process."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=one_side, args=(side, config.model_dump(), directory, rows, there))
+    process.start()
+    there.close()
+    try:
+        seconds: float = here.recv()  # EOFError when the process ended without an answer
+        return seconds
+    finally:
+        process.join()
+
+
+def one_side(side: str, config: dict[str, Any], directory: Path, rows: int, answer: Connection) -> None:
+    """The new process."""
+    with prepared(Config.model_validate(config)) as context:
+        answer.send(SIDES[side](context, directory, rows))
+
+
+def pipe(context: RunContext, _directory: Path, _rows: int) -> float:
     """Seconds from opening the run until the worker's store holds it."""
 
     def copy() -> None:
@@ -184,7 +198,7 @@ def pipe(context: RunContext) -> float:
         return timed(copy)
 
 
-def mover(context: RunContext) -> float:
+def mover(context: RunContext, _directory: Path, _rows: int) -> float:
     """Seconds of a run that nobody reads: until Kafka has acknowledged it."""
     return timed(lambda: copy_run(context, open_run(context, ("new",)), ignore))
 
@@ -209,7 +223,7 @@ def work(config: dict[str, Any]) -> None:
     run_worker(Config.model_validate(config), "new", [NAME], SYSTEM_CLOCK, threading.Event())
 
 
-def scan(context: RunContext) -> float:
+def scan(context: RunContext, _directory: Path, _rows: int) -> float:
     """Seconds of reading all rows, and nothing else."""
     return timed(lambda: sum(map(len, pages(context.source))))
 
@@ -219,7 +233,7 @@ def pages(source: Store) -> Iterator[Rows]:
     return source.scan(Chunk(lower=None, upper=None), PAGE_ROWS)
 
 
-def direct(context: RunContext, directory: Path) -> float:
+def direct(context: RunContext, directory: Path, _rows: int) -> float:
     """Seconds of reading pages and merging each, in one process."""
     collection = context.resolved
     placement = context.config.placement(NAME, "new")
@@ -265,6 +279,15 @@ def bulk(context: RunContext, directory: Path, rows: int) -> float:
         table.add(pa.Table.from_arrays(columns, schema=schema))
 
     return timed(copy)
+
+
+SIDES: dict[str, Callable[[RunContext, Path, int], float]] = {
+    "pipe": pipe,
+    "mover": mover,
+    "scan": scan,
+    "direct": direct,
+    "bulk": bulk,
+}
 
 
 def ignore(progress: Progress) -> None:

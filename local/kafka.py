@@ -90,8 +90,15 @@ def _launch(directory: Path, *, java: str, lib: Path, say: Say) -> Kafka:
         _format(directory, java=java, lib=lib)
     say(f"starting Kafka {KAFKA_VERSION} on 127.0.0.1:{port}")
     argv = [
-        *(java, "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
-        *("-Dorg.slf4j.simpleLogger.showDateTime=true", "-Djava.awt.headless=true", "-cp", f"{lib}/*"),
+        # One collector thread and the quick compiler alone: the broker shares a small machine with what uses it.
+        *(java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+        *(
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Djava.awt.headless=true",
+            "-cp",
+            f"{lib}/*",
+        ),
         *_marker(directory),
     ]
     server = process.spawn(argv, marker=_marker(directory), port=port, state=state, log=log, env=os.environ)
@@ -118,6 +125,8 @@ def _properties(*, port: int, controller_port: int) -> str:
         "broker.heartbeat.interval.ms": 1000,
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
+        # What a killed controller left open shall not stay so for ten seconds more than it may.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "transaction.state.log.num.partitions": 4,

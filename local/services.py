@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,20 +132,22 @@ def _start(name: str | None, say: Say, environ: Mapping[str, str]) -> Addresses:
     if contained:
         say(f"docker compose: {' and '.join(contained)}")
     containers = docker.start_containers(contained, name) if contained else {}
-    found: dict[Kind, str] = {}
-    for kind, source in sources.items():
-        match source:
+
+    def address(kind: Kind) -> str:
+        match sources[kind]:
             case "address":
-                found[kind] = environ[ADDRESS_VARIABLES[kind]]
+                return environ[ADDRESS_VARIABLES[kind]]
             case "docker":
-                found[kind] = containers[kind]
+                return containers[kind]
             case "process":
-                found[kind] = (
-                    start_kafka(name, say=say).bootstrap if kind == "kafka" else start_postgres(name, say=say).url
-                )
-            case _:
+                return start_kafka(name, say=say).bootstrap if kind == "kafka" else start_postgres(name, say=say).url
+            case source:
                 assert_never(source)
-    return Addresses(kafka=found["kafka"], postgres=found["postgres"])
+
+    # Side by side, because each waits for its server most of the time.
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        kafka, postgres = pool.map(address, KINDS)
+    return Addresses(kafka=kafka, postgres=postgres)
 
 
 def _stop(name: str | None) -> list[Kind]:

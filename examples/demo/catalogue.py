@@ -104,8 +104,7 @@ namespace = {json.dumps(namespace)}
 bootstrap_servers = {json.dumps(kafka)}
 [kafka.client]
 "session.timeout.ms" = 6000           # the partitions of a killed worker move on after this
-"fetch.min.bytes" = 100000            # everything shares one small machine, so one answer for many small records,
-"fetch.wait.max.ms" = 100             # at the price of up to 0.1 s until a write is seen
+"fetch.min.bytes" = 100000            # one answer for many small records, at the price of up to 0.1 s each
 
 [worker]
 commit_interval_ms = 2000             # so a killed worker has something to read again

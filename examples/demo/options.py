@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         "--seconds",
         metavar="S",
         type=_positive,
-        default=20.0,
+        default=12.0,
         help="how long the copy and the six steps of the route take in all, beside what commands take (%(default)s)",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of what is written and read (%(default)s)")

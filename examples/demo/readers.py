@@ -27,7 +27,7 @@ from workload import Popularity, Task
 
 USERS = 50  # per reader: enough that a route of 5 % is met by some
 TOKEN_SHARE, GET_SHARE = 0.3, 0.35  # the rest searches
-_THINK_S = 0.05  # without a pause the readers alone would take all of a small machine
+_THINK_S = 0.08  # without a pause the readers alone would take all of a small machine
 _TIMEOUT_S = 30.0  # longer than a killed worker's partitions take to move on
 _RECENT = 200
 _TAIL_S = 0.05

@@ -17,6 +17,7 @@ from world import World
 
 CUTOVERS = (5, 25, 50, 100)
 _KILL_WORKER_AT, _KILL_COPY_AT = 25.0, 55.0  # per cent of the copy
+_UNCOMMITTED = 10  # events that the killed worker leaves to be read again
 _TRIES = 5
 _PAUSE_S = 0.1
 _PATIENCE_S = 90.0
@@ -65,7 +66,11 @@ class Scenario:
         while child.code is None:
             self._fleet.check()
             percent = self._percent
-            if percent >= _KILL_WORKER_AT and not exposure["worker_kills"]:
+            if (
+                percent >= _KILL_WORKER_AT
+                and not exposure["worker_kills"]
+                and (percent >= _KILL_COPY_AT or self._watch.uncommitted("new") >= _UNCOMMITTED)
+            ):
                 worker = self._fleet.replace_worker("new")
                 exposure["worker_kills"] += 1
                 self._say(

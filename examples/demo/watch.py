@@ -9,7 +9,7 @@ from vecferry.config import Config
 from vecferry.kafka.admin import Admin
 from vecferry.kafka.view import CompactedView
 from vecferry.schemas.control import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
-from vecferry.schemas.topics import events_topic, progress_topic
+from vecferry.schemas.topics import events_topic, group_id, progress_topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Watch:
     """Tails the progress topic; close it. Made after ``enrol``, which makes the topic."""
 
     def __init__(self, config: Config) -> None:
+        self._namespace = config.namespace
         self._topic = events_topic(config.namespace, COLLECTION)
         self._admin = Admin(config.kafka)
         self._view = CompactedView(config.kafka, progress_topic(config.namespace))
@@ -35,6 +36,11 @@ class Watch:
         return {
             store: sum(max(0, end - self._applied(store, p)) for p, end in enumerate(ends)) for store in ("old", "new")
         }
+
+    def uncommitted(self, store: str) -> int:
+        """Events that ``store`` has reported as applied and its group has not committed: a restart reads them again."""
+        committed = self._admin.committed(group_id(self._namespace, COLLECTION, store), self._topic, PARTITIONS)
+        return sum(max(0, self._applied(store, p) - committed.get(p, 0)) for p in range(PARTITIONS))
 
     def reports(self, store: str) -> bool:
         """Whether a worker of ``store`` has reported every partition."""
