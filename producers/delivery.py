@@ -28,26 +28,32 @@ _waiters_lock = threading.Lock()
 class Book:
     """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
 
-    __slots__ = ("_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
+    __slots__ = ("_lock", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
 
     def __init__(self, topic: str, *, epoch: int, partitions: int, on_outgrown: Callable[[str], None]) -> None:
         self.topic = topic
         self.epoch = epoch
         self.partitions = partitions
         self._on_outgrown = on_outgrown
+        self._lock = threading.Lock()
         self.pending: dict[Outstanding, None] = {}  # in the order of publication
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
 
     def fail(self, delivery: Outstanding) -> None:
-        """Remember a failure until somebody asks for its result, or :meth:`take_failures` reports it."""
-        if len(self.failed) < _MAX_FAILED:
-            self.failed[delivery] = None
-        else:
-            self.forgotten += 1
+        """Keep a failed delivery until somebody asks for its result."""
+        with self._lock:
+            if len(self.failed) < _MAX_FAILED:
+                self.failed[delivery] = None
+            else:
+                self.forgotten += 1
 
-    def outgrown(self, partition: int) -> KafkaError:
-        """The failure of a record that lies in a partition which the collection does not have."""
+    def misplaced(self, partition: int | None, offset: int | None) -> KafkaError | None:
+        """The failure of a record that was acknowledged where nobody can find it; None where it lies well."""
+        if partition is None or offset is None or offset < 0:
+            return KafkaError(KafkaError._INCONSISTENT, "it was acknowledged without an offset")
+        if partition < self.partitions:
+            return None
         problem = (
             f"it lies in partition {partition} of {self.topic}, which had {self.partitions}: partitions were added, "
             "and workers refuse what lies in another partition than its id had"
@@ -57,8 +63,9 @@ class Book:
 
     def take_failures(self) -> list[str]:
         """One line per failure not yet reported to anybody, each reported once."""
-        failed, self.failed = list(self.failed), {}
-        forgotten, self.forgotten = self.forgotten, 0
+        with self._lock:
+            failed, self.failed = self.failed, {}
+            forgotten, self.forgotten = self.forgotten, 0
         return [delivery.problem() for delivery in failed] + ([f"{forgotten} more"] if forgotten else [])
 
 
@@ -158,8 +165,8 @@ class Delivery(Outstanding):
         """The Kafka client's delivery report."""
         self._partition: int = message.partition()  # type: ignore[assignment]  # None only before delivery
         self._offset: int = message.offset()  # type: ignore[assignment]
-        if error is None and self._partition >= self._book.partitions:
-            error = self._book.outgrown(self._partition)
+        if error is None and not (self._offset >= 0 and self._partition < self._book.partitions):
+            error = self._book.misplaced(self._partition, self._offset)
         if error is not None:
             self._error = error
             self._book.fail(self)
@@ -196,26 +203,27 @@ class BatchDelivery(Outstanding):
         self.first_id = first_id
         self.sealed = False
         self._sent = 0  # written by the publishing thread only
-        self._acknowledged = 0  # written by the thread that serves delivery reports only
+        self._acknowledged = 0  # written by delivery reports only, which are served by one thread at a time
         self._offsets: dict[int, int] = {}
         self._failures = 0
         self._errors: list[str] = []
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         """The Kafka client's delivery report for one record of the batch."""
-        partition, offset = message.partition(), message.offset()
-        if error is None and partition is not None and partition >= self._book.partitions:
-            error = self._book.outgrown(partition)
+        partition: int = message.partition()  # type: ignore[assignment]  # None only before delivery
+        offset: int = message.offset()  # type: ignore[assignment]
+        if error is None and not (offset >= 0 and partition < self._book.partitions):
+            error = self._book.misplaced(partition, offset)
         if error is None:
-            assert partition is not None
-            assert offset is not None
-            self._offsets[partition] = max(offset, self._offsets.get(partition, 0))
+            if offset > self._offsets.get(partition, -1):
+                self._offsets[partition] = offset
         else:
             self._failures += 1
             if len(self._errors) < _MAX_NAMED:
                 self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(error)}")
         self._acknowledged += 1
-        self._finish_if_complete()
+        if self.sealed:
+            self._finish_if_complete()
 
     def withdraw(self) -> None:
         """The records that were taken before are still awaited: :meth:`seal` has the last word."""
@@ -232,7 +240,7 @@ class BatchDelivery(Outstanding):
         return f"{self._failures or self._sent - self._acknowledged} of {self._name()}{': ' if named else ''}{named}"
 
     def _finish_if_complete(self) -> None:
-        if self.sealed and self._acknowledged == self._sent and not self._done:
+        if self._acknowledged == self._sent and not self._done:
             if self._failures:
                 self._book.fail(self)
             self._finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import struct
@@ -20,9 +21,10 @@ from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from .client import connect
 from .delivery import BatchDelivery, Book, Delivery, Outstanding, describe
 from .reports import CALLS_PER_TURN, Reports
-from .validation import Metadata, Validator, rows_of, too_large
+from .validation import Metadata, Validator, each_of, rows_of, too_large
 
 _EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
+_ANY_PARTITION = -1  # the partitioner decides. Given by place: names cost the client a third of the call
 _PURGE_S = 5.0  # purging is local: the reports come at once
 _MAX_NAMED = 10
 _open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
@@ -68,8 +70,7 @@ class Publisher:
         self._validator = Validator(collection, metadata_fields)
         self._encoder = EventEncoder(collection)
         self._fixed_bytes = self._encoder.fixed_bytes
-        self._event_prefix = os.urandom(8)
-        self._event_numbers = itertools.count()
+        self._event_ids = map(functools.partial(_EVENT_ID.pack, os.urandom(8)), itertools.count())
         self._refusal: str | None = None
         self._closed = False
         self._forked = False
@@ -93,7 +94,7 @@ class Publisher:
             key,
             validator.vector(vector),
             validator.metadata(metadata),
-            event_id=_EVENT_ID.pack(self._event_prefix, next(self._event_numbers)),
+            event_id=next(self._event_ids),
             occurred_at_ms=int(self._unix_s() * 1000),
             source_text=None if source_text is None else validator.text(source_text),
         )
@@ -106,7 +107,7 @@ class Publisher:
     def delete(self, id: str) -> Delivery:
         """Publish that the row is gone; deleting what does not exist is fine. Blocks and raises as :meth:`upsert`."""
         key = self._validator.key(id)
-        event_id = _EVENT_ID.pack(self._event_prefix, next(self._event_numbers))
+        event_id = next(self._event_ids)
         delivery = Delivery(self._book, id)
         value = self._encoder.delete(key, event_id=event_id, occurred_at_ms=int(self._unix_s() * 1000))
         self._send(key, value, delivery)
@@ -127,16 +128,11 @@ class Publisher:
         publishing the whole batch again is safe.
         """
         validator = self._validator
-        keys = [validator.key(id_, f"ids[{row}]") for row, id_ in enumerate(ids)]
+        keys = each_of(validator.key, ids, "ids")
         array = validator.vectors(vectors, len(keys))
-        objects = rows_of("metadata", metadata, len(keys))
-        texts = rows_of("source_texts", source_texts, len(keys))
-        columns = [validator.metadata(entry, f"metadata[{row}]") for row, entry in enumerate(objects)]
-        sources = [validator.text(entry, f"source_texts[{row}]") for row, entry in enumerate(texts)]
-        for row, parts in enumerate(zip(keys, columns, sources, strict=True)):
-            size = self._fixed_bytes + len(parts[0]) + sum(len(part or b"") for part in parts)
-            if size > MAX_RECORD_BYTES:
-                raise too_large(size, f"records[{row}]")
+        columns = each_of(validator.metadata, rows_of("metadata", metadata, len(keys)), "metadata")
+        sources = each_of(validator.text, rows_of("source_texts", source_texts, len(keys)), "source_texts")
+        self._refuse_too_large(keys, columns, sources)
         batch = BatchDelivery(self._book, ids[0] if keys else "")
         sent, now_ms = 0, int(self._unix_s() * 1000)
         try:
@@ -145,7 +141,7 @@ class Publisher:
                     key,
                     vector,
                     column,
-                    event_id=_EVENT_ID.pack(self._event_prefix, next(self._event_numbers)),
+                    event_id=next(self._event_ids),
                     occurred_at_ms=now_ms,
                     source_text=source,
                 )
@@ -156,6 +152,15 @@ class Publisher:
         finally:
             batch.seal(sent)
         return batch
+
+    def _refuse_too_large(
+        self, keys: Sequence[bytes], columns: Sequence[bytes], sources: Sequence[bytes | None]
+    ) -> None:
+        room = MAX_RECORD_BYTES - self._fixed_bytes
+        for row, (key, column, source) in enumerate(zip(keys, columns, sources, strict=True)):
+            if len(key) + len(column) + len(source or b"") > room:
+                size = self._fixed_bytes + len(key) + len(column) + len(source or b"")
+                raise too_large(size, f"records[{row}]")
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Block until everything published before this call has its result, at most ``timeout_s``.
@@ -214,7 +219,7 @@ class Publisher:
             raise self._refused()
         self._book.pending[delivery] = None  # before the client can report on it
         try:
-            self._producer.produce(self._topic, value, key, on_delivery=delivery)
+            self._producer.produce(self._topic, value, key, _ANY_PARTITION, delivery)
         except BufferError:
             self._send_when_there_is_room(key, value, delivery)
         except KafkaException as error:
@@ -232,7 +237,7 @@ class Publisher:
                 if self._refusal is not None:
                     raise self._refused()
                 try:
-                    self._producer.produce(self._topic, value, key, on_delivery=delivery)
+                    self._producer.produce(self._topic, value, key, _ANY_PARTITION, delivery)
                 except BufferError:
                     continue
                 return

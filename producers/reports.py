@@ -21,25 +21,33 @@ class Reports:
     the rate, so the thread rests while ``calls`` shows that the callers are busy enough to serve.
     """
 
-    __slots__ = ("_clock", "_on_error", "_producer", "_room", "_stopping", "_thread", "calls")
+    __slots__ = ("_clock", "_on_error", "_producer", "_room", "_serving", "_stopping", "_thread", "calls")
 
     def __init__(self, producer: Producer, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
         self._producer = producer
         self._on_error = on_error
         self._clock = clock
         self._room = threading.Condition()
+        self._serving = threading.Lock()
         self._stopping = False
         self.calls = 0  # counted by the callers; a count that two threads spoil serves as well
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def serve(self, timeout_s: float = 0.0) -> None:
-        """Serve what is there, or what comes within ``timeout_s``; what is fatal to the client goes to ``on_error``."""
+        """Serve what is there, or what comes within ``timeout_s``; what is fatal to the client goes to ``on_error``.
+
+        Deliveries count on being told by one thread at a time: where another one is at it, nothing is left to do.
+        """
+        if not self._serving.acquire(blocking=timeout_s > 0):
+            return
         try:
             served = self._producer.poll(timeout_s)
         except KafkaException as error:  # the client raises here too when it stops for good
             self._on_error(error.args[0])
             return
+        finally:
+            self._serving.release()
         if served:
             with self._room:
                 self._room.notify_all()

@@ -7,8 +7,8 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -21,13 +21,19 @@ from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BY
 Metadata = Mapping[str, object]
 T = TypeVar("T")
 
-_vdot = np.vdot
+# Without NumPy's dispatch to arrays of other libraries, which takes as long as the product.
+_vdot = getattr(np.vdot, "_implementation", np.vdot)
+_ndarray = np.ndarray
+_INFINITY = math.inf
 _FLOAT32 = np.dtype(np.float32)
 _IS_LITTLE = sys.byteorder == "little"
-_SCALARS = frozenset((str, int, float, bool, type(None)))
+_SCALARS = frozenset((str, int, bool, type(None)))
+_BACKSLASH = 0x5C
 _MAX_DEPTH = 32
 _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_dumps = orjson.dumps
+_isfinite = math.isfinite
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -55,7 +61,7 @@ class Validator:
             ) from error
         if not 0 < len(key) <= MAX_ID_BYTES:
             raise InvalidRecord(field, f"takes {len(key)} bytes as UTF-8", f"use 1 to {MAX_ID_BYTES}")
-        if b"\0" in key:
+        if 0 in key:
             raise InvalidRecord(field, f"{id_[:80]!r} holds NUL", "not every store can carry it; use another id")
         if self._id_type != "text":
             _check_canonical(id_, self._id_type, field)
@@ -63,15 +69,23 @@ class Validator:
 
     def vector(self, vector: ArrayLike, field: str = "vector") -> NDArray[np.float32]:
         """``vector`` as float32 [d] in one piece and wire order: finite, and not without direction for cosine."""
-        usual = type(vector) is np.ndarray and vector.dtype is _FLOAT32
-        array: NDArray[np.float32] = vector if usual else _to_float32(vector, field)  # type: ignore[assignment]
+        # Decides nearly always, in one pass: a sum of squares is finite only if every element is. (dot would warn.)
+        if (
+            type(vector) is _ndarray
+            and vector.dtype is _FLOAT32
+            and vector.shape == self._shape
+            and 0.0 < float(_vdot(vector, vector)) < _INFINITY
+            and vector.flags.c_contiguous
+            and _IS_LITTLE
+        ):
+            return vector
+        array = _to_float32(vector, field)
         if array.shape != self._shape:
             raise self._wrong_shape(array.shape, self._shape, field)
-        # Decides nearly always, in one pass: a sum of squares is finite only if every element is. (dot would warn.)
         square = float(_vdot(array, array))
-        if not 0.0 < square < math.inf:
+        if not 0.0 < square < _INFINITY:
             self._examine(array, square, field)
-        return array if _IS_LITTLE and array.flags.c_contiguous else little_endian(array)
+        return little_endian(array)
 
     def vectors(self, vectors: ArrayLike, rows: int) -> NDArray[np.float32]:
         """``vectors`` as float32 [rows, d] in one piece and wire order; each row is held to :meth:`vector`."""
@@ -107,7 +121,7 @@ class Validator:
             ) from error
         if len(text) > MAX_METADATA_BYTES:
             raise InvalidRecord(field, f"takes {len(text)} bytes as JSON", f"use at most {MAX_METADATA_BYTES}")
-        if b"\\u0000" in text and _holds_nul(metadata):
+        if _BACKSLASH in text and b"\\u0000" in text and _holds_nul(metadata):
             raise InvalidRecord(field, "holds NUL in a text", "not every store can carry it; remove it")
         if self._fields is not None and not metadata.keys() <= self._fields:
             unknown = min(set(metadata) - self._fields)
@@ -156,6 +170,14 @@ def rows_of(name: str, values: Sequence[T] | None, rows: int) -> Sequence[T | No
     return values
 
 
+def each_of(check: Callable[..., T], values: Sequence[Any], name: str) -> list[T]:
+    """``check`` of each value; what it refuses is named as ``ids[3]``."""
+    try:
+        return [check(value) for value in values]
+    except InvalidRecord:
+        return [check(value, f"{name}[{row}]") for row, value in enumerate(values)]
+
+
 def too_large(size: int, field: str) -> InvalidRecord:
     """The refusal of a record of ``size`` bytes, key included."""
     remedy = f"shorten source_text or metadata to stay within {MAX_RECORD_BYTES}"
@@ -192,18 +214,13 @@ def _to_float32(vector: ArrayLike, field: str) -> NDArray[np.float32]:
 def _encode_flat(metadata: Mapping[str, object]) -> bytes | None:
     """The JSON text of a dict of scalars; None when it is not that plain, or when the general encoder must explain."""
     for value in metadata.values():
-        if type(value) not in _SCALARS:
+        # orjson would write a float that is not finite as null.
+        if type(value) not in _SCALARS and not (type(value) is float and _isfinite(value)):
             return None
     try:
-        text = orjson.dumps(metadata)
+        return _dumps(metadata)
     except TypeError:  # integers beyond 64 bits, which JSON has; keys that are no text and lone surrogates, which not
         return None
-    # orjson writes what is not finite as null.
-    return None if b"null" in text and not all(map(_is_finite, metadata.values())) else text
-
-
-def _is_finite(value: object) -> bool:
-    return type(value) is not float or math.isfinite(value)
 
 
 def _encode_nested(metadata: Mapping[str, object], field: str) -> bytes:

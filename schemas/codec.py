@@ -40,12 +40,13 @@ def event_prefix(collection: Collection, op: Op) -> bytes:
 class EventEncoder:
     """Encodes events of one collection. Checks nothing: arguments are what the publisher validated. Thread-safe."""
 
-    __slots__ = ("_count", "_delete", "_occurred", "_upsert", "_vector_bytes")
+    __slots__ = ("_count", "_delete", "_no_text", "_occurred", "_upsert", "_vector_bytes")
 
     def __init__(self, collection: Collection) -> None:
         self._upsert = event_prefix(collection, Op.UPSERT)
         self._delete = event_prefix(collection, Op.DELETE)
         self._count = encode_size(collection.space.dimension)
+        self._no_text = b"\0" + self._count
         self._vector_bytes = 4 * collection.space.dimension
         self._occurred = (0, b"\0")
 
@@ -67,7 +68,6 @@ class EventEncoder:
     ) -> bytes:
         """An UPSERT. ``key`` is the id as UTF-8, ``vector`` d little-endian float32 in one piece, ``metadata`` JSON."""
         occurred = self._occurred
-        text = b"\0" if source_text is None else b"".join((b"\2", encode_size(len(source_text)), source_text))
         parts: tuple[Any, ...] = (  # bytes, and one other buffer
             self._upsert,
             event_id,
@@ -76,8 +76,7 @@ class EventEncoder:
             key,
             encode_size(len(metadata)),
             metadata,
-            text,
-            self._count,
+            self._no_text if source_text is None else self._text(source_text),
             vector,
             b"\0",
         )
@@ -87,6 +86,9 @@ class EventEncoder:
         """A DELETE of the id ``key``."""
         head = (self._delete, event_id, self._time(occurred_at_ms), encode_size(len(key)), key)
         return b"".join((*head, encode_size(len(NO_METADATA)), NO_METADATA, b"\0", b"\0"))
+
+    def _text(self, source_text: bytes) -> bytes:
+        return b"".join((b"\2", encode_size(len(source_text)), source_text, self._count))
 
     def _time(self, occurred_at_ms: int) -> bytes:
         # Many events share a millisecond. One tuple, so that a thread never pairs a time with another one's bytes.
