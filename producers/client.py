@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # re-exported without saying so
 
+from ..clock import Clock
 from ..errors import ConfigError, Refused, Unavailable
 from ..schemas.collection import Collection
 from ..schemas.guarantees import PRODUCER_GUARANTEES
@@ -15,6 +17,9 @@ from .delivery import describe
 
 _log = logging.getLogger("vecferry.kafka")
 _log.addHandler(logging.NullHandler())  # an application that configures no logging gets none of librdkafka's lines
+
+_NEW_TOPIC_S = 2.0  # a topic that was just made reaches the brokers one after the other
+_PAUSE_S = 0.1
 
 _DEFAULTS: Mapping[str, object] = {"linger.ms": 5, "delivery.timeout.ms": 120_000, "logger": _log}
 # Other names for guarantees, and what would break them from the side.
@@ -45,6 +50,7 @@ def connect(
     *,
     timeout_s: float,
     on_error: Callable[[KafkaError], None],
+    clock: Clock,
 ) -> Producer:
     """A client for ``topic``. Blocks at most about ``timeout_s``.
 
@@ -64,8 +70,7 @@ def connect(
     except (KafkaException, TypeError, ValueError) as error:
         raise ConfigError(f"the Kafka client refuses its configuration: {_reason(error)}") from error
     try:
-        # All topics: asking for one by name would create it on brokers that create topics by themselves.
-        topics = producer.list_topics(timeout=timeout_s).topics
+        topics = _topics(producer, topic, timeout_s, clock)
     except KafkaException as error:
         producer.poll(0)  # the cause is a report of its own
         reason = "; ".join(dict.fromkeys((_reason(error), *reasons)))
@@ -81,6 +86,16 @@ def connect(
             "correct `partitions`, or begin a new epoch if the topic was repartitioned"
         )
     return producer
+
+
+def _topics(producer: Producer, topic: str, timeout_s: float, clock: Clock) -> dict[str, TopicMetadata]:
+    """All topics: asking for one by name would create it on brokers that create topics by themselves."""
+    deadline_s = clock.monotonic_s() + min(timeout_s, _NEW_TOPIC_S)
+    while True:
+        topics: dict[str, TopicMetadata] = producer.list_topics(timeout=timeout_s).topics
+        if topic in topics or clock.monotonic_s() >= deadline_s:
+            return topics
+        clock.sleep_s(_PAUSE_S)
 
 
 def _reason(error: Exception) -> str:

@@ -75,7 +75,7 @@ class Publisher:
         self._closed = False
         self._forked = False
         self._producer = connect(
-            collection, topic, producer_config, timeout_s=open_timeout_s, on_error=self._on_client_error
+            collection, topic, producer_config, timeout_s=open_timeout_s, on_error=self._on_client_error, clock=clock
         )
         self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
         _open_publishers.add(self)
