@@ -6,7 +6,7 @@ import argparse
 
 from ..migration.context import open_context
 from ..migration.controller import Lease
-from ..migration.cutover import Move, move_reads, preview
+from ..migration.cutover import Move, move_reads, moves_back, preview
 from ..migration.gates import Verdict
 from ..migration.phase import CANARY_PERCENTS, steps_past
 from .options import add_collection, add_dry_run, config_of
@@ -25,18 +25,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Move the route; exit 3 when a gate fails, 4 when one is not known."""
-    return move(args, args.to, f"cutover {args.collection} --to {args.to}")
+    return move(args, console, args.to, f"cutover {args.collection} --to {args.to}")
 
 
-def move(args: argparse.Namespace, percent: int, command: str) -> Result:
+def move(args: argparse.Namespace, console: Console, percent: int, command: str, *, force: bool = False) -> Result:
     """Move the route to ``percent``, or say whether it could be moved; ``rollback`` is this with 0."""
-    config = config_of(args)
-    with open_context(config, args.collection) as context:
+    config, name = config_of(args), args.collection
+
+    def warn(problem: str) -> None:
+        console.say(f"vecferry: warning: {problem}")
+
+    # What must hold depends on the direction, so it is asked for by the move.
+    with open_context(config, name, checked=False) as context:
         if args.dry_run:
-            done = preview(context, percent)
+            done = preview(context, percent, force=force, say=warn)
         else:
-            with Lease(config, args.collection, context.control, command=command) as lease:
-                done = move_reads(context, lease, percent)
+            urgent = moves_back(context, percent)
+            with Lease(config, name, context.control, command=command, urgent=urgent) as lease:
+                done = move_reads(context, lease, percent, force=force, say=warn)
     return _result(args, percent, done)
 
 
@@ -61,7 +67,7 @@ def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
         tables=(facts_table(title, facts), *((gate_table("Gates", done.gates),) if done.gates else ())),
         problems=gate_problems(done.gates),
         next_steps=_next(args, percent, done, moved=moved),
-        exit_code=gate_exit_code(done.gates) if done.gates else 0,
+        exit_code=0 if passed else gate_exit_code(done.gates),
     )
 
 
@@ -76,13 +82,14 @@ def _title(done: Move, percent: int, *, moved: bool, dry_run: bool) -> str:
 
 def _next(args: argparse.Namespace, percent: int, done: Move, *, moved: bool) -> tuple[str, ...]:
     if done.verdict is not Verdict.PASS:
-        return steps_past(args.collection, done.gates)
+        forced = (f"vecferry rollback {args.collection} --force",) if args.command == "rollback" else ()
+        return (*steps_past(args.collection, done.gates), *forced)
     if not done.moves:
         return (f"vecferry status {args.collection}",)
     if not moved:
-        return (
-            f"vecferry {args.command} {args.collection}" + (f" --to {percent}" if args.command == "cutover" else ""),
-        )
+        if args.command == "cutover":
+            return (f"vecferry cutover {args.collection} --to {percent}",)
+        return (f"vecferry rollback {args.collection}{' --force' if args.force else ''}",)
     higher = [step for step in CANARY_PERCENTS if step > percent]
     if percent == 0 or not higher:
         return (f"vecferry status {args.collection}",)

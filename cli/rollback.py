@@ -14,9 +14,15 @@ HELP = "move all reads back to the source, if it keeps up"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     add_collection(parser)
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="go back although the source is behind or its worker silent; each reader still waits until the source "
+        "has applied what that reader has seen",
+    )
     add_dry_run(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Move the route to 0 %; the one gate is that the source is ready."""
-    return move(args, 0, f"rollback {args.collection}")
+    return move(args, console, 0, f"rollback {args.collection}", force=args.force)

@@ -16,7 +16,7 @@ from ..schemas.control import CollectionRecord, collection_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
 from ..stores.base import Store
 from ..stores.registry import open_store as open_registered
-from .gates import Verdict
+from .gates import GateResult, Verdict
 from .preflight import collection_checks, live_topic_checks, migration_check, topic_identity_check
 from .state import read
 
@@ -74,13 +74,18 @@ def opened(open_named: StoreOpener, store: str) -> Iterator[Store]:
 
 @contextmanager
 def open_context(
-    config: Config, collection: str, *, open_store: StoreOpener | None = None, clock: Clock = SYSTEM_CLOCK
+    config: Config,
+    collection: str,
+    *,
+    checked: bool = True,
+    open_store: StoreOpener | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Iterator[Context]:
     """The context of an enrolled collection, its tables read to their end.
 
-    ``open_store`` takes the place of the configured stores. Blocks while the tables are read. Raises ConfigError,
-    Unavailable, or Refused when the collection is not enrolled or no longer is what was enrolled: each line with its
-    remedy.
+    ``open_store`` takes the place of the configured stores; without ``checked`` it is left to the caller to ask for
+    ``require_as_enrolled``. Blocks while the tables are read. Raises ConfigError, Unavailable, or Refused when the
+    collection is not enrolled or no longer is what was enrolled: each line with its remedy.
     """
     described = config.collection(collection)
     migration = config.migration(collection)
@@ -107,7 +112,8 @@ def open_context(
             clock=clock,
         )
         context.sync()
-        _require_as_enrolled(context)
+        if checked:
+            require_as_enrolled(context)
         yield context
 
 
@@ -120,16 +126,43 @@ def _require_topics(admin: Admin, collection: str, names: Sequence[str]) -> None
         )
 
 
-def _require_as_enrolled(context: Context) -> None:
-    """Refuse to work on a collection whose topic or configuration changed under it."""
+def require_as_enrolled(context: Context) -> None:
+    """Raise Refused, one line per problem, when the topic or the configuration changed under the collection.
+
+    Asked once more under the lease: another controller may have enrolled it anew in between. Blocks for two requests.
+    """
+    problems = (*_problems_of_configuration(context), *_problems_of_topic(context))
+    if problems:
+        raise Refused(problems)
+
+
+def require_source_as_enrolled(context: Context) -> tuple[str, ...]:
+    """Raise Refused when reads cannot go back to the source as configured; other problems are returned, a line each.
+
+    What is wrong with the live topic, or with the target, is no reason to stay on the target. Blocks for two requests.
+    """
+    record = read(context.control, collection_key(context.name), CollectionRecord)
+    problems = _problems_of_configuration(context)
+    if record is None or record.stores[0] != context.source or _failed(collection_checks(record, context.collection)):
+        raise Refused(problems)
+    return (*problems, *_problems_of_topic(context))
+
+
+def _problems_of_configuration(context: Context) -> tuple[str, ...]:
+    record = read(context.control, collection_key(context.name), CollectionRecord)
+    stores = (context.source, context.target)
+    return _failed((*collection_checks(record, context.collection), migration_check(record, context.name, stores)))
+
+
+def _problems_of_topic(context: Context) -> tuple[str, ...]:
     topic = context.admin.topics([context.events]).get(context.events)
     record = read(context.control, collection_key(context.name), CollectionRecord)
     checks = (
         *live_topic_checks(topic, context.events, context.collection, context.config.gates),
-        *collection_checks(record, context.collection),
-        migration_check(record, context.name, (context.source, context.target)),
         topic_identity_check(record, context.events, context.admin.topic_id(context.events)),
     )
-    problems = [check.line() for check in checks if check.verdict is not Verdict.PASS]
-    if problems:
-        raise Refused(problems)
+    return _failed(checks)
+
+
+def _failed(checks: Sequence[GateResult]) -> tuple[str, ...]:
+    return tuple(check.line() for check in checks if check.verdict is not Verdict.PASS)

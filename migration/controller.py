@@ -22,23 +22,29 @@ from ..failpoints import hit
 from ..kafka.control import ControlWriter
 from ..kafka.view import CompactedView
 from ..schemas.control import ControllerRecord, controller_key
+from ..schemas.topics import control_topic
 from .state import read
 
 BEAT_S = 2.0
 LEASE_S = 10.0
+# The broker looks for transactions past their time-out of 10 s every 10 s.
+_CATCH_UP_S = 30.0
 
 
 class _Encodable(Protocol):
     def encode(self) -> bytes: ...
 
 
-def blocker(record: ControllerRecord | None, collection: str, *, now_unix_s: float, host: str) -> str | None:
+def blocker(
+    record: ControllerRecord | None, collection: str, *, now_unix_s: float, host: str, urgent: bool = False
+) -> str | None:
     """Why a new controller must wait for the one of ``record``, remedy included; None when it need not.
 
     A record without a beat for ``LEASE_S`` is stale, and so is one of a process of this host that is gone. A beat from
-    the future counts by its distance, so that a clock that jumped cannot hold the lease.
+    the future counts by its distance, so that a clock that jumped cannot hold the lease. An ``urgent`` controller waits
+    for nobody but another urgent one.
     """
-    if record is None:
+    if record is None or (urgent and not record.urgent):
         return None
     age_s = abs(now_unix_s - record.beat_unix_s)
     if age_s >= LEASE_S or (record.host == host and not _alive(record.pid)):
@@ -52,22 +58,32 @@ def blocker(record: ControllerRecord | None, collection: str, *, now_unix_s: flo
 class Lease:
     """The right to steer one collection, held inside ``with``.
 
-    Entering blocks for a few requests and raises Refused while another controller holds the lease. Inside, a thread
-    reports every ``BEAT_S`` seconds. Leaving removes the record.
+    Entering blocks for a few requests and raises Refused while another controller holds the lease; one that is
+    ``urgent`` takes it away from any that is not: Kafka fences that one, as if it had been killed, and its command can
+    be run again. Inside, a thread reports every ``BEAT_S`` seconds. Leaving removes the record.
     """
 
     def __init__(
-        self, config: Config, collection: str, control: CompactedView, *, command: str, clock: Clock = SYSTEM_CLOCK
+        self,
+        config: Config,
+        collection: str,
+        control: CompactedView,
+        *,
+        command: str,
+        urgent: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._config = config
         self._collection = collection
         self._control = control
         self._clock = clock
+        self._urgent = urgent
         self._identity = {
             "instance": uuid.uuid4().hex,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "command": command,
+            "urgent": urgent,
         }
         self._writer: ControlWriter | None = None
         self._lost: Refused | None = None
@@ -78,7 +94,8 @@ class Lease:
         self._control.sync()
         record = read(self._control, controller_key(self._collection), ControllerRecord)
         host = str(self._identity["host"])
-        reason = blocker(record, self._collection, now_unix_s=self._clock.unix_s(), host=host)
+        now_unix_s = self._clock.unix_s()
+        reason = blocker(record, self._collection, now_unix_s=now_unix_s, host=host, urgent=self._urgent)
         if reason is not None:
             raise Refused(reason)
         self._writer = ControlWriter(self._config.kafka, self._config.namespace, self._collection)
@@ -89,23 +106,17 @@ class Lease:
             raise
         hit("controller.leased")
         self._thread.start()
-        # Whoever held the lease until now may have written up to the moment at which it was fenced.
-        self._control.sync()
+        try:
+            self._catch_up()
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
-        assert self._writer is not None
-        try:
-            if self._lost is None:
-                self._writer.write({controller_key(self._collection): None})
-        except (Refused, Unavailable):
-            pass  # the record goes stale by itself, and what was to be done is done
-        finally:
-            self._writer.close()
+        self._leave()
 
     @property
     def writer(self) -> ControlWriter:
@@ -123,6 +134,36 @@ class Lease:
         """Raise Refused if another controller has taken over. Long work calls this now and then."""
         if self._lost is not None:
             raise self._lost
+
+    def _catch_up(self) -> None:
+        """Wait until the view shows our own beat, and with it all that was written before.
+
+        Whoever held the lease until now may have written up to the moment at which it was fenced. And where a
+        controller of another collection died inside a transaction, nothing that was committed later is visible before
+        the broker has ended that one.
+        """
+        self._control.wait_for(lambda: self._lost is not None or self._is_shown(), _CATCH_UP_S)
+        self.check()
+        if not self._is_shown():
+            raise Unavailable(
+                f"what was written to {control_topic(self._config.namespace)} cannot be read within "
+                f"{_CATCH_UP_S:.0f} s, because of a transaction that is still open there; run this command again"
+            )
+
+    def _is_shown(self) -> bool:
+        record = read(self._control, controller_key(self._collection), ControllerRecord)
+        return record is not None and record.instance == self._identity["instance"]
+
+    def _leave(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            if self._lost is None:
+                self.writer.write({controller_key(self._collection): None})
+        except (Refused, Unavailable):
+            pass  # the record goes stale by itself, and what was to be done is done
+        finally:
+            self.writer.close()
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):

@@ -8,11 +8,13 @@ from ..config import GatesSection
 from ..errors import ConfigError, Refused
 from ..failpoints import hit
 from ..schemas.control import MigrationRecord, Route, migration_key, route_key
-from .context import Context
+from .context import Context, require_as_enrolled, require_source_as_enrolled
 from .controller import Lease
 from .facts import Facts
 from .gates import GateResult, Verdict, cutover_gates, decide, rollback_gate
 from .gather import gather
+from .start import Say
+from .state import read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,11 @@ class Move:
         return self.after != self.before
 
 
-def plan_move(facts: Facts, percent: int, limits: GatesSection) -> Move:
+def plan_move(facts: Facts, percent: int, limits: GatesSection, *, force: bool = False) -> Move:
     """What moving reads to ``percent`` takes. Pure.
 
-    Towards the target every gate counts; back towards the source only that the source is ready. Raises ConfigError
+    Towards the target every gate counts; back towards the source only that the source is ready, and with ``force`` only
+    that it is complete: each reader waits by itself until it has applied what that reader has seen. Raises ConfigError
     for a percentage outside 0 to 100 and Refused for a collection without a route.
     """
     if not 0 <= percent <= 100:
@@ -45,22 +48,36 @@ def plan_move(facts: Facts, percent: int, limits: GatesSection) -> Move:
         return Move(gates=(), verdict=Verdict.PASS, before=before, after=before)
     forward = percent > before.percent
     gates = cutover_gates(facts, limits) if forward else (rollback_gate(facts, limits),)
+    forced = force and not forward and all(live.complete for live in facts.live.get(facts.source, {}).values())
+    verdict = Verdict.PASS if forced else decide(gates)
     update = {"generation": before.generation + 1, "percent": percent, "changed_unix_s": facts.now_unix_s}
-    return Move(gates=gates, verdict=decide(gates), before=before, after=before.model_copy(update=update))
+    return Move(gates=gates, verdict=verdict, before=before, after=before.model_copy(update=update))
 
 
-def preview(context: Context, percent: int) -> Move:
-    """The move and its gates as they are now; changes nothing."""
-    return plan_move(gather(context, towards=percent), percent, context.config.gates)
+def moves_back(context: Context, percent: int) -> bool:
+    """Whether a move to ``percent`` takes reads away from the target. Does not block. Raises Refused."""
+    route = read(context.control, route_key(context.name), Route)
+    return route is not None and percent < route.percent
 
 
-def move_reads(context: Context, lease: Lease, percent: int) -> Move:
+def preview(context: Context, percent: int, *, force: bool = False, say: Say = lambda line: None) -> Move:
+    """The move and its gates as they are now; changes nothing. ``say`` and what it raises: as ``move_reads``."""
+    _require_for_move(context, percent, say)
+    return plan_move(gather(context, towards=percent), percent, context.config.gates, force=force)
+
+
+def move_reads(
+    context: Context, lease: Lease, percent: int, *, force: bool = False, say: Say = lambda line: None
+) -> Move:
     """Move the route to ``percent`` if every gate passes; otherwise change nothing, and the verdict says why.
 
-    Blocks for a few requests. Raises Refused when another controller has taken over, Unavailable.
+    ``say`` gets one line per problem of topic and target, which do not keep reads from going back to the source.
+    Blocks for a few requests. Raises Refused when another controller has taken over, or for a collection that is not
+    what was enrolled; Unavailable.
     """
+    _require_for_move(context, percent, say)
     facts = gather(context, towards=percent)
-    move = plan_move(facts, percent, context.config.gates)
+    move = plan_move(facts, percent, context.config.gates, force=force)
     hit("cutover.gated")
     if move.verdict is not Verdict.PASS or not move.moves:
         return move
@@ -73,6 +90,14 @@ def move_reads(context: Context, lease: Lease, percent: int) -> Move:
     )
     hit("cutover.written")
     return move
+
+
+def _require_for_move(context: Context, percent: int, say: Say) -> None:
+    if not moves_back(context, percent):
+        require_as_enrolled(context)
+        return
+    for problem in require_source_as_enrolled(context):
+        say(problem)
 
 
 def _counted(migration: MigrationRecord, *, forward: bool) -> MigrationRecord:

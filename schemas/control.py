@@ -131,7 +131,10 @@ class GroupRecord(_Record):
 
 
 class VerifyRecord(_Record):
-    """The last verification. ``complete`` is False for one that was cut short or sampled."""
+    """The last verification. ``complete`` is False for one that was cut short or sampled.
+
+    ``run``: the newest run that the target had applied before the comparison began, "" if not recorded.
+    """
 
     source: str
     target: str
@@ -143,6 +146,7 @@ class VerifyRecord(_Record):
     stale: int
     corrupt: int
     undecided: int
+    run: str = ""
 
     @property
     def differing(self) -> int:
@@ -157,23 +161,30 @@ class VerifyRecord(_Record):
     def displaces(self, known: VerifyRecord | None) -> bool:
         """Whether this one is to stand instead of ``known``, the newest so far.
 
-        One that saw everything does, and one that found faults. A sample without any says nothing against either.
+        One that decided every row does, and one that found faults. One that left rows open, being a sample or
+        undecided about them, says nothing against either; but what was clean before another run was applied is so no
+        longer.
         """
         if known is None or (known.source, known.target) != (self.source, self.target):
             return True
-        if self.complete or self.differing:
+        if self.differing or self._decided_all:
             return True
-        return not known.complete and not known.differing
+        return not known.differing and not (known._decided_all and known.run == self.run)
+
+    @property
+    def _decided_all(self) -> bool:
+        return self.complete and not self.undecided
 
 
 class ControllerRecord(_Record):
-    """The heartbeat of the process that steers a collection."""
+    """The heartbeat of the process that steers a collection. ``urgent``: it moves reads back."""
 
     instance: str
     host: str
     pid: int
     command: str
     beat_unix_s: float
+    urgent: bool = False
 
 
 class LiveProgress(_Record):

@@ -39,7 +39,7 @@ def says(
     path = tmp_path / "vecferry.toml"
     path.write_text(TEMPLATE)
     for module in (cutover, replay, dlq, cancel):
-        monkeypatch.setattr(module, "open_context", lambda *_: nullcontext(None))
+        monkeypatch.setattr(module, "open_context", lambda *_, **__: nullcontext(None))
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code = main([*arguments, "--config", str(path)])
@@ -49,7 +49,7 @@ def says(
 
 
 def preview_of(monkeypatch: pytest.MonkeyPatch, module: ModuleType, answer: object) -> None:
-    monkeypatch.setattr(module, "preview", lambda *_: answer)
+    monkeypatch.setattr(module, "preview", lambda *_, **__: answer)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
+from confluent_kafka import Producer
 from migration_rig import NAME, Rig
-from vecferry.errors import Refused
+from vecferry.errors import Refused, Unavailable
+from vecferry.kafka import view
+from vecferry.kafka.clients import producer_config
+from vecferry.kafka.control import ControlWriter
+from vecferry.migration import controller
 from vecferry.migration.context import Context
 from vecferry.migration.controller import LEASE_S, Lease, blocker
 from vecferry.migration.state import read
@@ -53,8 +59,16 @@ def test_who_has_to_wait(found: ControllerRecord | None, blocks: bool) -> None:
     assert (blocker(found, "products", now_unix_s=NOW_S, host=HERE) is not None) is blocks
 
 
-def lease(context: Context, command: str = "test") -> Lease:
-    return Lease(context.config, NAME, context.control, command=command)
+def test_an_urgent_controller_waits_for_another_urgent_one_alone() -> None:
+    steering = record()
+    assert blocker(steering, "products", now_unix_s=NOW_S, host=HERE, urgent=True) is None
+    back = steering.model_copy(update={"urgent": True})
+    for urgent in (False, True):
+        assert blocker(back, "products", now_unix_s=NOW_S, host=HERE, urgent=urgent) is not None
+
+
+def lease(context: Context, command: str = "test", *, urgent: bool = False) -> Lease:
+    return Lease(context.config, NAME, context.control, command=command, urgent=urgent)
 
 
 @pytest.mark.server
@@ -89,13 +103,15 @@ def test_the_lease_of_a_dead_process_and_a_stale_one_are_taken_over(kafka_bootst
 
 
 @pytest.mark.server
-def test_a_controller_that_was_fenced_ends_with_refused(kafka_bootstrap: str) -> None:
+@pytest.mark.parametrize("urgent", [False, True])
+def test_a_controller_that_was_fenced_ends_with_refused(kafka_bootstrap: str, urgent: bool) -> None:
     rig = Rig(kafka_bootstrap)
     rig.enrol()
     with rig.context() as context, lease(context) as first:
-        # What a second controller sees when the first one's clock or machine had stood still.
-        rig.produce(f"{rig.config.namespace}.control", controller_key(NAME).encode(), None, 0)
-        with lease(context) as second:
+        if not urgent:
+            # What a second controller sees when the first one's clock or machine had stood still.
+            rig.produce(f"{rig.config.namespace}.control", controller_key(NAME).encode(), None, 0)
+        with lease(context, urgent=urgent) as second:
 
             def fenced() -> bool:
                 try:
@@ -111,3 +127,45 @@ def test_a_controller_that_was_fenced_ends_with_refused(kafka_bootstrap: str) ->
         context.control.sync()
         assert context.control.get("late") is None
         assert context.control.get("note") is not None
+
+
+@pytest.mark.server
+def test_what_was_committed_behind_an_open_transaction_is_seen_before_anything_is_decided(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    namespace = rig.config.namespace
+    # A controller of another collection that was killed inside a transaction, which the broker has yet to end.
+    other = Producer(
+        {**producer_config(rig.config.kafka), "transactional.id": namespace, "delivery.timeout.ms": 30_000}
+    )
+    other.init_transactions(20)
+    ending = threading.Timer(2.0, lambda: other.abort_transaction(20))
+    with rig.context() as context:
+        other.begin_transaction()
+        other.produce(f"{namespace}.control", key=b"other", value=b"open", partition=0)
+        other.flush(10)
+        ControlWriter(rig.config.kafka, namespace, NAME).write({"note": record()})
+        monkeypatch.setattr(view, "_OPEN_S", 0.1)
+        monkeypatch.setattr(controller, "hit", lambda name: ending.start())
+        with lease(context):
+            assert context.control.get("note") is not None
+        assert context.control.get("other") is None
+    ending.join()
+
+
+@pytest.mark.server
+def test_without_a_view_of_the_journal_nothing_is_steered(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    monkeypatch.setattr(controller, "_CATCH_UP_S", 0.0)
+    monkeypatch.setattr(Lease, "_is_shown", lambda self: False)
+    with rig.context() as context:
+        with pytest.raises(Unavailable, match="run this command again"), lease(context):
+            raise AssertionError("entered")
+        monkeypatch.undo()
+        with lease(context):  # the refused one has left
+            pass

@@ -6,26 +6,35 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from migration_facts import ready
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from migration_facts import ready, report
 from migration_rig import NAME, PARTITIONS, Rig
+from vecferry.cli import cutover
+from vecferry.cli.main import main
 from vecferry.config import GatesSection
 from vecferry.errors import ConfigError, Refused
+from vecferry.kafka.clients import admin_config
 from vecferry.migration.cutover import move_reads, plan_move, preview
 from vecferry.migration.gates import Verdict
 from vecferry.migration.state import read
 from vecferry.schemas.control import (
+    LiveProgress,
     MigrationRecord,
     Route,
     RunRecord,
     VerifyRecord,
+    live_progress_key,
     migration_key,
     route_key,
     run_key,
     verify_key,
 )
+from vecferry.schemas.topics import progress_topic
+from waiting import wait_until
 
 LIMITS = GatesSection()
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -104,9 +113,9 @@ def report_both(rig: Rig) -> None:
         rig.report(store, dict.fromkeys(range(PARTITIONS), 0))
 
 
-def route_and_journal(rig: Rig) -> tuple[int, int, int, int]:
+def route_and_journal(rig: Rig, *, checked: bool = True) -> tuple[int, int, int, int]:
     """Percent, generation, cutovers, rollbacks."""
-    with rig.context() as context:
+    with rig.context(checked=checked) as context:
         route = read(context.control, route_key(NAME), Route)
         migration = read(context.control, migration_key(NAME), MigrationRecord)
         assert route is not None
@@ -157,6 +166,104 @@ def test_rollback_needs_only_the_old_store(kafka_bootstrap: str) -> None:
     with rig.steering() as (context, lease):
         assert move_reads(context, lease, 0).verdict is Verdict.PASS
     assert route_and_journal(rig) == (0, 3, 1, 1)
+
+
+def ready_with_reads_at(rig: Rig, percent: int) -> None:
+    make_ready(rig)
+    with rig.steering() as (context, lease):
+        assert move_reads(context, lease, percent).verdict is Verdict.PASS
+    report_both(rig)
+
+
+def configure_events(rig: Rig, **values: str) -> None:
+    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in values.items()]
+    resource = ConfigResource(ResourceType.TOPIC, rig.events, incremental_configs=entries)
+    client = AdminClient(admin_config(rig.config.kafka))
+    client.incremental_alter_configs([resource])[resource].result()
+    wait_until(lambda: values.items() <= rig.admin.topics([rig.events])[rig.events].settings.items())
+
+
+def command(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command line on the rig's Kafka; it opens no store."""
+    monkeypatch.setattr(cutover, "config_of", lambda _: rig.config)
+    return main([*arguments, "--config", str(tmp_path / "unread.toml")])
+
+
+@pytest.mark.server
+def test_what_is_wrong_with_the_topic_is_said_and_keeps_no_read_on_the_target(
+    kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    ready_with_reads_at(rig, 100)
+    configure_events(rig, **{"retention.ms": "1", "retention.bytes": "1000"})
+    rig.raise_partitions(PARTITIONS + 1)
+    assert command(rig, tmp_path, monkeypatch, "rollback", NAME, "--dry-run") == 0
+    assert command(rig, tmp_path, monkeypatch, "cutover", NAME, "--to", "25") == 0
+    assert route_and_journal(rig, checked=False) == (25, 3, 1, 1)
+    capsys.readouterr()
+    assert command(rig, tmp_path, monkeypatch, "rollback", NAME) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vecferry: warning: ")]
+    assert [line.split(": ")[2] for line in warnings] == ["topic retention", "partitions"]
+    assert route_and_journal(rig, checked=False) == (0, 4, 1, 2)
+    assert command(rig, tmp_path, monkeypatch, "cutover", NAME, "--to", "25") == 3
+    assert "vecferry: topic retention: 0.0 h" in capsys.readouterr().err
+
+
+@pytest.mark.server
+def test_a_rollback_asks_of_the_configuration_that_it_names_the_source(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    ready_with_reads_at(rig, 100)
+    rig.move("third", "new")
+    with rig.context(checked=False) as context, pytest.raises(Refused, match='from = "old", to = "new"'):
+        preview(context, 0)
+    rig.move("old", "third")
+    said: list[str] = []
+    with rig.context(checked=False) as context:
+        assert preview(context, 0, say=said.append).verdict is Verdict.PASS
+        assert [line.split(": ")[0] for line in said] == ["migration"]
+        with pytest.raises(Refused, match='from = "old", to = "new"'):
+            preview(context, 100)
+
+
+@pytest.mark.server
+def test_a_rollback_wins_against_a_command_under_way_and_leaves_it_to_be_run_again(
+    kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    ready_with_reads_at(rig, 100)
+    with rig.steering() as (_, verifying):
+        assert command(rig, tmp_path, monkeypatch, "cutover", NAME, "--to", "100") == 3  # moves nothing: it waits
+        assert command(rig, tmp_path, monkeypatch, "rollback", NAME) == 0
+        assert route_and_journal(rig) == (0, 3, 1, 1)
+        with pytest.raises(Refused, match=r"has taken over; .* run this command again"):
+            verifying.write({verify_key(NAME): None})
+    with rig.steering() as (context, _):  # and so it can
+        assert read(context.control, verify_key(NAME), VerifyRecord) is not None
+
+
+@pytest.mark.server
+def test_a_forced_rollback_does_not_wait_for_a_source_that_is_behind_or_silent(
+    kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    ready_with_reads_at(rig, 100)
+    record = LiveProgress(next_offset=0, complete=True, beat_unix_s=0.0)
+    key = live_progress_key(NAME, "old", 1).encode()
+    rig.produce(progress_topic(rig.config.namespace), key, record.encode(), 0)
+    assert command(rig, tmp_path, monkeypatch, "rollback", NAME) == 4
+    assert f"vecferry rollback {NAME} --force" in capsys.readouterr().err
+    assert command(rig, tmp_path, monkeypatch, "rollback", NAME, "--force") == 0
+    assert "no worker of store old has reported" in capsys.readouterr().err
+    assert route_and_journal(rig) == (0, 3, 1, 1)
+
+
+def test_no_force_moves_reads_to_a_source_that_is_no_full_copy_or_forward() -> None:
+    facts = ready()
+    assert facts.route is not None
+    silent = {**facts.live, "old": {0: report(100, age_s=60.0), 1: report(50, complete=False)}}
+    behind = replace(facts, route=facts.route.model_copy(update={"percent": 50}), live=silent)
+    assert plan_move(behind, 0, LIMITS, force=True).verdict is Verdict.FAIL
+    assert plan_move(replace(behind, route=facts.route), 50, LIMITS, force=True).verdict is Verdict.FAIL
 
 
 @pytest.mark.server

@@ -75,9 +75,9 @@ class Rig:
         enrol(self.config, NAME, open_store=self.stores.__getitem__)
 
     @contextmanager
-    def context(self) -> Iterator[Context]:
+    def context(self, *, checked: bool = True) -> Iterator[Context]:
         """The context of the enrolled collection."""
-        with open_context(self.config, NAME, open_store=self.stores.__getitem__) as context:
+        with open_context(self.config, NAME, checked=checked, open_store=self.stores.__getitem__) as context:
             yield context
 
     @contextmanager
