@@ -1,4 +1,4 @@
-"""``python -m vecferry.local start|stop|status|env|clean``: the servers of this checkout from a shell."""
+"""``python -m vecferry.local check|start|stop|status|env|clean``: the servers of this checkout from a shell."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from . import services
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb. Data goes to stdout, progress to stderr; 0 done, 1 failed (for ``status``: not all run)."""
+    """Run one verb. Data goes to stdout, progress to stderr; 0 done, 1 failed (``status``: not all run).
+
+    ``check`` starts nothing and fails when a program is missing that ``start`` would need.
+    """
     parser = argparse.ArgumentParser(prog="vecferry.local", description=__doc__)
-    parser.add_argument("verb", choices=["start", "stop", "status", "env", "clean"])
+    parser.add_argument("verb", choices=["check", "start", "stop", "status", "env", "clean"])
     parser.add_argument("--name", help="a set of servers of its own; default: the set of this checkout")
     chosen = parser.parse_args(arguments)
     try:
@@ -25,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(verb: str, name: str | None) -> int:
+    if verb == "check":
+        services.check(name)
+        return 0
     if verb == "start":
         services.start(name, say=_say)
         return _show_status(name)

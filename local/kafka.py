@@ -55,6 +55,14 @@ def start_kafka(name: str | None = None, *, say: Say = lambda _line: None) -> Ka
         return _launch(directory, java=java, lib=lib, say=say)
 
 
+def check_kafka(name: str | None = None) -> None:
+    """Raise ``Unavailable`` naming the program that :func:`start_kafka` would miss, and the remedy."""
+    if find_kafka(name) is None:
+        _java()
+        if not _lib().is_dir():
+            _maven()
+
+
 def find_kafka(name: str | None = None) -> Kafka | None:
     """The broker of the set ``name`` if its process is alive."""
     directory = paths.services_dir(name) / "kafka"
@@ -169,14 +177,12 @@ def _answers(port: int) -> bool:
 
 def _library(say: Say) -> Path:
     """The folder with Kafka's jars, fetched once for all checkouts and moved into place in one step."""
-    release = paths.home() / f"kafka-{KAFKA_VERSION}"
-    lib = release / "lib"
+    lib = _lib()
+    release = lib.parent
     with process.lock(release):
         if lib.is_dir():
             return lib
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise Unavailable(f"Maven is missing; install it (apt install maven, brew install maven), {INSTEAD}")
+        maven = _maven()
         say(f"fetching Kafka {KAFKA_VERSION} through Maven into {release} (about 45 MB, once)")
         fresh = release / "lib.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -195,6 +201,17 @@ def _library(say: Say) -> Path:
             raise Unavailable(f"Maven could not fetch Kafka {KAFKA_VERSION}; check the network, {INSTEAD}: {reason}")
         fresh.rename(lib)
         return lib
+
+
+def _lib() -> Path:
+    return paths.home() / f"kafka-{KAFKA_VERSION}" / "lib"
+
+
+def _maven() -> str:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise Unavailable(f"Maven is missing; install it (apt install maven, brew install maven), {INSTEAD}")
+    return maven
 
 
 def _java() -> str:

@@ -15,7 +15,7 @@ from typing import Literal, assert_never
 from filelock import FileLock, Timeout
 
 from . import docker, paths, process
-from .kafka import find_kafka, start_kafka, stop_kafka
+from .kafka import check_kafka, find_kafka, start_kafka, stop_kafka
 from .postgres import find_postgres, start_postgres, stop_postgres
 
 Kind = Literal["kafka", "postgres"]
@@ -49,6 +49,12 @@ def choose(address: str | None, *, engine_answers: bool) -> Source:
     if address:
         return "address"
     return "docker" if engine_answers else "process"
+
+
+def check(name: str | None = None, *, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise ``Unavailable``, in one line with the remedy, when :func:`start` would miss a program. Starts nothing."""
+    if _sources(environ)["kafka"] == "process":
+        check_kafka(name)
 
 
 def start(

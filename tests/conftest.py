@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
+from pace import pytest_collection_finish, pytest_collection_modifyitems  # noqa: F401  hooks: found by their names
 from services import provided
 from vecferry.local.services import Addresses
 

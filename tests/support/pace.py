@@ -1,0 +1,49 @@
+"""What makes a whole run of the tests short on two cores; hooks of pytest for ``tests/conftest.py``."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+TESTS = Path(__file__).resolve().parents[1]
+# Begun last, a file of minutes leaves the other worker idle at the end. Longest first; the rest follows as collected.
+LONGEST_FIRST = (
+    "examples/test_demo_sabotage.py",
+    "e2e/test_kills.py",
+    "examples/test_demo_run.py",
+    "e2e",
+    "migration",
+    "house/test_wheel.py",
+    "cli",
+    "model",
+    "consumers",
+    "docs",
+)
+
+# `./run test quick` asks for it by name; `./run test` tries as many examples as each test says.
+settings.register_profile("quick", max_examples=25)
+
+# Imports and collection make millions of objects that stay: looking for garbage among them takes a third of their time.
+gc.set_threshold(100_000, 50, 100)
+
+
+def place(path: Path) -> int:
+    """Where a test file comes in the order of :data:`LONGEST_FIRST`."""
+    for number, name in enumerate(LONGEST_FIRST):
+        if path.is_relative_to(TESTS / name):
+            return number
+    return len(LONGEST_FIRST)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; within a file nothing changes."""
+    items.sort(key=lambda item: place(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays until the end."""
+    gc.collect()
+    gc.freeze()
