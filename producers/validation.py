@@ -16,7 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
 from ..schemas.codec import NO_METADATA, little_endian
-from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BYTES, Collection
+from ..schemas.collection import (
+    MAX_ID_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_METADATA_DEPTH,
+    MAX_RECORD_BYTES,
+    Collection,
+)
 
 Metadata = Mapping[str, object]
 T = TypeVar("T")
@@ -29,7 +35,6 @@ _FLOAT32 = np.dtype(np.float32)
 _IS_LITTLE = sys.byteorder == "little"
 _SCALARS = frozenset((str, int, bool, type(None)))
 _BACKSLASH = 0x5C
-_MAX_DEPTH = 32
 _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _dumps = orjson.dumps
@@ -230,8 +235,8 @@ def _encode_nested(metadata: Mapping[str, object], field: str) -> bytes:
 
 def _check_json(value: object, path: str, depth: int) -> None:
     """Refuse what a JSON encoder would refuse or change silently (keys that are no text), naming where it is."""
-    if depth > _MAX_DEPTH:
-        raise InvalidRecord(path.partition(".")[0], f"is nested deeper than {_MAX_DEPTH} levels", "flatten it")
+    if depth > MAX_METADATA_DEPTH:
+        raise InvalidRecord(path.partition(".")[0], f"is nested deeper than {MAX_METADATA_DEPTH} levels", "flatten it")
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):

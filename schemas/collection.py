@@ -10,6 +10,7 @@ IdType = Literal["text", "bigint", "uuid"]
 
 MAX_ID_BYTES = 512
 MAX_METADATA_BYTES = 256 * 1024
+MAX_METADATA_DEPTH = 32  # levels below the metadata object itself; parsers that recurse die of a deep enough text
 MAX_DIMENSION = 16_000
 MAX_RECORD_BYTES = 900_000  # below Kafka's default max.message.bytes, headers and framing included
 

@@ -17,8 +17,15 @@ from numpy.typing import NDArray
 from ..errors import DecodeError
 from .batch import EventBatch, Op
 from .codec import EVENT_ID_BYTES, event_prefix
-from .collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BYTES, Collection, Space
-from .columns import Cursor, all_finite, are_ids, are_utf8, decode_ids, same, slices
+from .collection import (
+    MAX_ID_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_METADATA_DEPTH,
+    MAX_RECORD_BYTES,
+    Collection,
+    Space,
+)
+from .columns import Cursor, all_finite, are_ids, are_shallow, are_utf8, decode_ids, same, slices
 from .definitions import Schema, current, writers
 from .partitioner import partitions_of
 from .position import encode_position
@@ -137,6 +144,7 @@ class EventDecoder:
         cursor.finish()
         closing = np.frombuffer(bytes([text[-1] for text in texts]), np.uint8)
         ok = cursor.ok & (closing == 0) & same(raw_ids, keys) & are_ids(raw_ids) & are_utf8(metadata)
+        ok &= are_shallow(metadata, MAX_METADATA_DEPTH + 1)
         return self._columns(rows, texts, raw_ids, metadata, upserts, ok)
 
     def _columns(
@@ -212,6 +220,8 @@ class EventDecoder:
         bare = metadata.strip(b" \t\n\r")
         if not (bare.startswith(b"{") and bare.endswith(b"}")):
             raise DecodeError(f"metadata is no JSON object; it starts with {metadata[:20]!r}")
+        if not are_shallow([metadata], MAX_METADATA_DEPTH + 1).all():
+            raise DecodeError(f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels")
         with np.errstate(over="ignore"):
             vector = np.array(record["vector"], np.float64).astype(np.float32)
         if not np.isfinite(vector).all():

@@ -17,8 +17,8 @@ from ..errors import DecodeError, InvalidRecord
 from .avro import encode_long, encode_size, encode_strings, read_bytes, read_long, read_strings, read_text
 from .batch import EventBatch, Op, Rows
 from .codec import encode_space, little_endian
-from .collection import MAX_RECORD_BYTES, Collection
-from .columns import all_finite, are_ids, are_utf8, decode_ids
+from .collection import MAX_METADATA_DEPTH, MAX_RECORD_BYTES, Collection
+from .columns import all_finite, are_ids, are_shallow, are_utf8, decode_ids
 from .decode import check_space
 from .definitions import Definition, current, writers
 from .framing import HEADER_BYTES, MAGIC
@@ -78,7 +78,7 @@ def encode_snapshot_blocks(
     """The live ``rows`` of one partition as messages of at most ``max_bytes`` each, in order; none for no rows.
 
     Raises InvalidRecord for a row that cannot be carried: larger than a message alone, a vector that is not finite, an
-    id with NUL, text that is not UTF-8.
+    id with NUL, text that is not UTF-8, metadata nested too deep.
     """
     head = MAGIC + current("snapshot_block").fingerprint + encode_space(collection.space)
     head += b"".join((_text(run), encode_long(chunk), encode_long(generation)))
@@ -177,6 +177,8 @@ class SnapshotDecoder:
             raise DecodeError("an id that is empty, not UTF-8 or holds NUL")
         if not are_utf8(fields.metadata).all():
             raise DecodeError("metadata that is not UTF-8")
+        if not are_shallow(fields.metadata, MAX_METADATA_DEPTH + 1).all():
+            raise DecodeError(f"metadata that is nested deeper than {MAX_METADATA_DEPTH} levels")
         positions = np.frombuffer(bytearray(fields.positions), "<i8").astype(np.int64, copy=False)
         if n and not (positions.min() > 0 and positions.max() < _POSITION_LIMIT):
             raise DecodeError(f"positions from {positions.min()} to {positions.max()}")
@@ -239,6 +241,10 @@ def _check_rows(ids: list[bytes], rows: Rows) -> None:
     texts = are_utf8(rows.metadata)
     if not texts.all():
         raise InvalidRecord("metadata", f"that of row {first(~texts)} is not UTF-8", "correct or delete the row")
+    shallow = are_shallow(rows.metadata, MAX_METADATA_DEPTH + 1)
+    if not shallow.all():
+        problem = f"that of row {first(~shallow)} is nested deeper than {MAX_METADATA_DEPTH} levels"
+        raise InvalidRecord("metadata", problem, "flatten it, or delete the row")
 
 
 def _text(text: str) -> bytes:

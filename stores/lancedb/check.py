@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lancedb.table import LanceTable
 
+from ...schemas.collection import MAX_METADATA_DEPTH
+from ...schemas.columns import are_shallow
 from .conditions import column
 from .mapping import DELETED, JSON, LIVE, POSITION
 from .table import Connection
@@ -110,10 +112,13 @@ def _json_problems(table: LanceTable, id_name: str, metadata: str) -> list[str]:
         for id_, value in zip(page.column(id_name).to_pylist(), page.column(metadata).to_pylist(), strict=True):
             if value is not None and not _is_object(value):
                 broken.append(id_)
-    return [f"{len(broken)} rows hold no JSON object in {metadata!r} ({broken[:3]}); correct them"] if broken else []
+    what = f"no JSON object, or one nested deeper than {MAX_METADATA_DEPTH} levels,"
+    return [f"{len(broken)} rows hold {what} in {metadata!r} ({broken[:3]}); correct them"] if broken else []
 
 
 def _is_object(value: str) -> bool:
+    if not are_shallow([value.encode()], MAX_METADATA_DEPTH + 1).all():
+        return False  # the parsers recurse: Lance's would end the process
     try:
         return isinstance(json.loads(value), dict)
     except ValueError:

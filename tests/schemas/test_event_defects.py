@@ -71,6 +71,11 @@ GOOD = reference(record())
         (reference(record(metadata="")), b"a", "no JSON object"),
         (reference(record(metadata="null")), b"a", "no JSON object"),
         (reference(record(metadata="{" + "x" * 262_143 + "}")), b"a", "metadata of 262145 bytes"),
+        (
+            reference(record(metadata='{"a":' + "[" * 100_000 + "]" * 100_000 + "}")),
+            b"a",
+            "nested deeper than 32 levels",
+        ),
         (reference(record(source_text="x" * MAX_RECORD_BYTES)), b"a", "the limit is"),
         (GOOD.replace(b'{"k":1}', b'{"k\xff1}'), b"a", "not UTF-8"),
         (GOOD.replace(b"\x02a", b"\x02\xff", 1), b"\xff", "not UTF-8"),

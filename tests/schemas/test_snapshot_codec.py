@@ -171,6 +171,7 @@ def test_digests_do_not_depend_on_order_and_stay_in_a_long() -> None:
         (reference(ids=[""]), "empty"),
         (reference(ids=["a\0"]), "NUL"),
         (reference(metadata=["zz"]).replace(b"zz", b"\xff\xff"), "metadata that is not UTF-8"),
+        (reference(metadata=['{"a":' + "[" * 100_000 + "]" * 100_000 + "}"]), "nested deeper than 32 levels"),
         (reference(run="r" * MAX_RECORD_BYTES), "the limit is"),
     ],
 )
