@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from ...errors import Rejected
@@ -25,7 +27,7 @@ def kind_of(data_type: pa.DataType) -> type | None:
 
 def to_columns(metadata: Sequence[bytes], fields: Sequence[pa.Field]) -> list[pa.Array]:
     """One array per field from n JSON objects (b"" stands for no metadata). Raises Rejected for what does not fit."""
-    documents = json.loads(b"[" + b",".join(text or b"{}" for text in metadata) + b"]")
+    documents = [_parse(text) if text else {} for text in metadata]
     names = {field.name for field in fields}
     unknown = {key for document in documents for key, value in document.items() if value is not None} - names
     if unknown:
@@ -41,12 +43,24 @@ def to_json(table: pa.Table, names: Sequence[str]) -> list[bytes]:
     ]
 
 
+def _parse(text: bytes) -> dict[str, Any]:
+    """Each text on its own: joined, two broken ones could read as two others."""
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(f"metadata is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Rejected(f"metadata is a {type(document).__name__}, not an object")
+    return document
+
+
 def _array(values: list[object], field: pa.Field) -> pa.Array:
     kind = kind_of(field.type)
     for value in values:
         fits = value is None or type(value) is kind or (kind is float and type(value) is int)
         if not fits:
-            raise Rejected(f"metadata {field.name!r}: {value!r} does not fit the column's type {field.type}")
+            shown = f"a {type(value).__name__}" if isinstance(value, (list, dict)) else f"{value!r:.80}"
+            raise Rejected(f"metadata {field.name!r}: {shown} does not fit the column's type {field.type}")
     try:
         return pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import lancedb
@@ -52,6 +53,7 @@ REFUSED = {
     "contains NUL": {"id": pa.array(["a\x00b", *"cdefg"])},
     "have no vector": {"vector": pa.array([None, *VECTORS[1:].tolist()], pa.list_(pa.float32(), DIMENSION))},
     "no JSON object": {"metadata": pa.array(["[1]", "nonsense", *["{}"] * (N - 2)])},
+    "nested deeper": {"metadata": pa.array(['{"a":' + "[" * 100_000 + "]" * 100_000 + "}", *["{}"] * (N - 1)])},
     "not text": {"metadata": pa.array(range(N))},
 }
 
@@ -126,8 +128,29 @@ def test_what_does_not_fit_typed_columns_is_rejected(tmp_path: Path) -> None:
     for metadata in ({"other": 1}, {"title": 1}, {"rank": 1000}, {"rank": 1.5}, {"rank": True}):
         with pytest.raises(Rejected):
             store.apply(batch([(Op.UPSERT, "a", at(0), metadata)]), [])
+    for text in (
+        b"{oops}",
+        b'{"rank":1,}',
+        b'{"rank":' + b"[" * 9_999 + b"]" * 9_999 + b"}",
+        b'{"title":"\\ud800"}',
+        b"[1]",
+    ):
+        good = batch([(Op.UPSERT, "a", at(0), {})])
+        with pytest.raises(Rejected):
+            store.apply(replace(good, metadata=[text]), [])
     store.apply(batch([(Op.UPSERT, "a", at(0), {"rank": 3, "other": None}), (Op.DELETE, "id-1", at(1))]), [])
     assert contents(store.fetch(["a"]))["a"].metadata == {"rank": 3}
+    assert store.count() == N
+
+
+def test_broken_texts_cannot_pass_for_others_together(tmp_path: Path) -> None:
+    application(tmp_path, title=pa.array(["x"] * N))
+    store = opened(tmp_path, Placement(table="t", metadata=("title",)))
+    store.create(complete=True)
+    texts = [b'{"title":"}', b'{","title":"z"}', b'{"title":"y"},{}']  # joined by commas: three objects
+    events = batch([(Op.UPSERT, id_, at(0), {}) for id_ in "abc"])
+    with pytest.raises(Rejected, match="not JSON"):
+        store.apply(replace(events, metadata=texts), [])
     assert store.count() == N
 
 
