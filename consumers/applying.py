@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clock import Clock
-from ..errors import Fatal, Overloaded, Rejected, Transient, Unavailable, VecferryError
+from ..errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
 from ..schemas.batch import Applied, EventBatch, LiveMark, Mark, Outcome
-from ..stores.base import Store
+from ..stores.base import Store, gap
 from .conflation import UNDECIDED, Folded, conflate, unfold
 
 _log = logging.getLogger("vecferry.worker")
@@ -125,11 +125,16 @@ class Applier:
     def applied(self) -> Applied:
         """What the store's marks say; raises Fatal when they are behind what it had acknowledged."""
         found = self._retry(self._store.applied)
-        self._refuse_older_store(found)
+        for partition, reached in self._reached.items():
+            applied = found.live.get(partition, 0)
+            if applied < reached:
+                raise gap(LiveMark(partition=partition, next_offset=reached, known=reached), applied)
         return found
 
     def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-        outcomes = self._retry(lambda: self._store.apply(batch, marks), lambda: self._apply_again(batch, marks))
+        # Whoever answers a second try may be a restored store, or a server that lacks the last writes: its guard
+        # protects the rows, and it refuses a mark that says more than it has.
+        outcomes = self._retry(lambda: self._store.apply(batch, marks))
         if len(outcomes) != len(batch) or (outcomes == UNDECIDED).any():
             raise RuntimeError(f"the store gave {len(outcomes)} outcomes for {len(batch)} events")
         for mark in marks:
@@ -137,27 +142,8 @@ class Applier:
                 self._reached[mark.partition] = max(mark.next_offset, self._reached.get(mark.partition, 0))
         return outcomes
 
-    def _apply_again(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-        """After a failure: whoever answers now may be a server that took over without the last writes, or a restored
-        store. Its guard protects the rows, but a mark would say that what lies below it is there too.
-        """
-        outcomes = self._store.apply(batch, ())
-        self._refuse_older_store(self._store.applied())
-        self._store.apply(self._nothing, marks)
-        return outcomes
-
-    def _refuse_older_store(self, found: Applied) -> None:
-        for partition, reached in self._reached.items():
-            applied = found.live.get(partition, 0)
-            if applied < reached:
-                raise Fatal(
-                    f"the store has applied partition {partition} up to offset {applied}, after it had acknowledged "
-                    f"{reached}: it was restored, or a server took over that lacks the last writes; nothing was "
-                    "skipped: start the worker again, it goes on from where the store is"
-                )
-
-    def _retry(self, call: Callable[[], T], again: Callable[[], T] | None = None) -> T:
-        """``call``, then ``again``, until the store answers, with backoff and jitter while the failure may pass."""
+    def _retry(self, call: Callable[[], T]) -> T:
+        """``call`` until the store answers, with backoff and jitter while the failure may pass."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -169,7 +155,6 @@ class Applier:
                 wait_s, cause = error.retry_after_s, str(error)
             _log.warning("the store does not answer (%s); trying again in %.2f s", cause, wait_s)
             self._wait(wait_s, cause)
-            call = again or call
 
     def _wait(self, seconds: float, cause: str) -> None:
         until = self._clock.monotonic_s() + seconds

@@ -38,11 +38,13 @@ class Stream:
     """One owned partition. ``next_offset``: the first offset not yet taken in; ``run`` is None for a live one.
 
     ``known_below``: what the store had already applied when the partition was assigned; below it is redelivery.
+    ``marked``: of a run, the newest mark that the store has or is being given.
     """
 
     next_offset: int
     known_below: int
     run: str | None = None
+    marked: int = 0
     tally: Tally = field(default_factory=Tally)
 
 
@@ -174,7 +176,7 @@ class Assignment:
             offset = marked if answer.offset < 0 else min(marked, answer.offset)
             tally = Tally(next_chunk=mark.next_chunk) if mark is not None else Tally()
             self.streams[entry.topic, entry.partition] = Stream(
-                next_offset=offset, known_below=marked, run=run_name, tally=tally
+                next_offset=offset, known_below=marked, run=run_name, marked=marked, tally=tally
             )
             starts.append(TopicPartition(entry.topic, entry.partition, offset))
         return starts

@@ -73,7 +73,10 @@ class TurnMaker:
         for place, end in ends.items():  # control records lie between the last event and the end of the partition
             if end > max(reached.get(place, 0), streams[place].next_offset):
                 reached[place] = end
-        marks: list[Mark] = [LiveMark(partition=place[1], next_offset=offset) for place, offset in reached.items()]
+        marks: list[Mark] = [
+            LiveMark(partition=place[1], next_offset=offset, known=streams[place].next_offset)
+            for place, offset in reached.items()
+        ]
         for place, offset in reached.items():
             streams[place].next_offset = offset
         blocks: list[SnapshotBlock] = []
@@ -184,8 +187,10 @@ class TurnMaker:
                     next_offset=after,
                     next_chunk=stream.tally.next_chunk,
                     closed=stream.tally.closed,
+                    known=stream.marked,
                 )
             )
+            stream.marked = max(stream.marked, after)
 
     def _letter(self, message: Any, reason: str, row: int = 0) -> Letter:
         return Letter(
@@ -221,6 +226,9 @@ def _concatenate(live: EventBatch, blocks: list[EventBatch]) -> EventBatch:
 
 
 def _newest(marks: list[Mark]) -> tuple[Mark, ...]:
-    """Of several marks of one partition in a turn, the last: it stands for the others."""
-    last = {(mark.run if isinstance(mark, SnapshotMark) else "", mark.partition): mark for mark in marks}
-    return tuple(last.values())
+    """Of several marks of one partition in a turn, the last, with the ``known`` of the first: it stands for all."""
+    newest: dict[tuple[str, int], Mark] = {}
+    for mark in marks:
+        key = mark.run if isinstance(mark, SnapshotMark) else "", mark.partition
+        newest[key] = replace(mark, known=newest[key].known) if key in newest else mark
+    return tuple(newest.values())

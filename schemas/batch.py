@@ -85,10 +85,15 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveMark:
-    """After this batch, the store has applied its live ``partition`` up to (excluding) ``next_offset``."""
+    """After this batch, the store has applied its live ``partition`` up to (excluding) ``next_offset``.
+
+    ``known``: up to where the store must have applied the partition already, because the batch begins there. 0 asks for
+    nothing; a mark that is read back says 0.
+    """
 
     partition: int
     next_offset: int
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +101,8 @@ class SnapshotMark:
     """After this batch, the store has applied partition ``partition`` of snapshot ``run`` up to ``next_offset``.
 
     Written only at the end of a chunk. ``next_chunk`` is the number of chunks applied without a gap; ``closed`` is True
-    once the run's closing marker was applied: the store's partition then is complete.
+    once the run's closing marker was applied: the store's partition then is complete. ``known``: as in ``LiveMark``, of
+    the run's partition; it is the ``next_offset`` of the chunk before.
     """
 
     run: str
@@ -104,6 +110,7 @@ class SnapshotMark:
     next_offset: int
     next_chunk: int
     closed: bool = False
+    known: int = 0
 
 
 Mark = LiveMark | SnapshotMark

@@ -15,7 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows
+from ..errors import Fatal
+from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ..schemas.filters import Condition
 
 
@@ -45,6 +46,16 @@ class Chunk:
     upper: str | None
 
 
+def gap(mark: Mark, applied: int) -> Fatal:
+    """The error for a store that has applied less than the ``known`` of ``mark``."""
+    where = f"partition {mark.partition}" + (f" of run {mark.run}" if isinstance(mark, SnapshotMark) else "")
+    return Fatal(
+        f"the store has applied {where} up to offset {applied}, after it had acknowledged {mark.known}: it was made "
+        "anew or restored, or a server took over that lacks the last writes; nothing was skipped: start the worker "
+        "again, it goes on from where the store is"
+    )
+
+
 class Store(Protocol):
     """One collection in one store."""
 
@@ -70,9 +81,10 @@ class Store(Protocol):
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         """Write ``batch`` (no id twice; may be empty) and then ``marks`` as one atomic step per id, guard included.
 
-        Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back.
-        Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch may or may not be written: calling
-        again with the same batch is safe).
+        Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back, and none moves over a
+        gap: a store whose own mark is below the ``known`` of a mark was made anew or restored, and raises Fatal
+        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch
+        may or may not be written: calling again with the same batch is safe).
         """
         ...
 
@@ -123,6 +135,13 @@ class Store(Protocol):
 
     def count(self) -> int:
         """The number of live rows."""
+        ...
+
+    def count_unstamped(self) -> int:
+        """The number of rows that predate the pipeline, enrolled or not; 0 for a table that does not exist.
+
+        May read every position: for enrolment, not for every day.
+        """
         ...
 
     def build_index(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,30 +10,50 @@ from lancedb.table import LanceTable
 from numpy.typing import NDArray
 
 from ...errors import Transient
-from ...schemas.batch import EventBatch, Mark, Outcome
+from ...schemas.batch import EventBatch, Mark, Outcome, SnapshotMark
+from ..base import gap
 from .conditions import column, text
 from .mapping import POSITION, Layout, ledger_rows, to_arrow
-from .marks import mark_rows
+from .marks import known_rows, mark_rows, next_offset_of
 from .table import Connection, guarded_merge, rows_where
 
 IDS_PER_LOOKUP = 2_000
 
 
 def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-    """Outcomes int8 [n]; see ``Store.apply``. One commit; none for an empty batch without marks."""
+    """Outcomes int8 [n]; see ``Store.apply``. One commit; none for an empty batch without marks.
+
+    A mark that would pass over a gap is left as it is by the commit itself; rows beside it are written, and do no harm.
+    Only the first mark of a run is an insert, which Lance cannot make conditional: whether the row of a later one is
+    still there is looked up right before the merge.
+    """
     layout = connection.layout()
     rows = _incoming(batch, marks, layout)
     if rows.num_rows == 0:
         return np.zeros(0, np.int8)
-    result = guarded_merge(connection.current(), rows, layout)
+    known = known_rows(marks, layout.epoch)
+    inserts = {row_id: entry for row_id, entry in known.items() if isinstance(entry[1], SnapshotMark)}
+    if inserts:
+        refuse_gaps(inserts, positions_of(connection.latest(), list(inserts), layout))
+    floors = {row_id: floor for row_id, (floor, _) in known.items()}
+    result = guarded_merge(connection.current(), rows, layout, floors)
     written = result.num_inserted_rows + result.num_updated_rows
     if written == rows.num_rows:
         return np.full(len(batch), Outcome.APPLIED, np.int8)
     before = positions_of(connection.at(result.version - 1), rows[layout.id.name].to_pylist(), layout)
+    refuse_gaps(known, before)
     outcomes = _outcomes(rows, before, layout)
     if int((outcomes == Outcome.APPLIED).sum()) != written:
         raise Transient(f"{connection.where}: version {result.version - 1} does not explain what the merge wrote")
     return outcomes[: len(batch)]
+
+
+def refuse_gaps(known: Mapping[str, tuple[int, Mark]], held: Mapping[str, int]) -> None:
+    """Raise Fatal when a row of ``known`` is below its floor in ``held`` (id -> position), or is missing there."""
+    for row_id, (floor, mark) in known.items():
+        position = held.get(row_id)
+        if position is None or position < floor:
+            raise gap(mark, next_offset_of(mark, position))
 
 
 def positions_of(table: LanceTable, ids: Sequence[str], layout: Layout) -> dict[str, int]:

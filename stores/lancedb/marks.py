@@ -6,12 +6,16 @@ and a mark lands in the same commit as the rows it speaks of.
 
 ``\\0vecferry/live/<partition>``                    epoch and next offset, encoded as a position
 ``\\0vecferry/snapshot/<epoch>/<run>/<partition>``  next offset, next chunk, closed: 41 + 20 + 1 bits
-``\\0vecferry/complete/<partition>``                the epoch in which it became complete
+``\\0vecferry/complete/<partition>``                the epoch from whose beginning it was complete: a source
+
+A partition is complete too once a run was closed in it, which the mark of the run says: were it a row of its own, it
+could be written where the mark is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ...errors import Rejected
 from ...schemas.batch import Applied, LiveMark, Mark, SnapshotMark
@@ -29,9 +33,29 @@ def mark_rows(marks: Sequence[Mark], epoch: int) -> list[tuple[str, int]]:
     """(id, position) of the rows that ``marks`` amount to, no id twice: the newest of each wins."""
     newest: dict[str, int] = {}
     for mark in marks:
-        for row_id, position in _rows_of(mark, epoch):
-            newest[row_id] = max(position, newest.get(row_id, position))
+        row_id, position = _row_of(mark, epoch)
+        newest[row_id] = max(position, newest.get(row_id, position))
     return list(newest.items())
+
+
+def known_rows(marks: Iterable[Mark], epoch: int) -> dict[str, tuple[int, Mark]]:
+    """id -> the lowest position that the row must have for the mark to be written, of those that ask for one."""
+    found: dict[str, tuple[int, Mark]] = {}
+    for mark in marks:
+        if mark.known:
+            before = replace(mark, next_offset=mark.known)
+            if isinstance(before, SnapshotMark):
+                before = replace(before, next_chunk=0, closed=False)
+            row_id, position = _row_of(before, epoch)
+            found[row_id] = position, mark
+    return found
+
+
+def next_offset_of(mark: Mark, position: int | None) -> int:
+    """The next offset that the position of the row of ``mark`` says; 0 when there is no row."""
+    if position is None:
+        return 0
+    return position >> (_CHUNK_BITS + 1) if isinstance(mark, SnapshotMark) else offset_of(position)
 
 
 def first_marks(partitions: int, epoch: int, *, complete: bool) -> list[tuple[str, int]]:
@@ -58,16 +82,15 @@ def read_marks(rows: Iterable[tuple[str, int]], epoch: int) -> Applied:
         elif kind.startswith(_snapshots(epoch)):
             mark = _snapshot_mark(kind.removeprefix(_snapshots(epoch)), int(partition), position)
             snapshots[mark.run, mark.partition] = mark
+            if mark.closed:
+                complete.add(mark.partition)
     return Applied(live=live, complete=frozenset(complete), snapshots=snapshots)
 
 
-def _rows_of(mark: Mark, epoch: int) -> list[tuple[str, int]]:
+def _row_of(mark: Mark, epoch: int) -> tuple[str, int]:
     if isinstance(mark, LiveMark):
-        return [(f"{_LIVE}{mark.partition}", _live_position(epoch, mark.next_offset))]
-    rows = [(f"{_snapshots(epoch)}{mark.run}/{mark.partition}", _snapshot_position(mark))]
-    if mark.closed:
-        rows.append((f"{_COMPLETE}{mark.partition}", epoch))
-    return rows
+        return f"{_LIVE}{mark.partition}", _live_position(epoch, mark.next_offset)
+    return f"{_snapshots(epoch)}{mark.run}/{mark.partition}", _snapshot_position(mark)
 
 
 def _snapshots(epoch: int) -> str:

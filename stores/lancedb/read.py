@@ -68,6 +68,14 @@ def count(connection: Connection) -> int:
     return 0 if table is None else table.count_rows(connection.layout().live)
 
 
+def count_unstamped(connection: Connection) -> int:
+    """See ``Store.count_unstamped``."""
+    table = connection.find()
+    if table is None:
+        return 0
+    return table.count_rows(f"{POSITION} IS NULL" if POSITION in table.schema.names else None)
+
+
 def plan_chunks(connection: Connection, rows_per_chunk: int) -> tuple[Chunk, ...]:
     """See ``Store.plan_chunks``. Reads and sorts the ids, nothing else."""
     layout = connection.layout()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import Transient
+from ...errors import Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition
@@ -44,60 +45,74 @@ class LanceStore:
         self._listing: read.Listing | None = None
         self._commits = 0
 
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        """Errors of ours only. After one the table is opened again: it may be another one of the same name by now."""
+        try:
+            with translated(self._where):
+                yield
+        except (Transient, Unavailable):
+            self._connection.close()
+            raise
+
     def check(self) -> tuple[str, ...]:
-        with translated(self._where):
+        with self._use():
             return check.problems(self._connection)
 
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
-        with translated(self._where):
+        with self._use():
             return enrol.create(self._connection, complete=complete, dry_run=dry_run)
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-        with translated(self._where):
+        with self._use():
             outcomes = apply.apply(self._connection, batch, marks)
         self._commits += 1
         return outcomes
 
     def applied(self) -> Applied:
-        with translated(self._where):
+        with self._use():
             return read.applied(self._connection)
 
     def highest_position(self) -> int | None:
-        with translated(self._where):
+        with self._use():
             return read.highest_position(self._connection)
 
     def fetch(self, ids: Sequence[str]) -> Rows:
-        with translated(self._where):
+        with self._use():
             return read.fetch(self._connection, ids)
 
     def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
-        with translated(self._where):
+        with self._use():
             return read.plan_chunks(self._connection, rows_per_chunk)
 
     def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
-        with translated(self._where):
+        with self._use():
             yield from read.scan(self._connection, chunk, page_rows)
 
     def export(self, after: str | None, limit: int) -> Rows:
-        with translated(self._where):
+        with self._use():
             rows, self._listing = read.export(self._connection, self._listing, after, limit)
             return rows
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
     ) -> list[Hit]:
-        with translated(self._where):
+        with self._use():
             return search.search(self._connection, vector, k, conditions, timeout_s)
 
     def count(self) -> int:
-        with translated(self._where):
+        with self._use():
             return read.count(self._connection)
+
+    def count_unstamped(self) -> int:
+        with self._use():
+            return read.count_unstamped(self._connection)
 
     def build_index(self) -> None:
         """Build it, again when another process merged files or indexed meanwhile. Raises Transient after ten tries."""
         for left in reversed(range(INDEX_TRIES)):
             try:
-                with translated(self._where):
+                with self._use():
                     search.build_index(self._connection)
                 return
             except Transient as conflict:
@@ -106,7 +121,7 @@ class LanceStore:
                 log.info("building the index again: %s", conflict)
 
     def index_ready(self) -> bool:
-        with translated(self._where):
+        with self._use():
             return search.index_ready(self._connection)
 
     def maintain(self) -> None:
@@ -119,7 +134,7 @@ class LanceStore:
         if self._commits == 0 or self._commits % COMMITS_PER_COMPACTION:
             return
         try:
-            with translated(self._where):
+            with self._use():
                 if self._commits < COMMITS_AWAITING_INDEX and self._awaits_index():
                     return
                 self._commits = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,8 @@ from lancedb.table import LanceTable
 
 from ...errors import Fatal, Refused
 from ...schemas.collection import Collection, Placement
-from .mapping import Layout, layout_of
+from .conditions import column, text
+from .mapping import POSITION, Layout, layout_of
 
 
 class Connection:
@@ -114,16 +116,22 @@ def seconds(timeout_s: float) -> timedelta:
     return timedelta(seconds=timeout_s)
 
 
-def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout) -> Any:
+def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout, floors: Mapping[str, int] | None = None) -> Any:
     """The one writing statement of vecferry: newer positions win, absent ids are inserted, in one commit.
 
+    ``floors``: id -> the position below which its row is left as it is; a row that is absent is inserted all the same.
     Returns Lance's MergeResult. Lance retries by itself when another process commits in between, up to 30 s.
     An index that the application has on its id is passed over: merging through one fails (Lance 0.40).
     """
     return (
         table.merge_insert(layout.id.name)
-        .when_matched_update_all(where=layout.guard)
+        .when_matched_update_all(where=" AND ".join([f"({layout.guard})", *_above(floors or {}, layout)]))
         .when_not_matched_insert_all()
         .use_index(False)
         .execute(rows, on_bad_vectors="null")
     )
+
+
+def _above(floors: Mapping[str, int], layout: Layout) -> list[str]:
+    held, id_ = f"target.{POSITION}", f"target.{column(layout.id.name)}"
+    return [f"NOT ({held} < {floor} AND {id_} = {text(row_id)})" for row_id, floor in floors.items()]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import Refused, Rejected
 from ...schemas.batch import EventBatch, LiveMark, Mark, Op, SnapshotMark
+from ..base import gap
 from . import mapping, statements
 from .connection import Connection, Wire, run
 from .layout import Layout
@@ -70,12 +71,15 @@ def write_batch(
         raise Rejected("partial updates cannot be stored")
     encoded = encode_batch(layout, batch) if len(batch) else None
     with connection.transaction():
-        locked = [partition for (partition,) in run(connection, sql.lock, [partitions])]
-        if locked != partitions:
+        applied: dict[int, int] = dict(run(connection, sql.lock, [partitions]).fetchall())
+        if list(applied) != partitions:
             raise Refused(
-                f"{layout.table} was not enrolled for partitions {sorted(set(partitions) - set(locked))} in epoch "
+                f"{layout.table} was not enrolled for partitions {sorted(set(partitions) - set(applied))} in epoch "
                 f"{layout.collection.epoch}; run `vecferry enrol {layout.collection.name}`, as it is configured"
             )
+        for mark in marks:
+            if isinstance(mark, LiveMark) and applied[mark.partition] < mark.known:
+                raise gap(mark, applied[mark.partition])
         if encoded is not None:
             order, parameters = encoded
             answer = run(connection, sql.write, parameters).fetchone()
@@ -96,9 +100,11 @@ def _write_marks(connection: Connection, sql: ApplySql, marks: Sequence[Mark]) -
             case LiveMark(partition=partition, next_offset=next_offset):
                 live[partition] = max(next_offset, live.get(partition, 0))
             case SnapshotMark():
-                run(
-                    connection, sql.snapshot, [mark.run, mark.partition, mark.next_offset, mark.next_chunk, mark.closed]
-                )
+                values = [mark.run, mark.partition, mark.next_offset, mark.next_chunk, mark.closed]
+                before = run(connection, sql.snapshot, values).fetchone()
+                assert before is not None
+                if (before[0] or 0) < mark.known:
+                    raise gap(mark, before[0] or 0)  # rolls back the rows too
                 if mark.closed:
                     closed.append(mark.partition)
     if live:

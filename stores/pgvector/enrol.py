@@ -5,21 +5,27 @@ from __future__ import annotations
 from ...schemas.collection import Collection, Placement
 from .catalog import Table
 from .layout import literal, quote
-from .mapping import POSITION, companion
+from .mapping import COMPANIONS, POSITION, companion
 
 LOCK_TIMEOUT_S = 5  # ALTER TABLE waits for running transactions, and everything else then waits behind it
 
 
 def enrolment(
-    table: Table | None, parts: tuple[str, ...], collection: Collection, placement: Placement, *, complete: bool
+    table: Table | None,
+    parts: tuple[str, ...],
+    left_over: tuple[str, ...],
+    collection: Collection,
+    placement: Placement,
+    *,
+    complete: bool,
 ) -> tuple[str, ...]:
-    """In order, idempotent. ``parts``: schema and name of the table."""
+    """In order, idempotent. ``parts``: schema and name of the table; ``left_over``: companions of one that is gone."""
     schema, name = parts
-    deleted, partitions, snapshots = (
-        quote(schema, companion(name, suffix)) for suffix in ("deleted", "partitions", "snapshots")
-    )
+    deleted, partitions, snapshots = (quote(schema, companion(name, suffix)) for suffix in COMPANIONS)
     last, flag = collection.partitions - 1, "true" if complete else "false"
     return (
+        # They say what a table had applied that is lost: beside a new one they would call it complete.
+        *(f"DROP TABLE {left}" for left in left_over),
         _new_table(quote(schema, name), collection, placement)
         if table is None
         else f"ALTER TABLE {quote(schema, name)} ADD COLUMN IF NOT EXISTS {POSITION} bigint",

@@ -16,6 +16,7 @@ from ...errors import ConfigError, Rejected
 from ...schemas.collection import IdType, Metric
 
 POSITION = "vecferry_position"
+COMPANIONS = ("deleted", "partitions", "snapshots")
 MAX_IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
 MAX_HNSW_DIMENSION = 2000  # pgvector: a vector column of more dimensions cannot have an HNSW index
 

@@ -16,13 +16,13 @@ _APPLIED, _STALE, _DUPLICATE = int(Outcome.APPLIED), int(Outcome.STALE), int(Out
 
 
 def lock_partitions(layout: Layout) -> str:
-    """$1: the partitions. Returns those that exist; always in the same order, so that two writers cannot deadlock.
+    """$1: the partitions. Returns those that exist with their marks; in one order, so that writers cannot deadlock.
 
     A writer of an epoch that is over finds none, and behind the lock the epoch cannot change.
     """
     return (
-        f"SELECT partition FROM {layout.partitions} WHERE partition = ANY($1) AND epoch = {layout.collection.epoch} "
-        "ORDER BY partition FOR UPDATE"
+        f"SELECT partition, applied FROM {layout.partitions} "
+        f"WHERE partition = ANY($1) AND epoch = {layout.collection.epoch} ORDER BY partition FOR UPDATE"
     )
 
 
@@ -118,14 +118,19 @@ WHERE p.partition = m.partition AND p.applied < m.next_offset"""
 
 
 def advance_snapshot(layout: Layout) -> str:
-    """$1 run, $2 partition, $3 next offset, $4 next chunk, $5 closed."""
+    """$1 run, $2 partition, $3 next offset, $4 next chunk, $5 closed. Returns the next offset that was there before."""
+    epoch = layout.collection.epoch
     return f"""
+WITH before AS (
+  SELECT next_offset FROM {layout.snapshots} WHERE epoch = {epoch} AND run = $1 AND partition = $2
+)
 INSERT INTO {layout.snapshots} AS s (epoch, run, partition, next_offset, next_chunk, closed)
-VALUES ({layout.collection.epoch}, $1, $2, $3, $4, $5)
+VALUES ({epoch}, $1, $2, $3, $4, $5)
 ON CONFLICT (epoch, run, partition) DO UPDATE SET
   next_offset = greatest(s.next_offset, excluded.next_offset),
   next_chunk = greatest(s.next_chunk, excluded.next_chunk),
-  closed = s.closed OR excluded.closed"""
+  closed = s.closed OR excluded.closed
+RETURNING (SELECT next_offset FROM before)"""
 
 
 def set_complete(layout: Layout) -> str:

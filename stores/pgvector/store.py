@@ -35,6 +35,18 @@ def _refusals(table: str) -> Iterator[None]:
         raise Refused(f"{str(error).strip()}; create the schema first") from error
 
 
+def _enrolled(table: Table | None) -> bool:
+    return table is not None and mapping.POSITION in table.columns
+
+
+def _companions(connection: Connection, parts: tuple[str, str]) -> tuple[str, ...]:
+    """Those that exist beside the table of that schema and name, quoted."""
+    names = [quote(parts[0], mapping.companion(parts[1], suffix)) for suffix in mapping.COMPANIONS]
+    return tuple(
+        name for name in names if run(connection, "SELECT to_regclass($1) IS NOT NULL", [name]).fetchone() == (True,)
+    )
+
+
 CAPABILITIES = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text", "bigint", "uuid"}),
@@ -69,7 +81,10 @@ class PgvectorStore:
                 problems, table, parts = self._judge(connection)
                 if problems:
                     raise Refused(problems)
-                statements = enrol.enrolment(table, parts, self._collection, self._placement, complete=complete)
+                left_over = () if _enrolled(table) else _companions(connection, parts)
+                statements = enrol.enrolment(
+                    table, parts, left_over, self._collection, self._placement, complete=complete
+                )
                 for statement in () if dry_run else statements:
                     run(connection, statement)
                 return statements
@@ -144,6 +159,16 @@ class PgvectorStore:
         assert row is not None
         return int(row[0])
 
+    def count_unstamped(self) -> int:
+        with self._session.use() as connection:
+            table = read_table(connection, self._parts)
+            if table is None:
+                return 0
+            where = f"WHERE {mapping.POSITION} IS NULL" if _enrolled(table) else ""
+            row = run(connection, f"SELECT count(*) FROM {quote(table.schema, table.name)} {where}").fetchone()
+        assert row is not None
+        return int(row[0])
+
     def build_index(self) -> None:
         with self._session.use() as connection:
             searches.build_index(connection, self._layout(connection)[0])
@@ -188,7 +213,7 @@ class PgvectorStore:
             problems, table, _ = self._judge(connection)
             if problems:
                 raise Refused(problems)
-            if table is None or mapping.POSITION not in table.columns:
+            if table is None or not _enrolled(table):
                 name = self._collection.name
                 raise Refused(f"table {self._placement.table} is not enrolled; run `vecferry enrol {name}`")
             oid = read_server(connection).vector_oid
@@ -199,7 +224,7 @@ class PgvectorStore:
 
     def _read_marks(self, connection: Connection) -> Applied:
         table = read_table(connection, self._parts)
-        if table is None:
+        if table is None or not _enrolled(table):
             return Applied(live={}, complete=frozenset(), snapshots={})
         partitions, snapshots = (
             quote(table.schema, mapping.companion(table.name, suffix)) for suffix in ("partitions", "snapshots")

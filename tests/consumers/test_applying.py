@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from store_data import DIMENSION, at, batch, collection
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.consumers.applying import Applier
-from vecferry.errors import Fatal, Transient
+from vecferry.errors import Fatal, Rejected, Transient
 from vecferry.schemas.batch import EventBatch, LiveMark, Mark, Op, Outcome
 
 MARK = LiveMark(partition=1, next_offset=10)
-LATER = LiveMark(partition=1, next_offset=20)
+LATER = LiveMark(partition=1, next_offset=20, known=10)
 
 
 class Primary(MemoryStore):
@@ -25,6 +25,7 @@ class Primary(MemoryStore):
         super().__init__(collection(), self._hook)
         self.fails_at = ""
         self.fails_after = ""
+        self.then_fails_at = ""
         self.create(complete=False)
         self._kept = (dict(self.rows), dict(self.live))
 
@@ -46,6 +47,7 @@ class Primary(MemoryStore):
         outcomes = super().apply(batch, marks)
         if self.fails_after == "apply":
             self.fails_after = ""
+            self.fails_at = self.then_fails_at
             raise Transient("the connection was lost after the commit")
         return outcomes
 
@@ -97,11 +99,44 @@ def test_a_server_that_takes_over_during_the_retry_is_noticed_too(method: str) -
     store = Primary()
     worker = applier(store)
     worker.apply(batch([(Op.UPSERT, "a", at(9))]), [MARK])
-    store.fails_after, store.fails_at = "apply", "applied"
     if method == "apply":
+        store.fails_after, store.then_fails_at = "apply", "apply"
         with pytest.raises(Fatal):
             worker.apply(batch([(Op.UPSERT, "b", at(19))]), [LATER])
     else:
+        store.fails_at = "applied"
         with pytest.raises(Fatal):
             worker.applied()
+    assert store.live[1] == 0
+
+
+def test_a_store_that_was_made_anew_behind_a_working_connection_gets_no_mark() -> None:
+    store = Primary()
+    worker = applier(store)
+    worker.apply(batch([(Op.UPSERT, "a", at(9))]), [MARK])
+    store.fail_over()
+    with pytest.raises(Fatal, match="partition 1 up to offset 0, after it had acknowledged 10"):
+        worker.apply(batch([(Op.UPSERT, "b", at(19))]), [LATER])
+    assert (store.rows, store.live[1]) == ({}, 0)
+
+
+class Picky(Primary):
+    """Refuses one id."""
+
+    def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+        if "poison" in batch.ids:
+            raise Rejected("poison")
+        return super().apply(batch, marks)
+
+
+def test_the_mark_behind_a_letter_asks_for_the_same() -> None:
+    store = Picky()
+    worker = applier(store)
+    events = batch([(Op.UPSERT, "a", at(9)), (Op.UPSERT, "poison", at(8))])
+    assert worker.apply(events, [MARK]).rejected == {1: "poison"}
+    worker.mark([MARK])
+    assert worker.apply(batch([(Op.UPSERT, "poison", at(18))]), [LATER]).rejected == {0: "poison"}
+    store.fail_over()
+    with pytest.raises(Fatal):
+        worker.mark([LATER])
     assert store.live[1] == 0

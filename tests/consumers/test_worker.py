@@ -211,6 +211,43 @@ def test_nothing_passes_a_batch_that_failed(kafka_bootstrap: str) -> None:
         assert len(values(store)) == 100
 
 
+def test_a_store_that_is_made_anew_under_an_idle_worker_misses_nothing(kafka_bootstrap: str) -> None:
+    with world(kafka_bootstrap) as log:
+        store = log.store()
+        for number in range(30):
+            log.upsert(f"id-{number}", 1.0)
+        log.flush()
+        running = log.start(store)
+        running.wait_until(lambda: settled(log, store))
+        store.rows, store.live = {}, dict.fromkeys(range(PARTITIONS), 0)
+        log.upsert("id-30", 1.0)
+        log.flush()
+        with pytest.raises(Fatal, match=r"up to offset 0, after it had acknowledged .*: start the worker again"):
+            running.join()
+        assert store.live == dict.fromkeys(range(PARTITIONS), 0)
+        running = log.start(store, "two")
+        running.wait_until(lambda: settled(log, store))
+        running.stop()
+        assert len(values(store)) == 31
+
+
+def test_a_run_is_not_closed_in_a_store_that_was_made_anew_between_its_chunks(kafka_bootstrap: str) -> None:
+    with world(kafka_bootstrap) as log:
+        store = log.store()
+        log.run_record("r1", chunks=2)
+        rows = rows_of([f"id-{number}" for number in range(30)], base_position(1), 1.0)
+        log.send_chunk("r1", 0, rows, chunks=2)
+        log.flush()
+        running = log.start(store)
+        running.wait_until(lambda: len(store.snapshots) == PARTITIONS)
+        store.rows, store.snapshots = {}, {}
+        log.send_chunk("r1", 1, rows_of([], base_position(1), 1.0), chunks=2)
+        log.close_run("r1", chunks=2)
+        with pytest.raises(Fatal, match="of run r1 up to offset 0, after it had acknowledged"):
+            running.join()
+        assert (store.complete, store.snapshots) == (set(), {})
+
+
 def test_a_slow_store_keeps_its_membership(kafka_bootstrap: str) -> None:
     release = threading.Event()
 

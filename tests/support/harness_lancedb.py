@@ -39,6 +39,11 @@ def make_existing(
     lancedb.connect(options["uri"]).create_table(placement.table, table)
 
 
+def drop_table(options: Mapping[str, str], placement: Placement) -> None:
+    """Its files are gone with it."""
+    lancedb.connect(options["uri"]).drop_table(placement.table)
+
+
 def physical_rows(options: Mapping[str, str], placement: Placement, id_: str) -> int:
     """Counted by a plain filter; a deleted id has no vector."""
     quoted = id_.replace("'", "''")

@@ -49,6 +49,12 @@ def make_existing(
             )
 
 
+def drop_table(options: Mapping[str, str], placement: Placement) -> None:
+    """Without what stands beside it."""
+    with psycopg.connect(options["url"]) as connection:
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(*placement.table.split("."))))
+
+
 def physical_rows(options: Mapping[str, str], placement: Placement, id_: str) -> int:
     """Counted through plain SQL."""
     table, column = sql.Identifier(*placement.table.split(".")), sql.Identifier(placement.id)

@@ -10,7 +10,7 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,7 @@ from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op,
 from vecferry.schemas.collection import Collection
 from vecferry.schemas.filters import Condition
 from vecferry.schemas.position import base_position
-from vecferry.stores.base import Capabilities, Chunk, Guarantee
+from vecferry.stores.base import Capabilities, Chunk, Guarantee, gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,9 @@ class MemoryStore:
         self._before("apply")
         assert len(set(batch.ids)) == len(batch), "an id is twice in the batch"
         with self._lock:
+            for mark in marks:
+                if self._applied_to(mark) < mark.known:
+                    raise gap(mark, self._applied_to(mark))
             outcomes = [self._apply_row(batch, row) for row in range(len(batch))]
             for mark in marks:
                 self._mark(mark)
@@ -137,6 +140,12 @@ class MemoryStore:
         self._before("count")
         return len(self._live_ids())
 
+    def count_unstamped(self) -> int:
+        self._before("count_unstamped")
+        base = base_position(self.collection.epoch)
+        with self._lock:
+            return sum(entry.position == base and not entry.deleted for entry in self.rows.values())
+
     def build_index(self) -> None:
         self._before("build_index")
 
@@ -169,9 +178,15 @@ class MemoryStore:
             return
         before = self.snapshots.get((mark.run, mark.partition))
         if before is None or mark.next_offset > before.next_offset:
-            self.snapshots[mark.run, mark.partition] = mark
+            self.snapshots[mark.run, mark.partition] = replace(mark, known=0)
         if mark.closed:
             self.complete.add(mark.partition)
+
+    def _applied_to(self, mark: Mark) -> int:
+        if isinstance(mark, LiveMark):
+            return self.live.get(mark.partition, 0)
+        before = self.snapshots.get((mark.run, mark.partition))
+        return 0 if before is None else before.next_offset
 
     def _live_ids(self) -> list[str]:
         with self._lock:

@@ -8,6 +8,8 @@ A kind is tested when ``tests/support/harness_<kind>.py`` exists with
         may use ``request.getfixturevalue("postgres_url")`` or ``("tmp_path")``
     def make_existing(options, collection, placement, rows: Sequence[Seed]) -> None
         make the application's table as it was before the pipeline, with its rows: no position, no ledger
+    def drop_table(options, placement) -> None
+        drop the table of the placement and nothing else, as someone does who does not know of vecferry
     def physical_rows(options, placement, id_: str) -> int
         how many live rows of ``id_`` the store really holds, read without the adapter
 
@@ -38,6 +40,8 @@ class Harness(Protocol):
     def make_existing(
         self, options: Mapping[str, str], collection: Collection, placement: Placement, rows: Sequence[Seed]
     ) -> None: ...
+
+    def drop_table(self, options: Mapping[str, str], placement: Placement) -> None: ...
 
     def physical_rows(self, options: Mapping[str, str], placement: Placement, id_: str) -> int: ...
 
@@ -72,6 +76,10 @@ class StoreFactory:
     def make_existing(self, collection: Collection, placement: Placement, rows: Sequence[Seed]) -> None:
         """Only make the application's table."""
         harness(self.kind).make_existing(self.options, collection, placement, rows)
+
+    def drop_table(self, placement: Placement) -> None:
+        """Drop the application's side of the table only."""
+        harness(self.kind).drop_table(self.options, placement)
 
     def physical_rows(self, placement: Placement, id_: str) -> int:
         """Live rows of ``id_`` as the store itself sees them."""
