@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from .clients import REQUEST_TIMEOUT_S, patiently, producer_config, unavailable
 class _Encodable(Protocol):
     def encode(self) -> bytes: ...
 
+
+_End = Callable[[float], None]
 
 _FENCED = frozenset(
     {
@@ -45,6 +47,7 @@ class ControlWriter:
         self._collection = collection
         self._topic = control_topic(namespace)
         self._lock = threading.Lock()
+        self._unanswered: _End | None = None
         identity = f"{namespace}.{collection}.controller"
         self._producer = Producer({**producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
         patiently(kafka, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
@@ -52,15 +55,17 @@ class ControlWriter:
     def write(self, records: Mapping[str, _Encodable | None]) -> None:
         """Write all of ``records`` or none (None removes a key); blocks until committed.
 
-        Raises Refused when another writer has taken over, Unavailable when Kafka does not answer in time.
+        Raises Refused when another writer has taken over, or when Kafka gave this one up during an outage; Unavailable
+        when Kafka does not answer in time: then it may or may not be written, and the next call makes sure first.
         """
         with self._lock:
             try:
+                self._resume()
                 self._producer.begin_transaction()
                 for key, record in records.items():
                     value = None if record is None else record.encode()
                     self._producer.produce(self._topic, key=key.encode(), value=value, partition=0)
-                self._producer.commit_transaction(REQUEST_TIMEOUT_S)
+                self._end(self._producer.commit_transaction)
             except KafkaException as error:
                 raise self._explain(error) from error
 
@@ -68,15 +73,42 @@ class ControlWriter:
         """Forget the producer; what was written stays."""
         self._producer.flush(0)
 
+    def _end(self, call: _End) -> None:
+        """Commit or abort. One that is not answered in time goes on, and the client takes no other call before it."""
+        self._unanswered = call
+        try:
+            call(REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                self._unanswered = None
+            raise
+        self._unanswered = None
+
+    def _resume(self) -> None:
+        """Bring what an earlier write left unanswered to its end, whichever that is."""
+        if self._unanswered is None:
+            return
+        try:
+            self._end(self._unanswered)
+        except KafkaException as error:
+            if not error.args[0].txn_requires_abort():
+                raise
+            self._end(self._producer.abort_transaction)
+
     def _explain(self, error: KafkaException) -> Exception:
-        reason = error.args[0]
-        if isinstance(reason, KafkaError) and reason.code() in _FENCED:
+        reason: KafkaError = error.args[0]
+        if reason.code() in _FENCED:
             return Refused(
-                f"another controller of collection {self._collection!r} has taken over; "
-                "leave the work to it, or run this command again once it has ended"
+                f"another controller of collection {self._collection!r} has taken over; leave the work to it, or run "
+                "this command again once it has ended (an outage of Kafka in the middle of a write looks the same)"
             )
-        if isinstance(reason, KafkaError) and reason.txn_requires_abort():
+        if reason.fatal():
+            return Refused(
+                f"Kafka was away for longer than a write of collection {self._collection!r} may take, and gave it up; "
+                "run this command again"
+            )
+        if self._unanswered is None:
             # Where Kafka cannot be told, the transaction ends by its own time-out.
             with suppress(KafkaException):
-                self._producer.abort_transaction(REQUEST_TIMEOUT_S)
+                self._end(self._producer.abort_transaction)
         return unavailable(self._kafka, error)
