@@ -7,30 +7,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
 from ..kafka.clients import producer_config, unavailable
-from ..schemas.dead_letters import Origin
+from ..schemas.dead_letters import CUT, Origin
 
 _log = logging.getLogger("vecferry.worker")
+
+Headers = list[tuple[str, str | bytes | None]]
 
 LINES = 10
 WINDOW_S = 10.0
 
+MAX_LETTER_BYTES = 16 * 1024 * 1024  # what the client sends at most; the topic has a bound of its own
+KEPT_BYTES = 64 * 1024  # of a record that the topic does not take whole: half for the value, half for the key
+
 _ACK_TIMEOUT_S = 60.0
 _LONGEST_ID = 100
 _LONGEST_REASON = 300
+_LONGEST_KEPT_REASON = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One record for the dead-letter topic: its original key, value and headers, where it comes from and why."""
+    """One record for the dead-letter topic: its original key, value and headers, where it comes from and why.
+
+    ``whole_bytes``: how long the value was, once ``cut`` has shortened it.
+    """
 
     origin: Origin
     reason: str
@@ -38,6 +48,7 @@ class Letter:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     position: int
+    whole_bytes: int | None = None
 
 
 class LetterBox:
@@ -50,28 +61,49 @@ class LetterBox:
         self._producer: Producer | None = None
 
     def post(self, letters: Sequence[Letter]) -> None:
-        """Block until every letter is acknowledged; raises Unavailable: then no offset of theirs may be passed."""
+        """Block until every letter is acknowledged; raises Unavailable: then no offset of theirs may be passed.
+
+        A record that is too large for the topic is posted with its value and key cut, and without its headers.
+        """
         if not letters:
             return
-        if self._producer is None:  # most workers never need one
-            self._producer = Producer(producer_config(self._kafka))
-        failures: list[Any] = []
+        refused = {letter.origin for letter in self._send(letters)}
+        if refused:
+            letters = [cut(letter) if letter.origin in refused else letter for letter in letters]
+            if self._send([letter for letter in letters if letter.origin in refused]):
+                raise Unavailable(
+                    f"topic {self._topic} does not take dead letters of {KEPT_BYTES} bytes; raise its max.message.bytes"
+                )
+        self._said.note(letters)
 
-        def delivered(error: Any, _message: Any) -> None:
-            if error is not None:
+    def _send(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Block until each is acknowledged or found too large; returns the latter."""
+        if self._producer is None:  # most workers never need one
+            self._producer = Producer(_producer_config(self._kafka))
+        refused: list[Letter] = []
+        failures: list[KafkaError] = []
+
+        def delivered(letter: Letter, error: KafkaError | None, _message: Any) -> None:
+            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                refused.append(letter)
+            elif error is not None:
                 failures.append(error)
 
         try:
             for letter in letters:
-                self._producer.produce(
-                    self._topic,
-                    partition=0,
-                    key=letter.origin.key().encode(),
-                    # A null value would read as "resolved".
-                    value=b"" if letter.value is None else letter.value,
-                    headers=_headers(letter),
-                    on_delivery=delivered,
-                )
+                report = partial(delivered, letter)
+                try:
+                    self._producer.produce(
+                        self._topic,
+                        partition=0,
+                        key=letter.origin.key().encode(),
+                        # A null value would read as "resolved".
+                        value=b"" if letter.value is None else letter.value,
+                        headers=_headers(letter),
+                        on_delivery=report,
+                    )
+                except KafkaException as error:
+                    report(error.args[0], None)
             left = self._producer.flush(_ACK_TIMEOUT_S)
         except KafkaException as error:
             raise unavailable(self._kafka, error) from error
@@ -81,11 +113,33 @@ class LetterBox:
             raise Unavailable(
                 f"topic {self._topic} did not acknowledge {left} dead letters within {_ACK_TIMEOUT_S:g} s"
             )
-        self._said.note(letters)
+        return refused
 
 
-def _headers(letter: Letter) -> list[tuple[str, str | bytes | None]]:
-    ours: list[tuple[str, str | bytes | None]] = [
+def _producer_config(kafka: KafkaSection) -> dict[str, Any]:
+    # A record that a broker took at its bound, 48,588 bytes above the client's default, must not fail here: its letter
+    # would never be written and its offset never passed.
+    config = producer_config(kafka)
+    return {**config, "message.max.bytes": max(MAX_LETTER_BYTES, int(config.get("message.max.bytes", 0)))}
+
+
+def cut(letter: Letter) -> Letter:
+    """``letter`` with as much of its record as fits any topic, and a reason that says so."""
+    value = letter.value or b""
+    kept = KEPT_BYTES // 2
+    return replace(
+        letter,
+        reason=f"{letter.reason[:_LONGEST_KEPT_REASON]} (too large for a dead letter: the first {kept} of "
+        f"{len(value)} bytes are kept)",
+        key=letter.key and letter.key[:kept],
+        value=letter.value and letter.value[:kept],
+        headers=(),
+        whole_bytes=len(value),
+    )
+
+
+def _headers(letter: Letter) -> Headers:
+    ours: Headers = [
         ("vecferry.reason", letter.reason.encode()),
         ("vecferry.topic", letter.origin.topic.encode()),
         ("vecferry.partition", str(letter.origin.partition).encode()),
@@ -94,6 +148,7 @@ def _headers(letter: Letter) -> list[tuple[str, str | bytes | None]]:
         ("vecferry.store", letter.origin.store.encode()),
         ("vecferry.key", letter.key),
         ("vecferry.null-value", b"1" if letter.value is None else b"0"),
+        (CUT, b"" if letter.whole_bytes is None else str(letter.whole_bytes).encode()),
     ]
     return [*letter.headers, *ours]  # of two headers of one name the last counts: ours
 

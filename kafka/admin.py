@@ -42,6 +42,8 @@ COMPACTED_TOPIC = {
     "segment.bytes": str(16 * 1024 * 1024),
     "min.cleanable.dirty.ratio": "0.1",
 }
+# A record of the largest size that brokers take by default, and what a dead letter says beside it.
+DEAD_LETTER_TOPIC = {**COMPACTED_TOPIC, "max.message.bytes": str(2 * 1024 * 1024)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

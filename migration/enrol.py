@@ -17,7 +17,7 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
 from ..failpoints import hit
-from ..kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin, Topic
+from ..kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC, Admin, Topic
 from ..kafka.view import CompactedView
 from ..schemas.collection import Collection
 from ..schemas.control import group_key, migration_key
@@ -163,9 +163,10 @@ def _carry_out(
 
 def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:
     namespace, name = config.namespace, collection.name
-    tables = (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, name))
+    tables = (control_topic(namespace), progress_topic(namespace))
     live = _Wanted(name=events_topic(namespace, name), partitions=collection.partitions, settings=LIVE_TOPIC)
-    return (live, *(_Wanted(name=table, partitions=1, settings=COMPACTED_TOPIC) for table in tables))
+    letters = _Wanted(name=dlq_topic(namespace, name), partitions=1, settings=DEAD_LETTER_TOPIC)
+    return (live, *(_Wanted(name=table, partitions=1, settings=COMPACTED_TOPIC) for table in tables), letters)
 
 
 def _refuse_topics(config: Config, collection: Collection, present: Mapping[str, Topic]) -> None:

@@ -12,7 +12,7 @@ from ..errors import DecodeError, Refused, Rejected, Unavailable
 from ..kafka.clients import REQUEST_TIMEOUT_S, producer_config, unavailable
 from ..schemas.batch import EventBatch, Outcome
 from ..schemas.collection import Collection
-from ..schemas.dead_letters import Origin, parse_origin
+from ..schemas.dead_letters import CUT, Origin, parse_origin
 from ..schemas.decode import EventDecoder, drop_misplaced
 from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder
 from ..schemas.topics import dlq_topic, events_topic
@@ -22,13 +22,17 @@ from .context import Context, opened
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One unresolved dead letter. ``value``: the original bytes; None for a record without a value."""
+    """One unresolved dead letter. ``value``: the original bytes; None for a record without a value.
+
+    ``whole_bytes``: how many there were, when only the beginning was kept.
+    """
 
     key: str
     origin: Origin
     reason: str
     record_key: bytes | None
     value: bytes | None
+    whole_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +83,14 @@ def discard(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
 
 def _letter(context: Context, key: str, value: bytes) -> Letter:
     headers = context.letters.headers(key)
+    whole = headers.get(CUT)  # empty when nothing was cut
     return Letter(
         key=key,
         origin=parse_origin(key),
         reason=(headers.get("vecferry.reason") or b"").decode("utf-8", "replace"),
         record_key=headers.get("vecferry.key"),
         value=None if headers.get("vecferry.null-value") == b"1" else value,
+        whole_bytes=int(whole) if whole else None,
     )
 
 
@@ -103,6 +109,11 @@ def _redrive_one(context: Context, store: Store, letter: Letter, resolver: _Reso
 def decode_letter(letter: Letter, collection: Collection, *, live_topic: str) -> EventBatch:
     """The one event in ``letter``, at its original position; raises DecodeError. Pure."""
     origin = letter.origin
+    if letter.whole_bytes is not None:
+        raise DecodeError(
+            f"only the beginning of its {letter.whole_bytes} bytes was kept; publish the right state of its id, then "
+            "discard the letter"
+        )
     if origin.topic == live_topic:
         decoded = EventDecoder(collection).decode(
             [letter.value], [letter.record_key], [origin.partition], [origin.offset]

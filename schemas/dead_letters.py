@@ -2,12 +2,15 @@
 
 The topic is compacted and keyed by origin, so that a redelivered poison record is one letter, and an unresolved letter
 never expires. A null value under the same key resolves it. The value is the original bytes (for a row of a snapshot
-block: a block of that row alone), the key of the original record and everything else travel as headers.
+block: a block of that row alone; of a record that the topic does not take whole, the beginning), the key of the
+original record and everything else travel as headers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+CUT = "vecferry.cut"  # the header of a letter whose value was too large: how many bytes it had; empty for a whole one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 from migration_rig import NAME, PARTITIONS, Rig
 from vecferry.config import load_config
 from vecferry.errors import Refused
-from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
+from vecferry.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from vecferry.kafka.view import CompactedView
 from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
@@ -37,6 +37,8 @@ def test_enrolment_makes_topics_groups_and_records(kafka_bootstrap: str) -> None
     for table in tables:
         assert topics[table].partitions == 1
         assert topics[table].settings["cleanup.policy"] == "compact"
+    letters = topics[dlq_topic(rig.config.namespace, NAME)]
+    assert letters.settings["max.message.bytes"] == DEAD_LETTER_TOPIC["max.message.bytes"]
     assert rig.stores["old"].applied().complete == frozenset(range(PARTITIONS))
     assert rig.stores["new"].applied().complete == frozenset()
     for store in ("old", "new"):
