@@ -71,9 +71,12 @@ class Pipeline:
             reader.open(open_timeout_s)
         return reader
 
-    def async_reader(self, name: str) -> AsyncReader:
-        """A new reader for asyncio; otherwise as :meth:`reader`, but it does not block."""
-        return self._readers().async_reader(name)
+    def async_reader(self, name: str, *, max_reads: int = 32) -> AsyncReader:
+        """A new reader for asyncio, for ``max_reads`` reads at once; as :meth:`reader`, but it does not block.
+
+        Raises ConfigError, and InvalidRecord for a ``max_reads`` below 1.
+        """
+        return self._readers().async_reader(name, max_reads=max_reads)
 
     def close(self) -> None:
         """Close every publisher (which flushes it) and every connection; idempotent.

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from numpy.typing import ArrayLike
 
 from ..clock import Clock
-from ..errors import Inconclusive, Unavailable
+from ..errors import Inconclusive, InvalidRecord, Unavailable
 from ..schemas.batch import Hit
 from .arguments import After, time_out_s
 from .deadline import deadline_in
@@ -24,7 +24,6 @@ from .stats import ReaderStats
 
 T = TypeVar("T")
 
-MAX_READS = 32
 _MARGIN_S = 0.05  # the thread gives up this much earlier, so that its reason reaches the caller
 
 
@@ -35,7 +34,9 @@ class AsyncReader:
     A cancelled call ends at once for its caller; the answer of a read that had begun is thrown away.
     """
 
-    def __init__(self, reader: Reader, *, clock: Clock, max_reads: int = MAX_READS) -> None:
+    def __init__(self, reader: Reader, *, clock: Clock, max_reads: int = 32) -> None:
+        if max_reads < 1:
+            raise InvalidRecord("max_reads", f"{max_reads} reads at once", "give 1 or more")
         self._reader = reader
         self._clock = clock
         self._executor = ThreadPoolExecutor(max_reads, thread_name_prefix="vecferry-async-read")
@@ -104,7 +105,7 @@ class AsyncReader:
             left_s = deadline.left_s()
             if not left_s:
                 raise Inconclusive(
-                    f"no thread was free to read within {seconds:g} s; make the reader with more of them"
+                    f"no thread was free to read within {seconds:g} s; give async_reader a larger max_reads"
                 )
             return call(left_s)
 

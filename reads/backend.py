@@ -65,9 +65,9 @@ class Backend:
             clock=self._clock,
         )
 
-    def async_reader(self, name: str) -> AsyncReader:
-        """The same for asyncio."""
-        return AsyncReader(self.reader(name), clock=self._clock)
+    def async_reader(self, name: str, *, max_reads: int) -> AsyncReader:
+        """The same for asyncio, in ``max_reads`` threads."""
+        return AsyncReader(self.reader(name), clock=self._clock, max_reads=max_reads)
 
     def close(self) -> None:
         """Close every handle and view; idempotent."""

@@ -8,7 +8,7 @@ import sys
 import pytest
 import vecferry
 from vecferry.config import load_config
-from vecferry.errors import ConfigError, Unavailable
+from vecferry.errors import ConfigError, InvalidRecord, Unavailable
 from vecferry.reads.backend import split_without_record
 from vecferry.reads.route import whole
 
@@ -83,6 +83,13 @@ def test_an_unknown_collection_is_refused_by_the_nearest_name() -> None:
         for make in (pipeline.reader, pipeline.async_reader, pipeline.publisher):
             with pytest.raises(ConfigError, match="did you mean 'products'"):
                 make("product")
+
+
+def test_an_async_reader_takes_as_many_reads_at_once_as_asked() -> None:
+    with vecferry.open(document()) as pipeline:
+        assert pipeline.async_reader("products", max_reads=3)._executor._max_workers == 3
+        with pytest.raises(InvalidRecord, match="max_reads: 0 reads at once; give 1 or more"):
+            pipeline.async_reader("products", max_reads=0)
 
 
 def test_kafka_absent_is_said_in_one_line_within_the_time_out() -> None:
