@@ -1,6 +1,6 @@
 """Named places where a test may kill this process, as a power cut would.
 
-``VECFERRY_FAILPOINT=backfill.chunk-produced:3`` kills the process with SIGKILL the third time that place is passed.
+``VECFERRY_FAILPOINT=backfill.produced:3`` kills the process with SIGKILL the third time that place is passed.
 Unset, as in production, :func:`hit` compares one string with ``None``.
 """
 

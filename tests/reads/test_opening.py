@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 from multiprocessing.connection import Connection
 
+import pytest
 from reads_fakes import World, serve, version_of
 from vecferry.errors import Unavailable
 from vecferry.reads.pool import StorePool
@@ -48,7 +49,10 @@ def test_opening_leaves_what_fails_to_the_read() -> None:
 
     world.pool = StorePool(refuse)
     world.shared = world.make_progress()
-    world.reader().open(10.0)
+    reader = world.reader()
+    reader.open(10.0)
+    with pytest.raises(Unavailable, match="old is away"):
+        reader.get(["a"], timeout=1.0)
 
 
 def test_reads_go_on_where_they_are_until_the_new_store_is_open() -> None:
