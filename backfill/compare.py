@@ -1,14 +1,15 @@
 """Whether two stores hold the same of an id. Pure: positions, content, and what a difference means.
 
-Equal positions must mean equal content. Different ones are only a difference once both stores are known to have applied
-more than either position: before that, one of them is simply ahead.
+Equal positions must mean equal content. Different ones are only a difference once the older store is known to have
+applied more than the newer position: before that, the other one is simply ahead.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -26,7 +27,7 @@ class Fault(StrEnum):
     MISSING = "missing"  # a row of the source that the target does not know
     EXTRA = "extra"  # a row of the target that the source does not have
     STALE = "stale"  # one of the two holds an older state than the other
-    CORRUPT = "corrupt"  # both hold the same position, and different content
+    CORRUPT = "corrupt"  # both hold the same position, and different content; or one of them holds the id twice
     UNDECIDED = "undecided"  # the id kept changing, or a store did not keep up
 
 
@@ -42,13 +43,41 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One id that differs; a position is None where the store does not know the id, or could not be read in time."""
+    """One id that differs; a position is None where the store does not know the id."""
 
     id: str
     fault: Fault
     source_position: int | None
     target_position: int | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one store has shown of an id.
+
+    now       its state when it was last read, None = unknown to the store
+    applied   a position: every event of the id below it had been applied before that read
+    earlier   states of earlier reads that the other store had not come to by then, oldest first
+    twice     it was met more than once in one read
+    """
+
+    now: State | None
+    applied: int
+    earlier: tuple[State, ...] = ()
+    twice: bool = False
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """All of them, oldest first."""
+        return self.earlier if self.now is None else (*self.earlier, self.now)
+
+
+def repeated(ids: Sequence[str]) -> frozenset[str]:
+    """The ids that are met more than once."""
+    if len(set(ids)) == len(ids):
+        return frozenset()
+    return frozenset(id_ for id_, times in Counter(ids).items() if times > 1)
 
 
 def states_of(rows: Rows) -> dict[str, State]:
@@ -67,8 +96,10 @@ def states_of(rows: Rows) -> dict[str, State]:
 def suspects(source: Rows, target: Rows, tolerance: float) -> list[str]:
     """The ids of ``source`` (live rows) that ``target``, fetched for the same ids, does not hold in equal form.
 
-    What a page is checked with: vectors of the whole page at once. An id that passes here is equal, at equal positions.
+    What a page is checked with: vectors of the whole page at once. An id that passes here is equal, at equal positions,
+    and once on either side.
     """
+    twice = repeated(source.ids) | repeated(target.ids)
     row_of = {id_: row for row, id_ in enumerate(target.ids)}
     found = np.fromiter((row_of.get(id_, -1) for id_ in source.ids), np.int64, len(source))
     known = found >= 0
@@ -82,7 +113,9 @@ def suspects(source: Rows, target: Rows, tolerance: float) -> list[str]:
     for row in np.flatnonzero(equal):
         if metadata_difference(source.metadata[row], target.metadata[found[row]]):
             equal[row] = False
-    return [source.ids[row] for row in np.flatnonzero(~equal)]
+    if twice:
+        equal &= np.array([id_ not in twice for id_ in source.ids], np.bool_)
+    return list(dict.fromkeys(source.ids[row] for row in np.flatnonzero(~equal)))
 
 
 def within(left: NDArray[np.float32], right: NDArray[np.float32], tolerance: float) -> NDArray[np.bool_]:
@@ -93,27 +126,73 @@ def within(left: NDArray[np.float32], right: NDArray[np.float32], tolerance: flo
     return close
 
 
-def judge(
-    id_: str, source: State | None, target: State | None, barrier_position: int, tolerance: float
-) -> Difference | None:
-    """What is wrong with ``id_``, read from both stores after both had applied everything below ``barrier_position``.
+def judge(id_: str, source: Seen, target: Seen, tolerance: float) -> Difference | None:
+    """What is wrong with ``id_``, by all that both stores have shown of it; None when nothing is.
 
-    None when nothing is. UNDECIDED when a store already holds a state from behind the barrier while the other one does
-    not: the id is being written, and has to be read again behind a later barrier.
+    A state that one store has shown and the other one should have reached, but had not, is a fault, however often the
+    id is written. Otherwise the content at the first position that both have shown decides, for good. UNDECIDED as long
+    as there is neither: the id is being written and has to be read again.
     """
-    if not _live(source) and not _live(target):
+    if source.now is None and target.now is None:
         return None
-    ours, theirs = (None if state is None else state.position for state in (source, target))
-    if source is not None and target is not None and ours == theirs:
-        reason = content_difference(source, target, tolerance)
-        fault = Fault.CORRUPT
-    elif max(position for position in (ours, theirs) if position is not None) >= barrier_position:
-        fault, reason = Fault.UNDECIDED, "the id is being written"
-    else:
-        fault, reason = _blame(source, target)
-    if not reason:
-        return None
-    return Difference(id=id_, fault=fault, source_position=ours, target_position=theirs, reason=reason)
+    if source.twice or target.twice:
+        sides = [name for name, seen in (("source", source), ("target", target)) if seen.twice]
+        return _difference(id_, source.now, target.now, Fault.CORRUPT, f"held twice by the {' and the '.join(sides)}")
+    for behind, ahead in ((target, source), (source, target)):
+        missed = _missed(behind, ahead)
+        if missed is None:
+            continue
+        ours, theirs = (missed, behind.now) if behind is target else (behind.now, missed)
+        if _live(ours) or _live(theirs):
+            return _difference(id_, ours, theirs, *_blame(ours, theirs))
+        if missed is ahead.now:
+            return None  # to a reader, a delete is the same as another delete and as an id that was never heard of
+    common = _common(source, target)
+    if common is None:
+        return _difference(id_, source.now, target.now, Fault.UNDECIDED, "the id is being written")
+    reason = content_difference(*common, tolerance)
+    return _difference(id_, *common, Fault.CORRUPT, reason) if reason else None
+
+
+def remembered(seen: Seen, other: State | None, limit: int) -> tuple[State, ...]:
+    """What of ``seen`` is worth keeping for the next look: what the other store, now at ``other``, has yet to come to.
+
+    At most ``limit`` states, and the oldest: those are the ones that the other store reaches first. The vectors are
+    copies, so that no page is held by one row of it.
+    """
+    floor = _position(other)
+    kept = [state for state in seen.earlier if state.position > floor][:limit]
+    newest = seen.now
+    if newest is not None and newest.position > max(floor, _position(kept[-1] if kept else None)) and len(kept) < limit:
+        kept.append(replace(newest, vector=newest.vector.copy()))
+    return tuple(kept)
+
+
+def _missed(behind: Seen, ahead: Seen) -> State | None:
+    """The newest state of ``ahead`` that ``behind`` is past, by what it says of itself, and yet does not show."""
+    reached = _position(behind.now)
+    missed = (state for state in ahead.states if reached < state.position < behind.applied)
+    return max(missed, key=lambda state: state.position, default=None)
+
+
+def _common(source: Seen, target: Seen) -> tuple[State, State] | None:
+    """The states of both at the first position that both have shown."""
+    theirs = {state.position: state for state in target.states}
+    return next(((state, theirs[state.position]) for state in source.states if state.position in theirs), None)
+
+
+def _position(state: State | None) -> int:
+    return -1 if state is None else state.position  # positions are not negative
+
+
+def _difference(id_: str, source: State | None, target: State | None, fault: Fault, reason: str) -> Difference:
+    return Difference(
+        id=id_,
+        fault=fault,
+        source_position=None if source is None else source.position,
+        target_position=None if target is None else target.position,
+        reason=reason,
+    )
 
 
 def content_difference(source: State, target: State, tolerance: float) -> str:
@@ -155,7 +234,7 @@ def _gaps(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.f
 
 
 def _blame(source: State | None, target: State | None) -> tuple[Fault, str]:
-    """At different positions, both below the barrier, and at least one of the two a live row."""
+    """At different positions, which both stores are past, and at least one of the two a live row."""
     if source is None:
         return Fault.EXTRA, "the source does not know the id"
     if target is None:

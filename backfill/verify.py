@@ -7,7 +7,7 @@ instead of to a snapshot of a whole table.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..clock import Clock
@@ -17,22 +17,18 @@ from ..kafka.admin import Admin
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.control import VerifyRecord
-from ..schemas.partitioner import partitions_of
-from ..schemas.position import encode_position
 from ..schemas.topics import events_topic
 from ..stores.base import Store
-from .compare import DEFAULT_TOLERANCE, Difference, Fault, judge, sampled, states_of, suspects
+from .compare import DEFAULT_TOLERANCE, Difference, Fault, repeated, sampled, suspects
 from .progress import OnProgress, Progress, RateMeter, share_done
+from .settling import BARRIER_TIMEOUT_S, Settler
 
 MAX_EXAMPLES = 20
-ROUNDS = 6
-BARRIER_TIMEOUT_S = 60.0
 
 _PAGE_BYTES = 8 * 1024 * 1024
 _MIN_PAGE_ROWS = 256
 _MAX_PAGE_ROWS = 5_000
 _MAX_PENDING = 5_000  # ids that wait for a barrier; bounds the memory of a comparison with an empty target
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +52,8 @@ class VerifyReport:
     seconds: float
     examples: tuple[Difference, ...]
 
-    def to_record(self, source: str, target: str, finished_unix_s: float) -> VerifyRecord:
-        """For the control topic."""
+    def to_record(self, source: str, target: str, finished_unix_s: float, run: str = "") -> VerifyRecord:
+        """For the control topic. ``run``: the newest run that the target had applied before the comparison began."""
         return VerifyRecord(
             source=source,
             target=target,
@@ -69,6 +65,7 @@ class VerifyReport:
             stale=self.stale,
             corrupt=self.corrupt,
             undecided=self.undecided,
+            run=run,
         )
 
 
@@ -88,8 +85,9 @@ def verify(
     """Compare all rows of both stores, or a random share ``sample`` of the ids (0 < sample <= 1), and report.
 
     Blocks. Both stores must be opened for this call alone, and their workers must be running: ids that differ are read
-    again once both stores have applied what the live topic held by then. ``seed`` picks the sample (by default another
-    one each time). Raises Refused, Unavailable, and what the stores raise.
+    again once both stores have applied what the live topic held by then, and those being written for up to 30 s more.
+    ``seed`` picks the sample (by default another one each time). Raises Refused, Unavailable, and what the stores
+    raise.
     """
     resolved = config.collection(collection)
     topic = events_topic(config.namespace, collection)
@@ -128,16 +126,23 @@ class Verifier:
             raise Refused(f"a sample of {sample:g} is not a share; give a number above 0 and up to 1")
         self._source = source
         self._target = target
-        self._collection = collection
-        self._live_ends = live_ends
         self._sample = sample
         self._seed = seed
         self._tolerance = tolerance
         self._on_progress = on_progress
         self._clock = clock
-        self._barrier_timeout_s = barrier_timeout_s
-        self._patience_s = barrier_timeout_s
         self._page_rows = min(_MAX_PAGE_ROWS, max(_MIN_PAGE_ROWS, _PAGE_BYTES // (4 * collection.space.dimension)))
+        self._settler = Settler(
+            source=source,
+            target=target,
+            collection=collection,
+            live_ends=live_ends,
+            tolerance=tolerance,
+            page_rows=self._page_rows,
+            on_wait=lambda what_for: on_progress(Progress(phase=what_for, rows=self._checked)),
+            clock=clock,
+            barrier_timeout_s=barrier_timeout_s,
+        )
         self._checked = 0
         self._counts = dict.fromkeys(Fault, 0)
         self._examples: list[Difference] = []
@@ -199,67 +204,28 @@ class Verifier:
         )
 
     def _compare_source_page(self, rows: Rows) -> list[str]:
-        self._checked += len(rows)
-        return suspects(rows, self._target.fetch(rows.ids), self._tolerance)
+        ids = list(dict.fromkeys(rows.ids))
+        self._checked += len(ids)
+        # The next page begins behind the last id, so a second row of that one would be in no page.
+        last = self._source.fetch(ids[-1:])
+        twice = repeated(list(itertools.compress(last.ids, ~last.deleted)))
+        return suspects(rows, self._target.fetch(ids), self._tolerance) + list(twice)
 
     def _compare_target_page(self, rows: Rows) -> list[str]:
-        """Rows that the source has too were compared by the first walk; left are those that it does not have."""
-        known = self._source.fetch(rows.ids)
-        live = set(itertools.compress(known.ids, ~known.deleted))
-        only_here = [id_ for id_ in rows.ids if id_ not in live]
+        """Rows that the source has too were compared by the first walk; left are those that it does not have.
+
+        And those that it remembers as deleted beside a row: of these the first walk has seen the row alone.
+        """
+        ids = list(dict.fromkeys(rows.ids))
+        known = self._source.fetch(ids)
+        live_rows = list(itertools.compress(known.ids, ~known.deleted))
+        live = set(live_rows)
+        only_here = [id_ for id_ in ids if id_ not in live]
         self._checked += len(only_here)
-        return only_here
+        return only_here + list(repeated(known.ids) & (live - repeated(live_rows)))
 
-    def _settle(self, ids: list[str]) -> None:
-        """Read ``ids`` again behind a barrier until each is equal, judged, or out of rounds."""
-        for round_ in range(1, ROUNDS + 1):
-            if not ids:
-                return
-            ends = self._live_ends()
-            lag = self._wait_for_both(ends)
-            if lag:
-                for id_ in ids:
-                    self._note(
-                        Difference(
-                            id=id_, fault=Fault.UNDECIDED, source_position=None, target_position=None, reason=lag
-                        )
-                    )
-                return
-            ids = self._judge(ids, ends, last=round_ == ROUNDS)
-
-    def _judge(self, ids: list[str], ends: Sequence[int], *, last: bool) -> list[str]:
-        """Note what is wrong with ``ids``; returns those that are still being written, none in the ``last`` round."""
-        again = []
-        for at in range(0, len(ids), self._page_rows):
-            page = ids[at : at + self._page_rows]
-            ours, theirs = states_of(self._source.fetch(page)), states_of(self._target.fetch(page))
-            partitions = partitions_of(page, self._collection.partitions)
-            for id_, partition in zip(page, partitions.tolist(), strict=True):
-                barrier = encode_position(self._collection.epoch, ends[partition])
-                found = judge(id_, ours.get(id_), theirs.get(id_), barrier, self._tolerance)
-                if found is not None and found.fault is Fault.UNDECIDED and not last:
-                    again.append(id_)
-                elif found is not None:
-                    self._note(found)
-        return again
-
-    def _wait_for_both(self, ends: Sequence[int]) -> str:
-        """Block until both stores have applied up to ``ends``; returns "" or, after the time-out, who has not."""
-        deadline_s = self._clock.monotonic_s() + self._patience_s
-        self._on_progress(Progress(phase="waiting for both stores to reach the same place", rows=self._checked))
-        for name, store in (("source", self._source), ("target", self._target)):
-            while behind := self._behind(store, ends):
-                if self._clock.monotonic_s() >= deadline_s:
-                    self._patience_s = 0.0  # the next ids need not wait as long again to learn the same
-                    return f"the {name} did not apply {behind} events within {self._barrier_timeout_s:g} s"
-                self._clock.sleep_s(_POLL_S)
-        return ""
-
-    def _behind(self, store: Store, ends: Sequence[int]) -> int:
-        live = store.applied().live
-        return sum(max(0, end - live.get(partition, 0)) for partition, end in enumerate(ends))
-
-    def _note(self, difference: Difference) -> None:
-        self._counts[difference.fault] += 1
-        if len(self._examples) < MAX_EXAMPLES:
-            self._examples.append(difference)
+    def _settle(self, ids: Iterable[str]) -> None:
+        for difference in self._settler.settle(ids):
+            self._counts[difference.fault] += 1
+            if len(self._examples) < MAX_EXAMPLES:
+                self._examples.append(difference)

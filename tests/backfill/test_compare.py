@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vecferry.backfill.compare import (
     Fault,
+    Seen,
     State,
     judge,
     metadata_difference,
+    remembered,
     sampled,
     suspects,
     within,
@@ -31,8 +33,12 @@ def state(
     return State(position=position, deleted=deleted, vector=np.array(vector, np.float32), metadata=metadata.encode())
 
 
+def seen(now: State | None, *earlier: State, applied: int = BARRIER, twice: bool = False) -> Seen:
+    return Seen(now=now, applied=applied, earlier=earlier, twice=twice)
+
+
 def verdict(source: State | None, target: State | None) -> Fault | None:
-    found = judge("a", source, target, BARRIER, 1e-6)
+    found = judge("a", seen(source), seen(target), 1e-6)
     return None if found is None else found.fault
 
 
@@ -77,11 +83,83 @@ def test_equal_positions_are_judged_even_behind_the_barrier() -> None:
     assert verdict(state(150), state(150, vector=(0.0, 0.0))) is Fault.CORRUPT
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "fault"),
+    [
+        # The target is past 105, which the source has shown, and does not show it.
+        (seen(state(120), state(105)), seen(state(7), applied=110), Fault.STALE),
+        (seen(state(120), state(105)), seen(None, applied=110), Fault.MISSING),
+        (seen(state(120), state(105, deleted=True)), seen(state(7), applied=110), Fault.EXTRA),
+        (seen(state(120), state(105)), seen(state(7, deleted=True), applied=110), Fault.STALE),
+        (seen(state(7), applied=110), seen(state(120), state(105)), Fault.STALE),
+        (seen(None, applied=110), seen(state(120), state(105)), Fault.EXTRA),
+        # A state at which both were once equal does not help a store that has stopped there.
+        (seen(state(120), state(7), state(105)), seen(state(7), applied=110), Fault.STALE),
+        # It is past 105 and shows something newer, or need not show 105 yet.
+        (seen(state(120), state(105)), seen(state(108), applied=110), Fault.UNDECIDED),
+        (seen(state(120), state(105)), seen(state(7), applied=105), Fault.UNDECIDED),
+        # Nothing to see in either store so far, and still on the move.
+        (seen(state(120, deleted=True)), seen(state(7, deleted=True), applied=120), Fault.UNDECIDED),
+        (seen(state(120, deleted=True)), seen(None, applied=120), Fault.UNDECIDED),
+        (seen(state(120), state(105, deleted=True)), seen(state(7, deleted=True), applied=110), Fault.UNDECIDED),
+        (seen(state(120, deleted=True)), seen(state(7, deleted=True), applied=121), None),
+        # The target has come to a state that the source had shown before.
+        (seen(state(120), state(105), state(110)), seen(state(110), applied=105), None),
+        (seen(state(120), state(110, deleted=True)), seen(state(110, deleted=True), applied=105), None),
+        (seen(state(120), state(110)), seen(state(110, vector=(0.0, 0.0)), applied=105), Fault.CORRUPT),
+        (seen(state(110), applied=105), seen(state(120), state(110, metadata='{"a":1}')), Fault.CORRUPT),
+    ],
+)
+def test_what_was_shown_before_decides_an_id_that_is_being_written(
+    source: Seen, target: Seen, fault: Fault | None
+) -> None:
+    found = judge("a", source, target, 1e-6)
+    assert (None if found is None else found.fault) == fault
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "reason"),
+    [
+        (seen(state(7), twice=True), seen(state(7)), "held twice by the source"),
+        (seen(state(7)), seen(state(7), twice=True), "held twice by the target"),
+        (seen(None), seen(state(7), twice=True), "held twice by the target"),
+        (seen(state(7), twice=True), seen(state(7), twice=True), "held twice by the source and the target"),
+    ],
+)
+def test_an_id_that_is_held_twice_is_corrupt(source: Seen, target: Seen, reason: str) -> None:
+    found = judge("a", source, target, 1e-6)
+    assert found is not None
+    assert (found.fault, found.reason) == (Fault.CORRUPT, reason)
+
+
+def test_remembered_is_what_the_other_store_comes_to_next() -> None:
+    shown = seen(state(50), state(10), state(20), state(30))
+
+    def positions(other: State | None, limit: int) -> list[int]:
+        return [kept.position for kept in remembered(shown, other, limit)]
+
+    assert positions(None, 9) == [10, 20, 30, 50]
+    assert positions(state(20), 9) == [30, 50]
+    assert positions(state(60), 9) == []
+    assert positions(None, 2) == [10, 20]
+    assert positions(state(20), 1) == [30]
+    assert len(remembered(seen(state(50), state(50)), None, 9)) == 1
+    assert remembered(seen(None), None, 9) == ()
+
+
+def test_remembered_vectors_do_not_hold_a_page() -> None:
+    page = np.ones((1000, 2), np.float32)
+    now = State(position=7, deleted=False, vector=page[3], metadata=b"{}")
+    (kept,) = remembered(seen(now), None, 1)
+    assert kept.vector.base is None
+    assert kept.vector.tolist() == [1.0, 1.0]
+
+
 def test_the_reason_names_the_side_and_the_content() -> None:
-    older = judge("a", state(7), state(9), BARRIER, 1e-6)
+    older = judge("a", seen(state(7)), seen(state(9)), 1e-6)
     assert older is not None
     assert "source is older" in older.reason
-    wrong = judge("a", state(7), state(7, vector=(1.0, 2.5), metadata='{"k":1}'), BARRIER, 1e-6)
+    wrong = judge("a", seen(state(7)), seen(state(7, vector=(1.0, 2.5), metadata='{"k":1}')), 1e-6)
     assert wrong is not None
     assert "component 1 by 0.5" in wrong.reason
     assert "metadata differs: k" in wrong.reason

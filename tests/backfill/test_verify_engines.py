@@ -11,6 +11,7 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import psycopg
+import pyarrow.compute as pc
 import pytest
 from vecferry.backfill.compare import Fault
 from vecferry.backfill.verify import Verifier, VerifyReport
@@ -145,3 +146,13 @@ def test_planted_faults_are_named(stores: tuple[Store, Store], postgres: str, tm
     reasons = {difference.id: difference.reason for difference in report.examples}
     assert reasons["it's «200»"] == "metadata differs: stock"
     assert reasons["it's «301»"].startswith("vector differs")
+
+
+def test_a_row_that_was_added_beside_its_like_is_named(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    table = lancedb.connect(tmp_path).open_table("products")
+    table.add(table.to_arrow().filter(pc.field("id") == "it's «400»"))
+    report = verify(stores)
+    (difference,) = report.examples
+    assert (difference.id, difference.fault) == ("it's «400»", Fault.CORRUPT)
+    assert difference.reason == "held twice by the target"
+    assert verify(stores[::-1]).examples[0].reason == "held twice by the source"
