@@ -18,7 +18,8 @@ def verify(
 ) -> tuple[VerifyReport, VerifyRecord]:
     """Compare source and target, all rows or a random share ``sample`` of the ids, and journal the record.
 
-    A sample without a fault leaves the record of an earlier, full verification where it is.
+    A sample without a fault, or one that left rows undecided, leaves the record of an earlier, full verification of the
+    same run where it is.
 
     Blocks; needs running workers of both stores. Raises Refused before a copy was applied and when another controller
     takes over, Unavailable, and what the stores raise.
@@ -44,7 +45,7 @@ def verify(
             on_progress=report,
             clock=context.clock,
         )
-    record = found.to_record(context.source, context.target, context.clock.unix_s())
+    record = found.to_record(context.source, context.target, context.clock.unix_s(), migration.run or "")
     if record.displaces(read(context.control, verify_key(context.name), VerifyRecord)):
         lease.write({verify_key(context.name): record})
     hit("verify.journaled")

@@ -1,4 +1,4 @@
-"""Which verification the gate goes by: a sample never stands for a full one, and never hides what one has found."""
+"""Which verification the gate goes by: one that left rows open never stands for one that did not, and hides nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from vecferry.config import GatesSection
 from vecferry.migration.gates import Verdict, verification_gate
 from vecferry.migration.gather import gather
 from vecferry.migration.start import start
+from vecferry.migration.state import read
 from vecferry.migration.verify import verify
-from vecferry.schemas.control import VerifyRecord, verify_key
+from vecferry.schemas.control import MigrationRecord, VerifyRecord, migration_key, verify_key
 
 FULL = VERIFIED
 SAMPLE = VERIFIED.model_copy(update={"complete": False})
+UNDECIDED = VERIFIED.model_copy(update={"undecided": 2})
+
+
+def of_run(record: VerifyRecord, run: str) -> VerifyRecord:
+    return record.model_copy(update={"run": run})
 
 
 def faulty(record: VerifyRecord) -> VerifyRecord:
@@ -34,10 +40,28 @@ def faulty(record: VerifyRecord) -> VerifyRecord:
         (FULL, faulty(SAMPLE), True),
         (faulty(FULL), FULL, True),
         (SAMPLE, FULL.model_copy(update={"target": "third"}), True),
+        (UNDECIDED, None, True),
+        (UNDECIDED, UNDECIDED, True),
+        (UNDECIDED, SAMPLE, True),
+        (UNDECIDED, FULL, False),
+        (UNDECIDED, faulty(FULL), False),
+        (FULL, UNDECIDED, True),
+        (faulty(UNDECIDED), FULL, True),
+        # What was clean before the copy that stands now proves nothing; what was found before it may still be there.
+        (of_run(UNDECIDED, "r2"), of_run(FULL, "r1"), True),
+        (of_run(SAMPLE, "r2"), of_run(FULL, "r1"), True),
+        (of_run(UNDECIDED, "r2"), FULL, True),
+        (of_run(UNDECIDED, "r2"), of_run(FULL, "r2"), False),
+        (of_run(UNDECIDED, "r2"), faulty(of_run(FULL, "r1")), False),
     ],
 )
 def test_what_stands_after_a_verification(found: VerifyRecord, known: VerifyRecord | None, displaces: bool) -> None:
     assert found.displaces(known) is displaces
+
+
+def test_a_record_from_before_runs_were_noted_is_read() -> None:
+    old = FULL.model_dump(exclude={"run"})
+    assert VerifyRecord.model_validate(old).run == ""
 
 
 @pytest.mark.server
@@ -62,4 +86,8 @@ def test_a_sample_closes_the_gate_but_never_opens_it(kafka_bootstrap: str) -> No
         assert checked(1.0) is Verdict.FAIL
         assert checked(None) is Verdict.PASS
         with rig.context() as context:
-            assert context.control.get(verify_key(NAME)) is not None
+            record = read(context.control, verify_key(NAME), VerifyRecord)
+            migration = read(context.control, migration_key(NAME), MigrationRecord)
+            assert record is not None
+            assert migration is not None
+            assert record.run == migration.run
