@@ -38,6 +38,8 @@ def _resolve(value: object) -> object:
             return path.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ValueError(f"cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"cannot read {path}: it is not UTF-8 text") from error
 
     def look_up(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -275,7 +277,8 @@ def _unknown(name: str, known: tuple[str, ...]) -> str:
 def _lines(error: ValidationError) -> list[str]:
     lines = []
     for entry in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in entry["loc"])
+        place = entry["loc"]  # the options of a store stand beside its kind
+        where = ".".join(map(str, place[:2] + place[3:] if place[2:3] == ("options",) else place))
         if entry["type"] == "extra_forbidden":
             lines.append(f"{where}: key " + _unknown(str(entry["loc"][-1]), _keys_at(Config, entry["loc"][:-1])))
         else:

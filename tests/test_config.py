@@ -1,0 +1,190 @@
+"""The configuration: references, secrets, and one line for whatever is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from vecferry.config import load_config
+from vecferry.errors import ConfigError
+
+PASSWORD = "hunter2-p4ssw0rd"
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return {
+        "namespace": "shop",
+        "kafka": {"bootstrap_servers": "127.0.0.1:9092"},
+        "stores": {
+            "old": {"kind": "pgvector", "url": "postgresql://127.0.0.1:5432/shop"},
+            "new": {"kind": "lancedb", "uri": "./lance"},
+        },
+        "collections": {
+            "products": {
+                "dimension": 4,
+                "metric": "cosine",
+                "space": {"model": "m", "version": "1"},
+                "partitions": 3,
+                "in": {"old": {"table": "products"}, "new": {"table": "products"}},
+            }
+        },
+        "migrations": {"products": {"from": "old", "to": "new"}},
+        **changes,
+    }
+
+
+def with_url(url: str) -> dict[str, Any]:
+    data = document()
+    data["stores"]["old"]["url"] = url
+    return data
+
+
+def problem_of(data: dict[str, Any]) -> str:
+    """The one line that says what is wrong with ``data``."""
+    with pytest.raises(ConfigError) as refused:
+        load_config(data)
+    assert refused.value.__cause__ is None
+    (line,) = str(refused.value).splitlines()
+    return line.removeprefix("configuration: ")
+
+
+def test_environment_variables_are_resolved_inside_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", PASSWORD)
+    monkeypatch.setenv("SHOP_HOST", "db.example")
+    monkeypatch.setenv("SHOP_KAFKA", "kafka.example:9092")
+    data = with_url("postgresql://me:${SHOP_PASSWORD}@${SHOP_HOST}/shop")
+    data["kafka"] = {"bootstrap_servers": "${SHOP_KAFKA}", "client": {"sasl.password": "${SHOP_PASSWORD}"}}
+    config = load_config(data)
+    assert config.stores["old"].revealed() == {"url": f"postgresql://me:{PASSWORD}@db.example/shop"}
+    assert config.kafka.bootstrap_servers == "kafka.example:9092"
+    assert config.kafka.client["sasl.password"].get_secret_value() == PASSWORD
+
+
+def test_a_variable_that_is_not_set_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_URL", raising=False)
+    line = problem_of(with_url("${SHOP_URL}"))
+    assert line == "stores.old.url: environment variable SHOP_URL is not set"
+    line = problem_of(document(kafka={"bootstrap_servers": "${SHOP_URL}:9092"}))
+    assert line == "kafka.bootstrap_servers: environment variable SHOP_URL is not set"
+
+
+def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"postgresql://me:{PASSWORD}@db/shop\n")
+    config = load_config(with_url(f"file:{tmp_path / 'url'}"))
+    assert config.stores["old"].revealed() == {"url": f"postgresql://me:{PASSWORD}@db/shop"}
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    line = problem_of(with_url(f"file:{tmp_path / 'absent'}"))
+    assert line == f"stores.old.url: cannot read {tmp_path / 'absent'}: No such file or directory"
+
+
+def test_a_secret_file_that_is_no_text_is_one_line_without_its_content(tmp_path: Path) -> None:
+    (tmp_path / "url").write_bytes(b"\xff" + PASSWORD.encode())
+    line = problem_of(with_url(f"file:{tmp_path / 'url'}"))
+    assert line == f"stores.old.url: cannot read {tmp_path / 'url'}: it is not UTF-8 text"
+
+
+def test_secrets_are_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", PASSWORD)
+    data = with_url("postgresql://me:${SHOP_PASSWORD}@db/shop")
+    data["kafka"]["client"] = {"sasl.password": PASSWORD}
+    config = load_config(data)
+    for shown in (repr(config), str(config), repr(config.stores["old"]), repr(config.kafka), config.model_dump_json()):
+        assert PASSWORD not in shown
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data["stores"]["old"].update(urll="x"),
+        lambda data: data["stores"]["old"].update(kind="pgvektor"),
+        lambda data: data["stores"]["old"].update(url={"password": PASSWORD}),
+        lambda data: data["kafka"]["client"].update({"acks": PASSWORD}),
+        lambda data: data["kafka"].update(client=[PASSWORD]),
+        lambda data: data["collections"]["products"].update(dimension="four"),
+        lambda data: data.update(stores=[PASSWORD]),
+    ],
+)
+def test_secrets_are_in_no_error(damage: Any) -> None:
+    data = with_url(f"postgresql://me:{PASSWORD}@db/shop")
+    data["kafka"]["client"] = {"sasl.password": PASSWORD}
+    damage(data)
+    with pytest.raises(ConfigError) as refused:
+        load_config(data)
+    assert PASSWORD not in str(refused.value)
+    assert PASSWORD not in repr(refused.value)
+
+
+def test_a_migration_from_a_store_to_itself_is_refused() -> None:
+    line = problem_of(document(migrations={"products": {"from": "old", "to": "old"}}))
+    assert line == "migrations.products: from and to are both 'old'"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"namespace": "my.shop"}, "namespace 'my.shop' may hold only letters"),
+        ({"stores": {"o ld": {"kind": "lancedb", "uri": "x"}}}, "store 'o ld' may hold only letters"),
+        ({"migrations": {"product": {"from": "old", "to": "new"}}}, "migrations.product: collection 'product' is not"),
+        (
+            {"migrations": {"products": {"from": "odl", "to": "new"}}},
+            "migrations.products.from: placement 'odl' is not",
+        ),
+        ({"migrations": {"products": {"from": "old", "to": "nwe"}}}, "did you mean 'new'?"),
+        ({"stores": {"old": {"kind": "lancedb", "uri": "x"}}}, "collections.products.in.new: store 'new' is not known"),
+        (
+            {"stores": {"old": {"kind": "qdrant"}}},
+            "stores.old: kind 'qdrant' is not known; use one of",
+        ),
+        ({"stores": {"old": {"kind": "pgvector"}}}, "stores.old: kind 'pgvector' needs the key 'url'"),
+    ],
+)
+def test_a_name_that_is_wrong_is_one_line(changes: dict[str, Any], line: str) -> None:
+    assert line in problem_of(document(**changes))
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "near"),
+    [
+        ((), "namespce", "namespce: key 'namespce' is not known; did you mean 'namespace'?"),
+        (("kafka",), "bootstrap", "kafka.bootstrap: key 'bootstrap' is not known; did you mean 'bootstrap_servers'?"),
+        (("stores", "old"), "urll", "stores.old: 'urll' is not known; did you mean 'url'?"),
+        (("collections", "products"), "dimensions", "did you mean 'dimension'?"),
+        (
+            ("collections", "products", "in", "old"),
+            "tabel",
+            "collections.products.in.old.tabel: key 'tabel' is not",
+        ),
+        (("collections", "products", "in", "old"), "tabel", "did you mean 'table'?"),
+        (("migrations", "products"), "form", "migrations.products.form: key 'form' is not known; did you mean 'from'?"),
+        (("worker",), "batch_row", "worker.batch_row: key 'batch_row' is not known; did you mean 'batch_rows'?"),
+        (("gates",), "xyz", "gates.xyz: key 'xyz' is not known; known: max_lag_records, max_verify_age_s"),
+    ],
+)
+def test_an_unknown_key_is_refused_by_the_nearest_known_one(where: tuple[str, ...], key: str, near: str) -> None:
+    data = document()
+    section = data
+    for part in where:
+        section = section.setdefault(part, {})
+    section[key] = "x"
+    assert near in problem_of(data)
+
+
+def test_every_problem_has_its_line_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "vecferry.toml"
+    path.write_text('namespace = "shop"\nnamespaze = "x"\n[kafka]\n[collections]\n')
+    with pytest.raises(ConfigError) as refused:
+        load_config(path)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+def test_it_is_frozen() -> None:
+    config = load_config(document())
+    with pytest.raises(ValidationError, match="frozen"):
+        config.namespace = "other"
+    assert load_config(config) is config
