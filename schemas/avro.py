@@ -61,10 +61,21 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
 
 def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
     """The Avro bytes (or string, undecoded) at ``at`` and where they end."""
+    start, end = _span(data, at)
+    return data[start:end], end
+
+
+def read_view(data: bytes, at: int) -> tuple[memoryview, int]:
+    """As :func:`read_bytes`, without a copy."""
+    start, end = _span(data, at)
+    return memoryview(data)[start:end], end
+
+
+def _span(data: bytes, at: int) -> tuple[int, int]:
     size, at = read_long(data, at)
     if not 0 <= size <= len(data) - at:
         raise DecodeError(f"a length of {size} with {len(data) - at} bytes left, at byte {at}")
-    return data[at : at + size], at + size
+    return at, at + size
 
 
 def read_text(data: bytes, at: int) -> tuple[str, int]:

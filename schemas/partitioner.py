@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _SEED = np.uint32(0x9747B28C)
 _M = np.uint32(0x5BD1E995)
 _R = np.uint32(24)
+_MOST_BYTES = 64 * 1024 * 1024  # of keys padded to the longest
 
 
 def partitions_of(ids: Sequence[str], partitions: int) -> NDArray[np.int32]:
@@ -25,34 +26,28 @@ def partitions_of(ids: Sequence[str], partitions: int) -> NDArray[np.int32]:
 
 def murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:
     """The 32-bit hash of each of n keys, uint32 [n]. One pass over all keys per four bytes of the longest."""
-    sizes = np.fromiter(map(len, keys), np.int64, len(keys))
+    n = len(keys)
+    sizes = np.fromiter(map(len, keys), np.int64, n)
     hashes = _SEED ^ sizes.astype(np.uint32)
-    if len(keys) == 0:
+    if n == 0:
         return hashes
-    # Longest first: the keys that still have a word k are then a prefix of the arrays.
+    width = 4 * (int(sizes.max()) // 4 + 1)
+    if n > 1 and n * width > _MOST_BYTES:
+        return np.concatenate((murmur2(keys[: n // 2]), murmur2(keys[n // 2 :])))
+    # Longest first: the keys that still have a word k are then a prefix. Zeros pad each key to whole words.
     order = np.argsort(-sizes, kind="stable")
-    ordered = sizes[order]
-    words_of = ordered // 4
-    starts = (np.cumsum(sizes) - sizes)[order]
-    data = np.frombuffer(b"".join((*keys, bytes(4))), np.uint8)
+    words_of = sizes[order] // 4
+    words = np.array(keys, f"S{width}").view("<u4").reshape(n, -1)[order].T
     h = hashes[order]
     for word in range(int(words_of[0])):
-        n = int(np.searchsorted(-words_of, -word, side="left"))
-        k = _little_endian(data, starts[:n] + 4 * word) * _M
+        some = int(np.searchsorted(-words_of, -word, side="left"))
+        k = words[word, :some] * _M
         k ^= k >> _R
-        h[:n] = h[:n] * _M ^ k * _M
-    left = ordered % 4
-    tail = _little_endian(data, starts + 4 * words_of) & ((np.uint32(1) << (8 * left).astype(np.uint32)) - np.uint32(1))
-    h = np.where(left > 0, (h ^ tail) * _M, h)
+        h[:some] = h[:some] * _M ^ k * _M
+    tail = words[words_of, np.arange(n)]
+    h = np.where(sizes[order] % 4 > 0, (h ^ tail) * _M, h)
     h ^= h >> np.uint32(13)
     h *= _M
     h ^= h >> np.uint32(15)
     hashes[order] = h
     return hashes
-
-
-def _little_endian(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.uint32]:
-    word = data[at].astype(np.uint32)
-    for byte in (1, 2, 3):
-        word |= data[at + byte].astype(np.uint32) << np.uint32(8 * byte)
-    return word

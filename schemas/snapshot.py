@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DecodeError, InvalidRecord
-from .avro import encode_long, encode_size, encode_strings, read_bytes, read_long, read_strings, read_text
+from .avro import encode_long, encode_size, encode_strings, read_bytes, read_long, read_strings, read_text, read_view
 from .batch import EventBatch, Op, Rows
 from .codec import encode_space, little_endian
 from .collection import MAX_METADATA_DEPTH, MAX_RECORD_BYTES, Collection
@@ -83,7 +83,7 @@ def encode_snapshot_blocks(
     head = MAGIC + current("snapshot_block").fingerprint + encode_space(collection.space)
     head += b"".join((_text(run), encode_long(chunk), encode_long(generation)))
     vectors = little_endian(rows.vectors)
-    positions = rows.positions.astype("<i8", copy=False)
+    positions = np.ascontiguousarray(rows.positions, "<i8")
     ids = [id_.encode() for id_ in rows.ids]
     _check_rows(ids, rows)
     row_bytes = 4 * collection.space.dimension + _ROW_OVERHEAD_BYTES
@@ -98,13 +98,18 @@ def encode_snapshot_blocks(
         if end == start:
             problem = f"row {rows.ids[start]!r} takes {sizes[start]} bytes; a message holds {room}"
             raise InvalidRecord("metadata", problem, "shorten the row's metadata")
-        columns = (
-            _bytes(positions[start:end].tobytes()),
-            encode_strings(ids[start:end]),
-            encode_strings(rows.metadata[start:end]),
-            _bytes(vectors[start:end].tobytes()),
+        columns = positions[start:end], vectors[start:end]
+        value = b"".join(
+            (
+                head,
+                encode_size(columns[0].nbytes),
+                columns[0],
+                encode_strings(ids[start:end]),
+                encode_strings(rows.metadata[start:end]),
+                encode_size(columns[1].nbytes),
+                columns[1],
+            )
         )
-        value = b"".join((head, *columns))
         yield EncodedBlock(value=value, rows=end - start, digest=zlib.crc32(value))
         start = end
 
@@ -179,10 +184,10 @@ class SnapshotDecoder:
             raise DecodeError("metadata that is not UTF-8")
         if not are_shallow(fields.metadata, MAX_METADATA_DEPTH + 1).all():
             raise DecodeError(f"metadata that is nested deeper than {MAX_METADATA_DEPTH} levels")
-        positions = np.frombuffer(bytearray(fields.positions), "<i8").astype(np.int64, copy=False)
+        positions = np.frombuffer(fields.positions, "<i8").astype(np.int64)
         if n and not (positions.min() > 0 and positions.max() < _POSITION_LIMIT):
             raise DecodeError(f"positions from {positions.min()} to {positions.max()}")
-        vectors = np.frombuffer(bytearray(fields.vectors), "<f4").astype(np.float32, copy=False).reshape(n, d)
+        vectors = np.frombuffer(fields.vectors, "<f4").astype(np.float32).reshape(n, d)
         if not all_finite(vectors).all():
             raise DecodeError("a vector that is not finite")
         events = EventBatch(
@@ -206,7 +211,7 @@ class _Fields:
     positions: bytes
     ids: list[bytes]
     metadata: list[bytes]
-    vectors: bytes
+    vectors: bytes | memoryview
 
 
 def _read_fields(value: bytes, at: int) -> _Fields:
@@ -216,7 +221,7 @@ def _read_fields(value: bytes, at: int) -> _Fields:
     positions, at = read_bytes(value, at)
     ids, at = read_strings(value, at)
     metadata, at = read_strings(value, at)
-    vectors, at = read_bytes(value, at)
+    vectors, at = read_view(value, at)
     if at != len(value):
         raise DecodeError(f"{len(value) - at} bytes left behind the record")
     return _Fields(

@@ -48,6 +48,12 @@ def test_many_keys_at_once_equal_one_by_one(keys: list[bytes]) -> None:
     assert murmur2(keys).tolist() == [scalar_murmur2(key) for key in keys]
 
 
+def test_keys_that_would_take_much_memory_together_are_hashed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [b"x" * size for size in (1, 90, 3, 0, 200, 7)]
+    monkeypatch.setattr("vecferry.schemas.partitioner._MOST_BYTES", 300)
+    assert murmur2(keys).tolist() == [scalar_murmur2(key) for key in keys]
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1)), st.integers(1, 1000))
 def test_partitions_are_in_range(ids: list[str], partitions: int) -> None:
     found = partitions_of(ids, partitions)
