@@ -18,7 +18,7 @@ from ..schemas.control import GroupRecord, group_key
 from ..schemas.position import base_position, epoch_of
 from ..schemas.topics import events_topic, group_id
 from ..stores.base import Store
-from ..wording import partitions
+from ..wording import count, partitions
 from .fence import may_read_run
 from .journal import read_group
 
@@ -73,18 +73,27 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
     return record
 
 
+def refuse_traces(control: CompactedView, collection: Collection, store_name: str, store: Store) -> None:
+    """Raise Refused when a further store carries what it must not, and its group has never begun; before ``create``."""
+    if read_group(control, collection.name, store_name) is None:
+        traces = foreign_traces(store_name, store, collection, source=False)
+        if traces:
+            raise Refused(traces)
+
+
 def foreign_traces(store_name: str, store: Store, collection: Collection, *, source: bool) -> str:
-    """What a store whose group has never begun carries of another log, remedy included; "" when it carries nothing.
+    """What a store whose group has never begun carries that it must not, remedy included; "" when it carries nothing.
 
     To be asked before ``create``. Marks would let the group skip events, and positions of this epoch would make every
     new write look older than what is there: neither is lost with an error. Only a ``source`` may be complete: by an
-    enrolment that was broken off. Blocks while the store reads its positions.
+    enrolment that was broken off. Only a source may hold rows without a position: elsewhere they count as no older than
+    those of a copy, and would stay in their place. Blocks while the store reads its positions.
     """
     applied, highest = store.applied(), store.highest_position()
     marked = any(applied.live.values()) or applied.snapshots or (applied.complete and not source)
     written = highest is not None and highest >= base_position(collection.epoch)
     if not marked and not written:
-        return ""
+        return "" if source else _rows_in_the_way(store_name, store, collection)
     # A row that was copied at BASE is of the epoch above its number.
     last = max(collection.epoch, 0 if highest is None else epoch_of(highest + 1))
     return (
@@ -92,6 +101,16 @@ def foreign_traces(store_name: str, store: Store, collection: Collection, *, sou
         f"gone, in epoch {last}: new writes would be taken for older ones and never be applied; go on with the "
         f"namespace and topic that wrote them, or take a new namespace, set collections.{collection.name}.epoch = "
         f"{last + 1}, and enrol there"
+    )
+
+
+def _rows_in_the_way(store_name: str, store: Store, collection: Collection) -> str:
+    rows = store.count_unstamped()
+    if not rows:
+        return ""
+    return (
+        f"store {store_name} holds {count(rows, 'row')} that vecferry did not write, and a copy would not replace "
+        f"them; empty that table, or name another one in collections.{collection.name}.in.{store_name}.table"
     )
 
 

@@ -7,7 +7,7 @@ from ..schemas.control import RunRecord, run_key
 from ..schemas.topics import events_topic, snapshot_topic
 from ..stores.base import Store
 from ..wording import count, partitions
-from .groups import GroupPlace, begin_group, foreign_traces, late_partitions
+from .groups import GroupPlace, begin_group, late_partitions, refuse_traces
 from .journal import read_group, read_run
 
 
@@ -23,10 +23,7 @@ def open_replay(place: GroupPlace, run_id: str, target: Store) -> RunRecord:
     problems = _problems_of_run(place, run) or _problems_of_topics(place, run)
     if problems:
         raise Refused(problems)
-    if read_group(place.control, place.collection, place.store_name) is None:
-        collection = place.config.collection(place.collection)
-        if traces := foreign_traces(place.store_name, target, collection, source=False):
-            raise Refused(traces)
+    refuse_traces(place.control, place.config.collection(place.collection), place.store_name, target)
     target.create(complete=False)
     begin_group(place, target, run.fences)
     if place.store_name in run.targets:

@@ -8,6 +8,7 @@ from ..clock import Clock
 from ..errors import Inconclusive, Refused
 from ..kafka.view import CompactedView
 from ..schemas.control import RunRecord, SnapshotProgress, snapshot_progress_key
+from ..stores.base import Store
 from ..wording import partitions
 from .progress import OnProgress, Progress
 
@@ -20,14 +21,16 @@ def wait_applied(
     collection: str,
     run: RunRecord,
     store_name: str,
+    store: Store,
     timeout_s: float,
     on_progress: OnProgress,
     clock: Clock,
 ) -> None:
-    """Block until the worker of ``store_name`` reports every partition of ``run`` as closed.
+    """Block until ``store`` itself says that every partition of ``run`` is closed in it.
 
-    Level-triggered: it may be called late, or again. Raises Inconclusive after ``timeout_s``, naming the partitions
-    that are open, and Refused with the cause when the store can never get there.
+    Level-triggered: it may be called late, or again. What the workers of ``store_name`` report only says when to ask
+    the store: a report may be older than its table. Raises Inconclusive after ``timeout_s``, naming the partitions that
+    are open, Refused with the cause when the store can never get there, and what ``Store.applied`` raises.
     """
     if store_name not in run.targets or run.state == "cancelled":
         remedy = f"run `vecferry replay {collection} --run {run.run} --into {store_name}`"
@@ -36,14 +39,19 @@ def wait_applied(
             why = f"the run is cancelled; `vecferry start {collection}` makes another"
         raise Refused(f"store {store_name} will never hold run {run.run}: {why}")
     deadline_s = clock.monotonic_s() + timeout_s
+    first = True
     while True:
         reports = read_snapshot_progress(progress, collection, store_name, run.run)
-        refuse_problems(reports, collection, store_name, run)
-        open_partitions = [p for p in range(run.partitions) if p not in reports or not reports[p].closed]
-        on_progress(_progress(reports, run, store_name))
+        left_s = deadline_s - clock.monotonic_s()
+        shown, open_partitions = reports, list(range(run.partitions))
+        if first or left_s <= 0 or _decisive(reports, run):
+            shown = _held(store, run)
+            refuse_problems(_believed(reports, shown), collection, store_name, run)
+            open_partitions = [p for p in open_partitions if not shown[p].closed]
+        on_progress(_progress(shown if reports else {}, run, store_name))
+        first = False
         if not open_partitions:
             return
-        left_s = deadline_s - clock.monotonic_s()
         if left_s <= 0:
             silent = "" if reports else f"; is one running? start `vecferry worker --store {store_name}`"
             raise Inconclusive(
@@ -51,6 +59,33 @@ def wait_applied(
                 f"within {timeout_s:g} s{silent}"
             )
         _wait_for_news(progress, reports, collection, store_name, run.run, min(left_s, _REPORT_INTERVAL_S))
+
+
+def _decisive(reports: Mapping[int, SnapshotProgress], run: RunRecord) -> bool:
+    """Whether the reports say that the end is there, one way or the other."""
+    closed = sum(report.closed for report in reports.values()) == run.partitions
+    return closed or any(report.problem for report in reports.values())
+
+
+def _held(store: Store, run: RunRecord) -> dict[int, SnapshotProgress]:
+    """What the store itself says of every partition of ``run``."""
+    snapshots = store.applied().snapshots
+    marks = {partition: snapshots.get((run.run, partition)) for partition in range(run.partitions)}
+    return {
+        partition: SnapshotProgress(next_chunk=mark.next_chunk if mark else 0, closed=mark is not None and mark.closed)
+        for partition, mark in marks.items()
+    }
+
+
+def _believed(
+    reports: Mapping[int, SnapshotProgress], held: Mapping[int, SnapshotProgress]
+) -> dict[int, SnapshotProgress]:
+    """The reports that speak of what the store holds: a problem is met right behind the chunks that were applied."""
+    return {
+        partition: report
+        for partition, report in reports.items()
+        if partition in held and not held[partition].closed and report.next_chunk == held[partition].next_chunk
+    }
 
 
 def read_snapshot_progress(

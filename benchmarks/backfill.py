@@ -189,12 +189,13 @@ def pipe(context: RunContext, _directory: Path, _rows: int) -> float:
             collection=NAME,
             run=run,
             store_name="new",
+            store=target,
             timeout_s=300.0,
             on_progress=ignore,
             clock=context.clock,
         )
 
-    with worker(context):
+    with worker(context), closing(open_named(context.config, "new")) as target:
         return timed(copy)
 
 

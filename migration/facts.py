@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..schemas.batch import Applied
 from ..schemas.control import (
     ControllerRecord,
     LiveProgress,
@@ -28,7 +29,7 @@ class Facts:
     run_chunks_done chunks of ``run`` that Kafka has acknowledged; ``run_rows_done`` their rows
     run_applied     partitions of ``run`` that the target has applied to their end
     run_problems    why the target can never close ``run``, one line each
-    index_ready     the target's own word; ``index_problem`` says why there is none
+    held            the target's own marks; ``index_ready`` its own word; ``index_problem`` says why there is none
     """
 
     collection: str
@@ -51,5 +52,20 @@ class Facts:
     committed: Mapping[str, Mapping[int, int]]
     workers: Mapping[str, Mapping[str, WorkerProgress]]
     dead_letters: tuple[str, ...] | None
+    held: Applied | None
     index_ready: bool | None
     index_problem: str = ""
+
+    def holds_run(self, partition: int) -> bool:
+        """Whether the target itself says so: what a worker has reported may be older than the target's table."""
+        if self.run is None or self.held is None:
+            return False
+        mark = self.held.snapshots.get((self.run.run, partition))
+        return partition in self.held.complete and mark is not None and mark.closed
+
+    def next_offset(self, store: str, partition: int) -> int:
+        """Up to where ``store`` has applied a reported ``partition``: as reported, or less if the target says so."""
+        reported = self.live[store][partition].next_offset
+        if store != self.target or self.held is None:
+            return reported
+        return min(reported, self.held.live.get(partition, 0))

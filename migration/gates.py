@@ -65,7 +65,7 @@ def cutover_gates(facts: Facts, limits: GatesSection) -> tuple[GateResult, ...]:
 
 
 def backfill_gate(facts: Facts) -> GateResult:
-    """The run is closed and the target has applied all of it, in every partition."""
+    """The run is closed and the target has applied all of it, in every partition: by its worker's word and its own."""
     start = f"vecferry start {facts.collection}"
     anew = f"once its cause is mended, run `{start} --new-run`"
 
@@ -80,14 +80,14 @@ def backfill_gate(facts: Facts) -> GateResult:
     if facts.run_problems:
         return answer(Verdict.FAIL, facts.run_problems[0], anew)
     reported = facts.live.get(facts.target, {})
-    done = [
-        partition for partition in range(facts.partitions) if partition in reported and reported[partition].complete
-    ]
+    done = [partition for partition, report in reported.items() if report.complete and facts.holds_run(partition)]
     measured = f"complete in {len(done)} of {count(facts.partitions, 'partition')}"
     if len(done) == facts.partitions:
         return answer(Verdict.PASS, measured)
     if len(reported) < facts.partitions:
         return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts.target))
+    if facts.held is None:
+        return answer(Verdict.INCONCLUSIVE, facts.index_problem or "not known", f"make store {facts.target} answer")
     return answer(
         Verdict.FAIL,
         measured,
@@ -259,7 +259,7 @@ def lag_records(facts: Facts, store: str) -> int | None:
     progress = facts.live.get(store, {})
     if facts.end is None or set(progress) < set(range(facts.partitions)):
         return None
-    return sum(end - progress[partition].next_offset for partition, end in enumerate(facts.end))
+    return sum(end - facts.next_offset(store, partition) for partition, end in enumerate(facts.end))
 
 
 def beat_age_s(progress: Mapping[int, LiveProgress], now_unix_s: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import VecferryError
+from ..schemas.batch import Applied
 from ..schemas.control import (
     ChunkDone,
     ControllerRecord,
@@ -43,7 +44,7 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     chunks = {} if run is None else read_all(context.control, chunk_key(name, run.run), ChunkDone)
     route = read(context.control, route_key(name), Route)
     away = towards is not None and route is not None and towards <= route.percent
-    index_ready, index_problem = (None, "not asked") if away else _index(context)
+    held, index_ready, index_problem = (None, None, "not asked") if away else _ask_target(context)
     live = {store: _live(context, store) for store in stores}
     offsets = context.admin.offsets(context.events, partitions)
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
@@ -70,6 +71,7 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
             store: read_all(context.progress, worker_progress_key(name, store), WorkerProgress) for store in stores
         },
         dead_letters=tuple(sorted(context.letters.items(""))),
+        held=held,
         index_ready=index_ready,
         index_problem=index_problem,
     )
@@ -103,9 +105,9 @@ def _reports(context: Context, run: RunRecord) -> dict[str, SnapshotProgress]:
     return read_all(context.progress, prefix, SnapshotProgress)
 
 
-def _index(context: Context) -> tuple[bool | None, str]:
+def _ask_target(context: Context) -> tuple[Applied | None, bool | None, str]:
     try:
         with opened(context.open_store, context.target) as store:
-            return store.index_ready(), ""
+            return store.applied(), store.index_ready(), ""
     except VecferryError as error:
-        return None, str(error)
+        return None, None, str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backfill.groups import GroupPlace
+from ..backfill.groups import GroupPlace, refuse_traces
 from ..backfill.journal import read_run
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.replay import open_replay
@@ -30,6 +30,7 @@ def preview(context: Context, run: str, into: str) -> ReplayPlan:
     record = read_run(context.control, context.name, run)
     with opened(context.open_store, into) as store:
         refuse_unless_passed(store_checks(into, store.check(), store.capabilities, context.collection))
+        refuse_traces(context.control, context.collection, into, store)
         return ReplayPlan(run=record, into=into, statements=store.create(complete=False, dry_run=True))
 
 
@@ -58,15 +59,17 @@ def replay(
         refuse_unless_passed(store_checks(into, store.check(), store.capabilities, context.collection))
         record = open_replay(place, run, store)
     say(f"waiting until {into} has applied run {run}; it needs a running `vecferry worker --store {into}`")
-    wait_applied(
-        context.progress,
-        collection=context.name,
-        run=record,
-        store_name=into,
-        timeout_s=timeout_s,
-        on_progress=report,
-        clock=context.clock,
-    )
+    with opened(context.open_store, into) as store:
+        wait_applied(
+            context.progress,
+            collection=context.name,
+            run=record,
+            store_name=into,
+            store=store,
+            timeout_s=timeout_s,
+            on_progress=report,
+            clock=context.clock,
+        )
     say(f"building the index of {into}")
     with opened(context.open_store, into) as store:
         store.build_index()

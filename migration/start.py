@@ -11,7 +11,8 @@ from contextlib import closing, contextmanager
 
 from ..backfill.context import RunContext
 from ..backfill.copying import copy_run
-from ..backfill.journal import read_runs
+from ..backfill.groups import GroupPlace, begin_group
+from ..backfill.journal import read_group, read_runs
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.runs import open_run
 from ..backfill.waiting import wait_applied
@@ -54,7 +55,7 @@ def start(
     if new_run:
         refuse_run_under_way(context, record)
     if new_run or left_to_copy(context, record):
-        _prepare_target(context, say)
+        _prepare_target(context, lease, say)
         hit("start.target-prepared")
         with open_run_context(context, lease) as run_context:
             record, run = _open(context, lease, run_context, record, say, new_run=new_run)
@@ -64,15 +65,17 @@ def start(
                 run = copy_run(run_context, run, report)
             hit("start.copied")
             say(f"waiting until {context.target} has applied run {run.run}")
-            wait_applied(
-                context.progress,
-                collection=context.name,
-                run=run,
-                store_name=context.target,
-                timeout_s=timeout_s,
-                on_progress=report,
-                clock=context.clock,
-            )
+            with opened(context.open_store, context.target) as store:
+                wait_applied(
+                    context.progress,
+                    collection=context.name,
+                    run=run,
+                    store_name=context.target,
+                    store=store,
+                    timeout_s=timeout_s,
+                    on_progress=report,
+                    clock=context.clock,
+                )
         record = _journal(context, lease, record.model_copy(update={"step": "copied"}))
     if record.step == "copied":
         say(f"building the index of {context.target}")
@@ -139,11 +142,25 @@ def open_run_context(context: Context, lease: Lease) -> Iterator[RunContext]:
         )
 
 
-def _prepare_target(context: Context, say: Say) -> None:
+def _prepare_target(context: Context, lease: Lease, say: Say) -> None:
     with opened(context.open_store, context.target) as store:
         refuse_unless_passed(store_checks(context.target, store.check(), store.capabilities, context.collection))
         say(f"preparing {context.target} (guarantee {store.capabilities.guarantee.value})")
         store.create(complete=False)
+        group = read_group(context.control, context.name, context.target)
+        if group is not None:  # a table that was lost begins where its group did, not at offset 0
+            begin_group(_place(context, lease), store, group.live_start)
+
+
+def _place(context: Context, lease: Lease) -> GroupPlace:
+    return GroupPlace(
+        config=context.config,
+        collection=context.name,
+        store_name=context.target,
+        admin=context.admin,
+        control=context.control,
+        writer=lease.writer,
+    )
 
 
 def _open(

@@ -76,3 +76,12 @@ def test_the_epoch_that_is_proposed_is_accepted(held: int) -> None:
     assert proposed == held + 1
     assert traces(hold(store(epoch=proposed), position)) == ""
     assert traces(hold(store(epoch=held), position)) != ""
+
+
+def test_only_a_source_may_hold_rows_without_a_position() -> None:
+    made = MemoryStore(collection())
+    made.load(["a"], np.ones((1, 8), np.float32), [b"{}"])
+    assert "holds 1 row that vecferry did not write" in traces(made, source=False)
+    made.create(complete=False)
+    assert "collections.products.in.old.table" in traces(made, source=False)
+    assert traces(made) == ""

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from backfill_rig import (
     COLLECTION,
+    DIMENSION,
     PARTITIONS,
     begin,
     loaded_store,
@@ -174,3 +176,15 @@ def test_a_group_of_another_epoch_is_refused(context: RunContext) -> None:
     context.writer.write({group_key(COLLECTION, "third"): GroupRecord(epoch=2, live_start=(0, 0, 0))})
     with pytest.raises(Refused, match="began in epoch 2 and the collection is in epoch 1"):
         begin(context, "third")
+
+
+def test_a_store_that_holds_rows_of_its_own_is_refused_before_anything_is_begun(context: RunContext) -> None:
+    store = empty_store(context)
+    store.load(["id-00001"], np.ones((1, DIMENSION), np.float32), [b"{}"])  # would win over the same id of the run
+    place = place_of(context, "third")
+    with pytest.raises(Refused, match=r"store third holds 1 row that vecferry did not write.*; empty that table, or"):
+        open_replay(place, "r1", store)
+    assert (store.live, committed(context, "third")) == ({}, {})
+    assert read_group(context.control, COLLECTION, "third") is None
+    store.rows.clear()
+    open_replay(place, "r1", store)

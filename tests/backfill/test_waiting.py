@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.waiting import wait_applied
 from vecferry.errors import Inconclusive, Refused
+from vecferry.schemas.batch import Applied, SnapshotMark
 from vecferry.schemas.control import RunRecord, SnapshotProgress, snapshot_progress_key
 
 RUN = RunRecord(
@@ -26,10 +27,16 @@ RUN = RunRecord(
 
 
 class ScriptedView:
-    """A progress view and a clock: each wait lets one scripted report arrive and half a second pass."""
+    """A progress view, a clock and the store: each wait lets half a second pass and one scripted report arrive, of what
+    the store then holds. ``old``: reports that are there from the beginning, and not true of the store.
+    """
 
-    def __init__(self, reports: list[tuple[int, SnapshotProgress]]) -> None:
-        self.values: dict[str, bytes] = {}
+    def __init__(
+        self, reports: list[tuple[int, SnapshotProgress]], old: Sequence[tuple[int, SnapshotProgress]] = ()
+    ) -> None:
+        self.values = {_key(partition): report.encode() for partition, report in old}
+        self.held: dict[tuple[str, int], SnapshotMark] = {}
+        self.asked = 0
         self.now_s = 0.0
         self._reports = reports
 
@@ -40,11 +47,22 @@ class ScriptedView:
         self.now_s += timeout_s
         if self._reports:
             partition, report = self._reports.pop(0)
-            self.values[snapshot_progress_key("products", "new", "r1", partition)] = report.encode()
+            self.values[_key(partition)] = report.encode()
+            self.held["r1", partition] = SnapshotMark(
+                run="r1", partition=partition, next_offset=9, next_chunk=report.next_chunk, closed=report.closed
+            )
         return condition()
+
+    def applied(self) -> Applied:
+        self.asked += 1
+        return Applied(live={}, complete=frozenset(), snapshots=dict(self.held))
 
     def monotonic_s(self) -> float:
         return self.now_s
+
+
+def _key(partition: int) -> str:
+    return snapshot_progress_key("products", "new", "r1", partition)
 
 
 def report(next_chunk: int, *, closed: bool = False, problem: str = "") -> SnapshotProgress:
@@ -58,6 +76,7 @@ def wait(view: ScriptedView, run: RunRecord = RUN, store: str = "new", timeout_s
         collection="products",
         run=run,
         store_name=store,
+        store=view,  # type: ignore[arg-type]
         timeout_s=timeout_s,
         on_progress=seen.append,
         clock=view,  # type: ignore[arg-type]
@@ -93,6 +112,37 @@ def test_without_a_worker_the_time_out_says_so() -> None:
 def test_a_partition_that_can_never_be_closed_is_refused_with_its_reason() -> None:
     with pytest.raises(Refused, match="partition 1 by run r1: chunk 2 is missing; `vecferry start products --new-run`"):
         wait(ScriptedView([(0, report(2)), (1, report(1, problem="chunk 2 is missing"))]))
+
+
+def test_reports_of_a_table_that_is_gone_are_not_believed() -> None:
+    old = [(partition, report(4, closed=True)) for partition in (0, 1)]
+    view = ScriptedView([(0, report(4, closed=True)), (1, report(2)), (1, report(4, closed=True))], old)
+    assert [progress.percent for progress in wait(view)] == [0.0, 50.0, 75.0, 100.0]
+    with pytest.raises(Inconclusive, match="in partitions 0-1"):
+        wait(ScriptedView([], old), timeout_s=2.0)
+
+
+def test_an_old_problem_is_not_believed_of_a_store_that_stands_elsewhere() -> None:
+    old = [(1, report(2, problem="chunk 2 is missing"))]
+    wait(ScriptedView([(0, report(4, closed=True)), (1, report(4, closed=True))], old))
+    with pytest.raises(Refused, match="chunk 2 is missing"):
+        wait(ScriptedView([(0, report(4, closed=True)), (1, report(2)), old[0]]))
+
+
+def test_the_store_is_asked_where_no_report_came_through() -> None:
+    view = ScriptedView([])
+    for partition in (0, 1):
+        view.held["r1", partition] = SnapshotMark(
+            run="r1", partition=partition, next_offset=9, next_chunk=4, closed=True
+        )
+    wait(view)
+
+
+def test_the_store_is_left_alone_while_nothing_is_decided() -> None:
+    view = ScriptedView([(0, report(chunk)) for chunk in (1, 2, 3)])
+    with pytest.raises(Inconclusive):
+        wait(view, timeout_s=5.0)
+    assert view.asked == 2  # at the beginning and at the end
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from migration_facts import NOW_S, RUN, VERIFIED, ready, report
+from migration_facts import NOW_S, RUN, VERIFIED, held, ready, report
 from vecferry.config import GatesSection
 from vecferry.migration.facts import Facts
 from vecferry.migration.gates import (
@@ -86,6 +86,10 @@ def test_backfill_gate() -> None:
         (replace(facts, live=incomplete), Verdict.FAIL, "1 of 2"),
         (replace(facts, live={"new": {0: report(98)}}), Verdict.INCONCLUSIVE, "partition 1"),
         (replace(facts, live={}), Verdict.INCONCLUSIVE, "ever"),
+        (replace(facts, held=None, index_problem="connection refused"), Verdict.INCONCLUSIVE, "connection refused"),
+        (replace(facts, held=held(0, 0, complete=())), Verdict.FAIL, "0 of 2"),  # made anew since its worker reported
+        (replace(facts, held=held(100, 50, complete=(0,))), Verdict.FAIL, "1 of 2"),
+        (replace(facts, held=held(100, 50, run="r0")), Verdict.FAIL, "0 of 2"),  # complete, but by an earlier run
     ]
     for case, verdict, measured in cases:
         result = backfill_gate(case)
@@ -123,6 +127,9 @@ def test_lag_gate() -> None:
         result = lag_gate(replace(facts, live={"new": live}), "new", LIMITS)
         assert (result.verdict, measured in result.measured) == (verdict, True), result
     assert lag_gate(replace(facts, end=None), "new", LIMITS).verdict is Verdict.INCONCLUSIVE
+    restored = replace(facts, held=held(100, 20))
+    assert lag_gate(restored, "new", LIMITS).measured == "32 records"
+    assert lag_gate(restored, "old", LIMITS).verdict is Verdict.PASS
 
 
 def test_lag_counts_every_partition_and_is_unknown_without_one() -> None:

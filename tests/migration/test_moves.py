@@ -105,6 +105,7 @@ def make_ready(rig: Rig) -> None:
                 migration_key(NAME): migration.model_copy(update={"step": "indexed", "run": "r1"}),
             }
         )
+    rig.hold_run("r1")
     report_both(rig)
 
 
@@ -200,6 +201,7 @@ def test_what_is_wrong_with_the_topic_is_said_and_keeps_no_read_on_the_target(
     assert command(rig, tmp_path, monkeypatch, "rollback", NAME, "--dry-run") == 0
     assert command(rig, tmp_path, monkeypatch, "cutover", NAME, "--to", "25") == 0
     assert route_and_journal(rig, checked=False) == (25, 3, 1, 1)
+    report_both(rig)
     capsys.readouterr()
     assert command(rig, tmp_path, monkeypatch, "rollback", NAME) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vecferry: warning: ")]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vecferry.migration.facts import Facts
+from vecferry.schemas.batch import Applied, SnapshotMark
 from vecferry.schemas.control import LiveProgress, MigrationRecord, Route, RunRecord, VerifyRecord
 
 NOW_S = 1_000_000.0
@@ -38,6 +41,16 @@ def report(next_offset: int, *, complete: bool = True, age_s: float = 1.0) -> Li
     return LiveProgress(next_offset=next_offset, complete=complete, beat_unix_s=NOW_S - age_s)
 
 
+def held(*next_offsets: int, complete: Sequence[int] = (0, 1), run: str = "r1") -> Applied:
+    """What the target says of itself."""
+    marks = [SnapshotMark(run=run, partition=p, next_offset=9, next_chunk=1, closed=True) for p in complete]
+    return Applied(
+        live=dict(enumerate(next_offsets)),
+        complete=frozenset(complete),
+        snapshots={(mark.run, mark.partition): mark for mark in marks},
+    )
+
+
 def ready() -> Facts:
     """Everything as it should be."""
     return Facts(
@@ -61,5 +74,6 @@ def ready() -> Facts:
         committed={"old": {0: 100, 1: 50}, "new": {0: 98, 1: 50}},
         workers={"old": {}, "new": {}},
         dead_letters=(),
+        held=held(100, 50),
         index_ready=True,
     )

@@ -20,6 +20,7 @@ from vecferry.kafka.view import CompactedView
 from vecferry.migration.context import Context, open_context
 from vecferry.migration.controller import Lease
 from vecferry.migration.enrol import enrol
+from vecferry.schemas.batch import SnapshotMark
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.control import LiveProgress, live_progress_key
 from vecferry.schemas.topics import control_topic, events_topic, progress_topic
@@ -104,6 +105,15 @@ class Rig:
         for partition, offset in next_offsets.items():
             record = LiveProgress(next_offset=offset, complete=complete, beat_unix_s=SYSTEM_CLOCK.unix_s())
             self.produce(topic, live_progress_key(NAME, store, partition).encode(), record.encode(), 0)
+
+    def hold_run(self, run: str) -> None:
+        """Let the store new have applied ``run`` to its end."""
+        store = self.stores["new"]
+        store.create(complete=False)
+        for partition in range(PARTITIONS):
+            mark = SnapshotMark(run=run, partition=partition, next_offset=9, next_chunk=1, closed=True)
+            store.snapshots[run, partition] = mark
+            store.complete.add(partition)
 
     @contextmanager
     def worker(self, store: str) -> Iterator[None]:
