@@ -12,7 +12,7 @@ from .options import add_collection, add_dry_run, config_of
 from .output import Console, Result
 from .shown import facts_table
 
-HELP = "give up the run under way; the next `start` copies anew"
+HELP = "give up the run under way; an earlier complete copy stands again, else the next `start` copies anew"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,9 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         for run in done.runs
     }
     title = "Cancelling would give up this" if args.dry_run else "Cancelled; rows that were applied stay"
-    step = f"vecferry cancel {args.collection}" if args.dry_run else f"vecferry start {args.collection}"
+    step = f"vecferry {'status' if done.migration.step == 'indexed' else 'start'} {args.collection}"
+    if args.dry_run:
+        step = f"vecferry cancel {args.collection}"
     return Result(
         data={"collection": args.collection, "dry_run": args.dry_run, "runs": done.runs, "migration": done.migration},
         tables=(facts_table(title, facts),),

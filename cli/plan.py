@@ -6,7 +6,8 @@ import argparse
 
 from ..config import Config
 from ..migration.context import open_context
-from ..migration.plan import StartPlan, preview
+from ..migration.plan import StartPlan
+from ..migration.previewing import preview
 from ..wording import count
 from .options import add_collection, config_of
 from .output import Console, Result, Table

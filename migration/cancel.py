@@ -13,7 +13,7 @@ from ..backfill.journal import read_runs
 from ..errors import Refused
 from ..failpoints import hit
 from ..schemas.control import MigrationRecord, RunRecord, migration_key, run_key
-from .context import Context
+from .context import Context, require_as_enrolled
 from .controller import Lease
 from .state import read
 
@@ -42,7 +42,18 @@ def plan_cancel(collection: str, record: MigrationRecord | None, runs: Mapping[s
             f"no run of {collection} is under way; `vecferry status {collection}` shows where it stands, "
             f"`vecferry start {collection} --new-run` copies anew"
         )
-    return Cancellation(runs=chosen, migration=record.model_copy(update={"step": "enrolled", "run": None}))
+    return Cancellation(runs=chosen, migration=_without_it(record, runs))
+
+
+def _without_it(record: MigrationRecord, runs: Mapping[str, RunRecord]) -> MigrationRecord:
+    """The migration as it was before the run: the target still holds an earlier one, if it ever applied one whole."""
+    if record.step in ("copied", "indexed"):
+        return record  # the mover died before it could name its run
+    kept = runs.get(record.kept_run or "")
+    back = {"step": "enrolled", "run": None}
+    if kept is not None and kept.state == "closed":
+        back = {"step": record.kept_step, "run": kept.run}
+    return record.model_copy(update={**back, "kept_run": None, "kept_step": None})
 
 
 def preview(context: Context) -> Cancellation:
@@ -52,11 +63,12 @@ def preview(context: Context) -> Cancellation:
 
 
 def cancel(context: Context, lease: Lease) -> Cancellation:
-    """Journal the runs under way as cancelled and the migration as not copied, in one transaction.
+    """Journal the runs under way as cancelled and the migration as it was before them, in one transaction.
 
     Blocks for a few requests. A mover that was thought dead is fenced by the lease: it can close no run any more.
     Raises Refused when no run is under way, or when another controller has taken over; Unavailable.
     """
+    require_as_enrolled(context)
     done = preview(context)
     hit("cancel.planned")
     cancelled = {run_key(context.name, run.run): run.model_copy(update={"state": "cancelled"}) for run in done.runs}

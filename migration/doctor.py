@@ -19,15 +19,12 @@ from .preflight import (
     group_check,
     live_topic_checks,
     migration_check,
-    partitioner_check,
     store_checks,
     table_topic_check,
     topic_identity_check,
 )
-from .sampling import newest_records
+from .sampling import sampled_partitioner_check
 from .state import read
-
-_SAMPLES_PER_PARTITION = 200
 
 
 def examine(
@@ -64,15 +61,14 @@ def _kafka_checks(config: Config, name: str, clock: Clock) -> list[GateResult]:
         checks.append(migration_check(record, name, _fed_stores(config, name)))
     if events in topics:
         checks.append(topic_identity_check(record, events, admin.topic_id(events)))
-        offsets = admin.offsets(events, topics[events].partitions)
-        samples = newest_records(config.kafka, events, offsets, _SAMPLES_PER_PARTITION, clock)
-        checks.append(partitioner_check(samples, topics[events].partitions))
+        checks.append(sampled_partitioner_check(config.kafka, admin, events, topics[events].partitions, clock))
     # With another number of partitions than configured, the groups' offsets mean nothing; that check has failed above.
     if events in topics and topics[events].partitions == collection.partitions:
+        begin = admin.offsets(events, collection.partitions).begin
         for store in _fed_stores(config, name) if name in config.migrations else ():
             committed = admin.committed(group_id(config.namespace, name, store), events, collection.partitions)
             is_source = store == config.migrations[name].source
-            checks.append(group_check(store, committed, offsets.begin, collection, is_source=is_source))
+            checks.append(group_check(store, committed, begin, collection, is_source=is_source))
     return checks
 
 

@@ -27,6 +27,7 @@ from .context import StoreOpener, opened, store_opener
 from .controller import Lease
 from .enrolled import journal, refuse_another
 from .preflight import live_topic_checks, refuse_unless_passed, store_checks, table_topic_check
+from .sampling import sampled_partitioner_check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def enrol(
     events = events_topic(config.namespace, name)
     wanted = _topics(config, collection)
     present = admin.topics([topic.name for topic in wanted])
-    _refuse_topics(config, collection, present)
+    _refuse_topics(config, collection, present, admin, clock)
     stores = (migration.source, migration.target)
     begun = _look_back(config, collection, stores, admin, present, clock)
     planned = Enrolment(
@@ -169,14 +170,19 @@ def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:
     return (live, *(_Wanted(name=table, partitions=1, settings=COMPACTED_TOPIC) for table in tables), letters)
 
 
-def _refuse_topics(config: Config, collection: Collection, present: Mapping[str, Topic]) -> None:
-    """Topics that exist already must be what we would have made."""
+def _refuse_topics(
+    config: Config, collection: Collection, present: Mapping[str, Topic], admin: Admin, clock: Clock
+) -> None:
+    """Topics that exist already must be what we would have made, and events must lie where we would have put them."""
     events = events_topic(config.namespace, collection.name)
     checks = [table_topic_check(topic, name, collection.name) for name, topic in present.items() if name != events]
     if events in present:
         checks += live_topic_checks(present[events], events, collection, config.gates)
     if checks:
         refuse_unless_passed(checks)
+    if events in present:
+        check = sampled_partitioner_check(config.kafka, admin, events, collection.partitions, clock)
+        refuse_unless_passed([check])
 
 
 def _prepare(

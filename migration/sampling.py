@@ -9,12 +9,23 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.admin import Offsets
+from ..kafka.admin import Admin, Offsets
 from ..kafka.clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
 from ..schemas.position import next_offset
-from .preflight import Sample
+from .gates import GateResult
+from .preflight import Sample, partitioner_check
+
+SAMPLES_PER_PARTITION = 200
 
 _POLL_S = 0.5
+
+
+def sampled_partitioner_check(
+    kafka: KafkaSection, admin: Admin, topic: str, partitions: int, clock: Clock
+) -> GateResult:
+    """``partitioner_check`` of the newest records of a live topic. Blocks while they are read; raises Unavailable."""
+    samples = newest_records(kafka, topic, admin.offsets(topic, partitions), SAMPLES_PER_PARTITION, clock)
+    return partitioner_check(samples, partitions)
 
 
 def newest_records(

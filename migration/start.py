@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from types import MappingProxyType
 
 from ..backfill.context import RunContext
 from ..backfill.copying import copy_run
@@ -20,10 +21,11 @@ from ..errors import Refused
 from ..failpoints import hit
 from ..schemas.control import MigrationRecord, RunRecord, migration_key, run_key
 from ..wording import count
-from .context import Context, opened
+from .context import Context, opened, require_as_enrolled
 from .controller import Lease
 from .gather import run_problems
 from .preflight import refuse_unless_passed, store_checks
+from .sampling import sampled_partitioner_check
 from .state import read
 
 Say = Callable[[str], None]
@@ -44,6 +46,7 @@ def start(
     ``say`` gets one line per step, ``on_progress`` is called about every half second. Raises Refused (a problem of the
     target, or another controller took over), Inconclusive, Unavailable, and what the stores raise.
     """
+    require_as_enrolled(context)
     record = read(context.control, migration_key(context.name), MigrationRecord)
     if record is None:
         raise Refused(f"collection {context.name!r} is not enrolled; run `vecferry enrol {context.name}`")
@@ -55,38 +58,59 @@ def start(
     if new_run:
         refuse_run_under_way(context, record)
     if new_run or left_to_copy(context, record):
-        _prepare_target(context, lease, say)
-        hit("start.target-prepared")
-        with open_run_context(context, lease) as run_context:
-            record, run = _open(context, lease, run_context, record, say, new_run=new_run)
-            if run.state == "copying":
-                size = f"{count(run.estimated_rows, 'row')} of {context.source} in {count(run.chunks, 'chunk')}"
-                say(f"copying about {size}, run {run.run}")
-                run = copy_run(run_context, run, report)
-            hit("start.copied")
-            say(f"waiting until {context.target} has applied run {run.run}")
-            with opened(context.open_store, context.target) as store:
-                wait_applied(
-                    context.progress,
-                    collection=context.name,
-                    run=run,
-                    store_name=context.target,
-                    store=store,
-                    timeout_s=timeout_s,
-                    on_progress=report,
-                    clock=context.clock,
-                )
-        record = _journal(context, lease, record.model_copy(update={"step": "copied"}))
+        record = _copy(context, lease, record, say, report, new_run=new_run, timeout_s=timeout_s)
     if record.step == "copied":
-        say(f"building the index of {context.target}")
-        with opened(context.open_store, context.target) as store:
-            store.build_index()
-        lease.check()
-        hit("start.index-built")
-        record = _journal(context, lease, record.model_copy(update={"step": "indexed"}))
+        record = _index(context, lease, record, say)
     elif record.step == "indexed":
         _mend_index(context, say)
     return record
+
+
+def _copy(
+    context: Context,
+    lease: Lease,
+    record: MigrationRecord,
+    say: Say,
+    report: OnProgress,
+    *,
+    new_run: bool,
+    timeout_s: float,
+) -> MigrationRecord:
+    partitions = context.collection.partitions
+    check = sampled_partitioner_check(context.config.kafka, context.admin, context.events, partitions, context.clock)
+    refuse_unless_passed([check])
+    _prepare_target(context, lease, say)
+    hit("start.target-prepared")
+    with open_run_context(context, lease) as run_context:
+        record, run = _open(context, lease, run_context, record, say, new_run=new_run)
+        if run.state == "copying":
+            size = f"{count(run.estimated_rows, 'row')} of {context.source} in {count(run.chunks, 'chunk')}"
+            say(f"copying about {size}, run {run.run}")
+            run = copy_run(run_context, run, report)
+        hit("start.copied")
+        say(f"waiting until {context.target} has applied run {run.run}")
+        with opened(context.open_store, context.target) as store:
+            wait_applied(
+                context.progress,
+                collection=context.name,
+                run=run,
+                store_name=context.target,
+                store=store,
+                timeout_s=timeout_s,
+                on_progress=report,
+                clock=context.clock,
+            )
+    done = {"step": "copied", "kept_run": None, "kept_step": None}
+    return _journal(context, lease, record.model_copy(update=done))
+
+
+def _index(context: Context, lease: Lease, record: MigrationRecord, say: Say) -> MigrationRecord:
+    say(f"building the index of {context.target}")
+    with opened(context.open_store, context.target) as store:
+        store.build_index()
+    lease.check()
+    hit("start.index-built")
+    return _journal(context, lease, record.model_copy(update={"step": "indexed"}))
 
 
 def _mend_index(context: Context, say: Say) -> None:
@@ -178,11 +202,26 @@ def _open(
         say(f"run {run.run} can never be complete in {context.target} ({problems[0]}); copying anew")
     run = open_run(run_context, (context.target,))
     hit("start.run-opened")
-    update = {"step": "copying", "run": run.run}
-    return _journal(context, lease, record.model_copy(update=update)), run
+    update: dict[str, str | None] = {"step": "copying", "run": run.run}
+    if record.step in ("copied", "indexed"):
+        update |= {"kept_run": record.run, "kept_step": record.step}  # what `cancel` goes back to
+    return _journal(context, lease, record.model_copy(update=update), _given_up(context, run)), run
 
 
-def _journal(context: Context, lease: Lease, record: MigrationRecord) -> MigrationRecord:
-    lease.write({migration_key(context.name): record})
+def _given_up(context: Context, successor: RunRecord) -> dict[str, RunRecord]:
+    """The runs that the target can never close, without it among their targets: its worker is to read them no more."""
+    return {
+        run_key(context.name, name): run.model_copy(
+            update={"targets": tuple(target for target in run.targets if target != context.target)}
+        )
+        for name, run in read_runs(context.control, context.name).items()
+        if name != successor.run and context.target in run.targets and run_problems(context, run)
+    }
+
+
+def _journal(
+    context: Context, lease: Lease, record: MigrationRecord, runs: Mapping[str, RunRecord] = MappingProxyType({})
+) -> MigrationRecord:
+    lease.write({**runs, migration_key(context.name): record})
     hit(f"start.{record.step}")
     return record

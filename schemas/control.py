@@ -72,7 +72,9 @@ class Route(_Record):
 
 
 class MigrationRecord(_Record):
-    """One collection's migration, step by step."""
+    """One collection's migration, step by step. ``kept_run``: while a further run is copied, the one before it, which
+    the target has applied whole, with the step that it had reached.
+    """
 
     source: str
     target: str
@@ -81,6 +83,8 @@ class MigrationRecord(_Record):
     started_unix_s: float
     cutovers: int = 0
     rollbacks: int = 0
+    kept_run: str | None = None
+    kept_step: Literal["copied", "indexed"] | None = None
 
 
 class RunRecord(_Record):

@@ -6,9 +6,10 @@ import pytest
 from confluent_kafka import Producer
 from migration_rig import NAME, Rig, settings
 from vecferry.config import load_config
-from vecferry.errors import Unavailable
+from vecferry.errors import Refused, Unavailable
 from vecferry.migration.doctor import examine
 from vecferry.migration.gates import GateResult, Verdict
+from vecferry.migration.start import start
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.stores.base import Store
 
@@ -36,6 +37,11 @@ def test_nothing_enrolled_is_refused_with_the_command(kafka_bootstrap: str) -> N
     assert "vecferry enrol products" in checks["enrolment"].remedy
 
 
+def do_start(rig: Rig) -> None:
+    with rig.steering() as (context, lease):
+        start(context, lease, say=lambda line: None, on_progress=lambda progress: None, timeout_s=0.1)
+
+
 @pytest.mark.server
 def test_a_foreign_partitioner_and_a_raised_partition_count_are_found(kafka_bootstrap: str) -> None:
     rig = Rig(kafka_bootstrap)
@@ -49,6 +55,10 @@ def test_a_foreign_partitioner_and_a_raised_partition_count_are_found(kafka_boot
     assert check.verdict is Verdict.FAIL
     assert "belongs to partition" in check.measured
     assert "murmur2_random" in check.remedy
+    for refused in (rig.enrol, lambda: do_start(rig)):
+        with pytest.raises(Refused, match=r"partitioner: .*murmur2_random"):
+            refused()
+    assert rig.stores["new"].rows == {}
     rig.raise_partitions(5)
     assert "if the count was raised" in by_name(rig)["partitions"].remedy
 

@@ -16,7 +16,8 @@ from vecferry.errors import Inconclusive, Refused
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gates import Verdict
 from vecferry.migration.gather import gather
-from vecferry.migration.plan import preview, remaining_steps
+from vecferry.migration.plan import remaining_steps
+from vecferry.migration.previewing import preview
 from vecferry.migration.replaying import replay
 from vecferry.migration.start import start
 from vecferry.migration.status import summarise

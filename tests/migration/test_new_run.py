@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,95 +9,27 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from migration_rig import NAME, PARTITIONS, Rig
+from steering import do_start, kill, run_states
 from vecferry.backfill.journal import read_runs
-from vecferry.backfill.runs import open_run
-from vecferry.backfill.sending import SnapshotSender
 from vecferry.errors import Inconclusive, Refused
 from vecferry.kafka.clients import admin_config
-from vecferry.migration.cancel import cancel, plan_cancel
-from vecferry.migration.cancel import preview as preview_cancel
 from vecferry.migration.doctor import examine
-from vecferry.migration.plan import preview
+from vecferry.migration.previewing import preview
 from vecferry.migration.replaying import replay
-from vecferry.migration.start import open_run_context, start
 from vecferry.migration.state import read
-from vecferry.schemas.control import MigrationRecord, Route, RunRecord, migration_key, route_key
-from vecferry.schemas.topics import snapshot_topic
-from vecferry.stores.base import Chunk
+from vecferry.schemas.control import (
+    MigrationRecord,
+    Route,
+    SnapshotProgress,
+    migration_key,
+    route_key,
+    snapshot_progress_key,
+)
+from vecferry.schemas.topics import progress_topic, snapshot_topic
 from waiting import wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"
 ROWS = 40  # fits one chunk of the rig
-
-
-def run_record(name: str, state: str, targets: tuple[str, ...] = ("new",)) -> RunRecord:
-    return RunRecord.model_validate(
-        {
-            "run": name,
-            "source": "old",
-            "targets": targets,
-            "state": state,
-            "epoch": 1,
-            "partitions": PARTITIONS,
-            "chunks": 1,
-            "chunk_rows": 50,
-            "estimated_rows": ROWS,
-            "generation": 1,
-            "created_unix_s": 0.0,
-        }
-    )
-
-
-def migration(step: str, run: str | None) -> MigrationRecord:
-    return MigrationRecord.model_validate(
-        {"source": "old", "target": "new", "step": step, "run": run, "started_unix_s": 0.0}
-    )
-
-
-@pytest.mark.parametrize(
-    ("record", "runs", "given_up"),
-    [
-        (migration("copying", "r1"), {"r1": "copying"}, ["r1"]),
-        (migration("copying", "r1"), {"r1": "closed"}, ["r1"]),  # copied, and the target has yet to apply it
-        (migration("enrolled", None), {"r1": "copying"}, ["r1"]),  # its mover died before it could name it
-        (migration("indexed", "r1"), {"r1": "closed", "r2": "copying"}, ["r2"]),
-    ],
-)
-def test_what_is_under_way_can_be_given_up(record: MigrationRecord, runs: dict[str, str], given_up: list[str]) -> None:
-    plan = plan_cancel(NAME, record, {name: run_record(name, state) for name, state in runs.items()})
-    assert [run.run for run in plan.runs] == given_up
-    assert (plan.migration.step, plan.migration.run) == ("enrolled", None)
-
-
-@pytest.mark.parametrize(
-    ("record", "runs", "remedy"),
-    [
-        (None, {}, f"vecferry enrol {NAME}"),
-        (migration("enrolled", None), {}, f"vecferry start {NAME} --new-run"),
-        (migration("enrolled", None), {"r1": "cancelled"}, f"vecferry start {NAME} --new-run"),
-        (migration("indexed", "r1"), {"r1": "closed"}, f"vecferry start {NAME} --new-run"),
-    ],
-)
-def test_what_is_done_can_not(record: MigrationRecord | None, runs: dict[str, str], remedy: str) -> None:
-    with pytest.raises(Refused, match=remedy):
-        plan_cancel(NAME, record, {name: run_record(name, state) for name, state in runs.items()})
-
-
-def do_start(rig: Rig, *, new_run: bool = False, timeout_s: float = 60.0) -> MigrationRecord:
-    with rig.steering() as (context, lease):
-        return start(
-            context,
-            lease,
-            new_run=new_run,
-            say=lambda line: None,
-            on_progress=lambda progress: None,
-            timeout_s=timeout_s,
-        )
-
-
-def do_cancel(rig: Rig) -> None:
-    with rig.steering() as (context, lease):
-        cancel(context, lease)
 
 
 def replayed(rig: Rig, run: str) -> None:
@@ -139,11 +66,6 @@ def cut_live_topic(rig: Rig) -> None:
     client = AdminClient(admin_config(rig.config.kafka))
     for future in client.delete_records(wanted).values():
         future.result()
-
-
-def run_states(rig: Rig) -> dict[str, str]:
-    with rig.context() as context:
-        return {name: run.state for name, run in read_runs(context.control, NAME).items()}
 
 
 @pytest.mark.server
@@ -201,7 +123,7 @@ def test_a_killed_new_run_is_gone_on_with_by_a_plain_start(kafka_bootstrap: str,
     rig.enrol()
     with rig.worker("old"), rig.worker("new"):
         do_start(rig)
-        kill(rig, "new-run", failpoint)
+        kill(rig, "new-run", failpoint, ROWS)
         assert (do_start(rig).run, run_states(rig)) == ("r2", {"r1": "closed", "r2": "closed"})
 
 
@@ -219,73 +141,25 @@ def test_a_new_run_that_is_refused_changes_nothing(kafka_bootstrap: str) -> None
 
 
 @pytest.mark.server
-def test_a_run_under_way_is_finished_or_cancelled_before_a_new_one(kafka_bootstrap: str) -> None:
+def test_a_run_that_was_replaced_needs_its_topic_no_more(kafka_bootstrap: str) -> None:
     rig = Rig(kafka_bootstrap, rows=ROWS)
     rig.enrol()
     with pytest.raises(Inconclusive):
         do_start(rig, timeout_s=0.1)  # nobody applies it
-    with pytest.raises(Refused, match=f"run r1 of {NAME} is under way; .*`vecferry cancel {NAME}`"):
-        do_start(rig, new_run=True)
-    with rig.context() as context:
-        assert [run.run for run in preview_cancel(context).runs] == ["r1"]
-    assert run_states(rig) == {"r1": "closed"}
-    do_cancel(rig)
-    assert run_states(rig) == {"r1": "cancelled"}
-    with pytest.raises(Refused, match="no run of products is under way"):
-        do_cancel(rig)
-    with rig.worker("old"), rig.worker("new"):
-        assert do_start(rig).run == "r2"
-    assert {run for run, _ in rig.stores["new"].applied().snapshots} == {"r2"}
-
-
-@pytest.mark.server
-@pytest.mark.parametrize(("failpoint", "written"), [("cancel.planned", False), ("cancel.written", True)])
-def test_a_killed_cancel_leaves_both_records_or_none(kafka_bootstrap: str, failpoint: str, written: bool) -> None:
-    rig = Rig(kafka_bootstrap, rows=ROWS)
-    rig.enrol()
+    problem = SnapshotProgress(next_chunk=0, closed=False, problem="chunk 0 is missing")
+    key = snapshot_progress_key(NAME, "new", "r1", 0).encode()
+    rig.produce(progress_topic(rig.config.namespace), key, problem.encode(), 0)
     with pytest.raises(Inconclusive):
-        do_start(rig, timeout_s=0.1)
-    kill(rig, "cancel", failpoint)
+        do_start(rig, timeout_s=0.1)  # copies anew
     with rig.context() as context:
-        record = read(context.control, migration_key(NAME), MigrationRecord)
-    assert record is not None
-    expected = ({"r1": "cancelled"}, "enrolled", None) if written else ({"r1": "closed"}, "copying", "r1")
-    assert (run_states(rig), record.step, record.run) == expected
-
-
-@pytest.mark.server
-def test_the_markers_of_a_cancelled_run_close_nothing(kafka_bootstrap: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "vecferry.worker")
-    rig = Rig(kafka_bootstrap, rows=ROWS)
-    rig.enrol()
+        runs = read_runs(context.control, NAME)
+        assert {name: (run.state, run.targets) for name, run in runs.items()} == {
+            "r1": ("closed", ()),
+            "r2": ("closed", ("new",)),
+        }
+    topic = snapshot_topic(rig.config.namespace, NAME, "r1")
+    client = AdminClient(admin_config(rig.config.kafka))
+    client.delete_topics([topic])[topic].result()
+    wait_until(lambda: topic not in rig.admin.topics([topic]))
     with rig.worker("old"), rig.worker("new"):
-        with rig.steering() as (context, lease), open_run_context(context, lease) as run_context:
-            run = open_run(run_context, ("new",))
-        wait_until(lambda: "joined run(s) ['r1']" in caplog.text, 30, "the worker to read the run")
-        # Its mover sleeps here; it is held for dead, and the run is given up.
-        do_cancel(rig)
-        topic = snapshot_topic(rig.config.namespace, NAME, "r1")
-        wait_until(lambda: f"gave up {topic} [0-2]" in caplog.text, 30, "the worker to leave the run")
-        sender = SnapshotSender(rig.config.kafka, topic, rig.config.collection(NAME), run)
-        for rows in rig.stores["old"].scan(Chunk(lower=None, upper=None), 100):
-            sender.send(0, rows)
-        sender.acknowledged()
-        sender.mark(0)
-        sender.close_run()
-        rig.upsert("fresh", 1.0)
-        wait_until(lambda: "fresh" in rig.stores["new"].rows, 30, "the worker to go on")
-        assert (rig.stores["new"].complete, rig.stores["new"].applied().snapshots) == (set(), {})
-        assert do_start(rig).run == "r2"
-    with rig.worker("new"):  # one that begins after it all leaves the run alone too
-        rig.upsert("fresher", 1.0)
-        wait_until(lambda: "fresher" in rig.stores["new"].rows, 30, "the worker to go on")
-    assert {run for run, _ in rig.stores["new"].applied().snapshots} == {"r2"}
-
-
-def kill(rig: Rig, verb: str, failpoint: str) -> None:
-    environment = {**os.environ, "VECFERRY_FAILPOINT": failpoint, "PYTHONPATH": str(SUPPORT)}
-    script = [sys.executable, "-m", "start_process", rig.config.kafka.bootstrap_servers, rig.config.namespace]
-    killed = subprocess.run(
-        [*script, str(ROWS), verb], env=environment, capture_output=True, text=True, check=False, timeout=100
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert (do_start(rig).run, len(rig.stores["new"].rows)) == ("r2", ROWS)
