@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,9 +205,27 @@ def test_an_absent_target_is_one_line(tmp_path: Path, kafka_bootstrap: str) -> N
     (tmp_path / "new").write_text("a file where the store's folder should be")
     write_config(tmp_path, kafka_bootstrap)
     done = vecferry("enrol", NAME, cwd=tmp_path)
-    assert done.returncode in (1, 3), done.stderr
+    assert done.returncode == 1, done.stderr
     (line,) = lines_of(done.stderr)
-    assert "new" in line
+    assert "in ./new: " in line
+    assert "see that the place exists" in line
+
+
+@pytest.mark.server
+def test_a_worker_without_its_target_ends_with_one_line(tmp_path: Path, kafka_bootstrap: str) -> None:
+    write_config(tmp_path, kafka_bootstrap)
+    assert vecferry("enrol", NAME, cwd=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "new")
+    empty = vecferry("worker", "--store", "new", cwd=tmp_path)
+    (tmp_path / "new").write_text("a file where the store's folder should be")
+    absent = vecferry("worker", "--store", "new", cwd=tmp_path)
+    for done, code, said in (
+        (empty, 3, "store 'new' has not been prepared"),
+        (absent, 1, "in ./new: "),
+    ):
+        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+        (line,) = lines_of(done.stderr)
+        assert said in line
 
 
 @pytest.mark.server
