@@ -106,14 +106,14 @@ def check_never_worse_than_an_error(values: list[bytes | None], keys: list[bytes
     assert decoded.batch.vectors.nbytes == len(decoded.rows) * D * 4
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.lists(st.tuples(st.binary(max_size=80), st.sampled_from([b"", HEADER, GOOD[:11], GOOD[:40]])), max_size=5))
 def test_random_bytes_end_as_errors(parts: list[tuple[bytes, bytes]]) -> None:
     values: list[bytes | None] = [prefix + tail for tail, prefix in parts]
     check_never_worse_than_an_error([*values, GOOD], [b"a"] * (len(values) + 1))
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(
     st.integers(0, len(GOOD) - 1),
     st.integers(0, 255),

@@ -180,7 +180,7 @@ def test_each_defect_is_named(value: bytes | None, reason: str) -> None:
         DECODER.decode(value, 0)
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(st.integers(0, 200), st.integers(0, 255), st.integers(0, 200), st.binary(max_size=60), st.booleans())
 def test_damaged_messages_raise_nothing_but_decode_errors(
     at: int, byte: int, cut: int, junk: bytes, marker: bool
