@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,18 +99,16 @@ def encode_snapshot_blocks(
         if end == start:
             problem = f"row {rows.ids[start]!r} takes {sizes[start]} bytes; a message holds {room}"
             raise InvalidRecord("metadata", problem, "shorten the row's metadata")
-        columns = positions[start:end], vectors[start:end]
-        value = b"".join(
-            (
-                head,
-                encode_size(columns[0].nbytes),
-                columns[0],
-                encode_strings(ids[start:end]),
-                encode_strings(rows.metadata[start:end]),
-                encode_size(columns[1].nbytes),
-                columns[1],
-            )
+        columns: tuple[Any, ...] = (  # bytes, and two other buffers: one copy of each
+            head,
+            encode_size(8 * (end - start)),
+            positions[start:end],
+            encode_strings(ids[start:end]),
+            encode_strings(rows.metadata[start:end]),
+            encode_size(4 * collection.space.dimension * (end - start)),
+            vectors[start:end],
         )
+        value = b"".join(columns)
         yield EncodedBlock(value=value, rows=end - start, digest=zlib.crc32(value))
         start = end
 

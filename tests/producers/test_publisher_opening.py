@@ -49,7 +49,12 @@ def test_a_missing_topic_is_refused_and_not_created(kafka: MockKafka) -> None:
         with pytest.raises(
             Refused, match=r"topic absent\.events does not exist; create it with `vecferry enrol products`"
         ):
-            Publisher(COLLECTION, topic="absent.events", producer_config={"bootstrap.servers": kafka.bootstrap_servers})
+            Publisher(
+                COLLECTION,
+                topic="absent.events",
+                producer_config={"bootstrap.servers": kafka.bootstrap_servers},
+                open_timeout_s=0.5,
+            )
 
 
 def test_another_number_of_partitions_is_refused(kafka: MockKafka) -> None:
