@@ -14,10 +14,11 @@ from ...schemas.batch import EventBatch, Mark, Outcome, SnapshotMark
 from ..base import gap
 from .conditions import column, text
 from .mapping import POSITION, Layout, ledger_rows, to_arrow
-from .marks import known_rows, mark_rows, next_offset_of
+from .marks import known_rows, lock_rows, mark_rows, next_offset_of
 from .table import Connection, guarded_merge, rows_where
 
 IDS_PER_LOOKUP = 2_000
+_ALWAYS = 2**62  # above every position
 
 
 def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
@@ -28,9 +29,10 @@ def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> N
     still there is looked up right before the merge.
     """
     layout = connection.layout()
-    rows = _incoming(batch, marks, layout)
-    if rows.num_rows == 0:
+    if not (len(batch) or marks):
         return np.zeros(0, np.int8)
+    ledger: list[tuple[str, int | None]] = [*mark_rows(marks, layout.epoch), *lock_rows(_partitions(batch, marks))]
+    rows = pa.concat_tables([to_arrow(batch, layout), ledger_rows(ledger, layout)])
     known = known_rows(marks, layout.epoch)
     inserts = {row_id: entry for row_id, entry in known.items() if isinstance(entry[1], SnapshotMark)}
     if inserts:
@@ -40,9 +42,10 @@ def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> N
     written = result.num_inserted_rows + result.num_updated_rows
     if written == rows.num_rows:
         return np.full(len(batch), Outcome.APPLIED, np.int8)
-    before = positions_of(connection.at(result.version - 1), rows[layout.id.name].to_pylist(), layout)
+    wanted: dict[str, int | None] = {**dict(zip(batch.ids, batch.positions.tolist(), strict=True)), **dict(ledger)}
+    before = positions_of(connection.at(result.version - 1), list(wanted), layout)
     refuse_gaps(known, before)
-    outcomes = _outcomes(rows, before, layout)
+    outcomes = _outcomes(wanted, before)
     if int((outcomes == Outcome.APPLIED).sum()) != written:
         raise Transient(f"{connection.where}: version {result.version - 1} does not explain what the merge wrote")
     return outcomes[: len(batch)]
@@ -73,23 +76,21 @@ def where_ids(ids: Sequence[str], layout: Layout) -> Iterator[str]:
         yield f"{column(layout.id.name)} IN ({wanted})"
 
 
-def _incoming(batch: EventBatch, marks: Sequence[Mark], layout: Layout) -> pa.Table:
-    events = to_arrow(batch, layout)
-    ledger = mark_rows(marks, layout.epoch)
-    return pa.concat_tables([events, ledger_rows(ledger, layout)]) if ledger else events
+def _partitions(batch: EventBatch, marks: Sequence[Mark]) -> set[int]:
+    return {*np.unique(batch.partitions).tolist(), *(mark.partition for mark in marks)}
 
 
-def _outcomes(rows: pa.Table, before: dict[str, int], layout: Layout) -> NDArray[np.int8]:
-    """Compare with the state that the merge was committed on.
+def _outcomes(wanted: Mapping[str, int | None], before: Mapping[str, int]) -> NDArray[np.int8]:
+    """Compare positions by id (a lock has none, and is always written) with the state that the merge was committed on.
 
     That is the version just before the merge's own, also when other processes committed while it ran: Lance commits on
     top of a newer version only what no newer commit touched (rows by address, absent keys by primary key), and runs the
     merge again otherwise. A row refused on an older version is refused on this one too, for positions only grow.
     """
-    ids = rows[layout.id.name].to_pylist()
-    incoming = rows[POSITION].to_numpy()
-    held = np.fromiter((before.get(id_, -1) for id_ in ids), np.int64, len(ids))
-    outcomes = np.full(len(ids), Outcome.APPLIED, np.int8)
+    n = len(wanted)
+    incoming = np.fromiter((_ALWAYS if p is None else p for p in wanted.values()), np.int64, n)
+    held = np.fromiter((before.get(id_, -1) for id_ in wanted), np.int64, n)
+    outcomes = np.full(n, Outcome.APPLIED, np.int8)
     outcomes[held > incoming] = Outcome.STALE
     outcomes[held == incoming] = Outcome.DUPLICATE
     return outcomes

@@ -14,7 +14,7 @@ from .apply import positions_of
 from .check import is_key, problems
 from .conditions import column
 from .mapping import JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
-from .marks import first_marks
+from .marks import first_marks, lock_rows
 from .table import Connection, guarded_merge
 
 ROWS_PER_STEP = 10_000
@@ -96,13 +96,14 @@ def _nullable(table: LanceTable, name: str, *, nullable: bool) -> Step:
     return Step(f"alter table {table.name} alter column {name} {verb}", lambda: table.alter_columns(change))  # type: ignore[arg-type]
 
 
-def _missing_marks(connection: Connection, *, complete: bool, known: bool) -> list[tuple[str, int]]:
-    """First marks that the table does not have yet; all of them if it is not ``known`` to have any."""
-    rows = first_marks(connection.collection.partitions, connection.collection.epoch, complete=complete)
+def _missing_marks(connection: Connection, *, complete: bool, known: bool) -> list[tuple[str, int | None]]:
+    """First marks and locks that the table does not have yet; all of them if it is not ``known`` to have any."""
+    partitions = connection.collection.partitions
+    rows = [*first_marks(partitions, connection.collection.epoch, complete=complete), *lock_rows(range(partitions))]
     if not known:
         return rows
     held = positions_of(connection.latest(), [row_id for row_id, _ in rows], connection.layout())
-    return [(row_id, position) for row_id, position in rows if held.get(row_id, -1) < position]
+    return [(row_id, position) for row_id, position in rows if held.get(row_id, -1) < (position or 0)]
 
 
 def _marks_statement(connection: Connection, complete: bool) -> str:

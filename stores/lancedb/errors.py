@@ -22,6 +22,7 @@ _TABLE: tuple[tuple[str, type[VecferryError]], ...] = (
     (r"timed? ?out|timeout|connection (?:reset|refused|closed)|error sending request", Transient),
     (r"too many open files|resource temporarily unavailable|interrupted", Transient),
     (r"table '.*' was not found", Unavailable),
+    (r"version \d+ no longer exists", Transient),
     (r"no such file or directory|object at location .* not found|not found: .*", Transient),
     (r"failed to encode json|size of fixedsizelist|invalid utf-?8|would truncate|could not convert", Rejected),
     (r"unicode(?:en|de)codeerror", Rejected),

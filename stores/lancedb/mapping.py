@@ -65,9 +65,10 @@ class Layout:
 
     @property
     def guard(self) -> str:
-        """SQL of the merge: the incoming row is newer. Functions such as coalesce are refused there by Lance."""
+        """SQL of the merge: the incoming row is newer, or a lock. Lance refuses functions such as coalesce there."""
         stamped = f"target.{POSITION} < source.{POSITION}"
-        return f"{stamped} OR (target.{POSITION} IS NULL AND {self.base} < source.{POSITION})"
+        unstamped = f"target.{POSITION} IS NULL AND {self.base} < source.{POSITION}"
+        return f"{stamped} OR ({unstamped}) OR source.{POSITION} IS NULL"
 
 
 def new_schema(collection: Collection, placement: Placement, metadata: str) -> pa.Schema:
@@ -112,8 +113,8 @@ def to_arrow(batch: EventBatch, layout: Layout) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=_write_schema(layout))
 
 
-def ledger_rows(rows: Sequence[tuple[str, int]], layout: Layout) -> pa.Table:
-    """Marks, given as (id, position), as rows of the table."""
+def ledger_rows(rows: Sequence[tuple[str, int | None]], layout: Layout) -> pa.Table:
+    """Marks and locks, given as (id, position), as rows of the table."""
     schema = _write_schema(layout)
     known = {
         layout.id.name: [row_id for row_id, _ in rows],

@@ -7,9 +7,15 @@ and a mark lands in the same commit as the rows it speaks of.
 ``\\0vecferry/live/<partition>``                    epoch and next offset, encoded as a position
 ``\\0vecferry/snapshot/<epoch>/<run>/<partition>``  next offset, next chunk, closed: 41 + 20 + 1 bits
 ``\\0vecferry/complete/<partition>``                the epoch from whose beginning it was complete: a source
+``\\0vecferry/lock/<partition>``                    no position; every batch of the partition rewrites it
 
 A partition is complete too once a run was closed in it, which the mark of the run says: were it a row of its own, it
 could be written where the mark is refused.
+
+Two batches of a partition must conflict, also when they have no row in common and the older one was suspended within
+its merge. Lance finds a conflict between inserts in the history alone, and passes over what was cleaned up of it: an
+upsert from before a delete would insert a second row beside it. The lock row lies in a fragment that one of the two has
+replaced by then, which is found without any history.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ PREFIX_END = "\x00vecferry0"  # the first text after everything that starts with
 _LIVE = PREFIX + "live/"
 _SNAPSHOT = PREFIX + "snapshot/"
 _COMPLETE = PREFIX + "complete/"
+_LOCK = PREFIX + "lock/"
 _CHUNK_BITS = 20
 
 
@@ -36,6 +43,11 @@ def mark_rows(marks: Sequence[Mark], epoch: int) -> list[tuple[str, int]]:
         row_id, position = _row_of(mark, epoch)
         newest[row_id] = max(position, newest.get(row_id, position))
     return list(newest.items())
+
+
+def lock_rows(partitions: Iterable[int]) -> list[tuple[str, None]]:
+    """(id, position) of the rows that batches of ``partitions`` have in common."""
+    return [(f"{_LOCK}{partition}", None) for partition in sorted(set(partitions))]
 
 
 def known_rows(marks: Iterable[Mark], epoch: int) -> dict[str, tuple[int, Mark]]:
@@ -66,12 +78,14 @@ def first_marks(partitions: int, epoch: int, *, complete: bool) -> list[tuple[st
     return rows
 
 
-def read_marks(rows: Iterable[tuple[str, int]], epoch: int) -> Applied:
+def read_marks(rows: Iterable[tuple[str, int | None]], epoch: int) -> Applied:
     """What mark rows say. Those of another epoch speak of other offsets and other runs, and are left out."""
     live: dict[int, int] = {}
     complete: set[int] = set()
     snapshots: dict[tuple[str, int], SnapshotMark] = {}
     for row_id, position in rows:
+        if position is None:
+            continue  # a lock
         kind, _, partition = row_id.rpartition("/")
         if kind + "/" == _LIVE:
             if epoch_of(position) == epoch:

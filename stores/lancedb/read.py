@@ -21,7 +21,7 @@ from ...schemas.batch import Applied, Rows
 from ..base import Chunk
 from .apply import where_ids
 from .conditions import column, text
-from .mapping import DELETED, POSITION, Layout, between, to_rows
+from .mapping import DELETED, LIVE, POSITION, Layout, between, to_rows
 from .marks import PREFIX, PREFIX_END, read_marks
 from .table import Connection, rows_where
 
@@ -73,7 +73,7 @@ def count_unstamped(connection: Connection) -> int:
     table = connection.find()
     if table is None:
         return 0
-    return table.count_rows(f"{POSITION} IS NULL" if POSITION in table.schema.names else None)
+    return table.count_rows(f"{POSITION} IS NULL AND {LIVE}" if POSITION in table.schema.names else None)
 
 
 def plan_chunks(connection: Connection, rows_per_chunk: int) -> tuple[Chunk, ...]:

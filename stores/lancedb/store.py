@@ -10,7 +10,8 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import Transient, Unavailable
+from ...clock import SYSTEM_CLOCK, Clock
+from ...errors import Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition
@@ -31,7 +32,16 @@ CAPABILITIES = Capabilities(
 COMMITS_PER_COMPACTION = 50
 COMMITS_AWAITING_INDEX = 1_000  # a loaded table is left alone for so many commits, for its first index to be built
 INDEX_TRIES = 10
-KEEP_VERSIONS = timedelta(minutes=15)  # a scan of one chunk, or a page of an export, must not take longer
+SAY_AGAIN_S = 600.0
+
+# A version that is dropped takes with it whatever still reads it, and the history in which Lance looks for conflicts of
+# a merge that was suspended. But each kept one keeps the files that compaction replaced, up to a million rows of them:
+# so a table that is compacted every hour keeps a day of versions, and one that is compacted every few seconds as many
+# as a scan of one chunk, or a page of an export, may take.
+KEEP_AT_LEAST_S = 15 * 60.0
+KEEP_AT_MOST_S = 24 * 3_600.0
+KEPT_COMPACTIONS = 20
+KEEP_ALL = timedelta(days=36_500)
 
 
 class LanceStore:
@@ -39,11 +49,14 @@ class LanceStore:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, uri: str, collection: Collection, placement: Placement) -> None:
+    def __init__(self, uri: str, collection: Collection, placement: Placement, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._connection = Connection(uri, collection, placement)
         self._where = self._connection.where
         self._listing: read.Listing | None = None
         self._commits = 0
+        self._clock = clock
+        self._compacted_s = clock.monotonic_s()
+        self._silent_until_s = float("-inf")
 
     @contextmanager
     def _use(self) -> Iterator[None]:
@@ -53,6 +66,7 @@ class LanceStore:
                 yield
         except (Transient, Unavailable):
             self._connection.close()
+            self._listing = None  # its version may be the one that is gone
             raise
 
     def check(self) -> tuple[str, ...]:
@@ -125,11 +139,12 @@ class LanceStore:
             return search.index_ready(self._connection)
 
     def maintain(self) -> None:
-        """Merge small files, add new rows to the index, drop versions older than 15 minutes; every 50 commits.
+        """Merge small files, add new rows to the index, drop old versions; every 50 commits. Raises nothing.
 
         Without it every commit leaves a file, and searches and merges slow down with their number. Another process that
         commits meanwhile wins: the work is then left for later. So is work that would come in the way of another one: a
         loaded table without an index is about to get it, and merging files under a build makes the build begin anew.
+        While a version is tagged none is dropped.
         """
         if self._commits == 0 or self._commits % COMMITS_PER_COMPACTION:
             return
@@ -138,9 +153,24 @@ class LanceStore:
                 if self._commits < COMMITS_AWAITING_INDEX and self._awaits_index():
                     return
                 self._commits = 0
-                self._connection.latest().optimize(cleanup_older_than=KEEP_VERSIONS)
+                table = self._connection.latest()
+                table.optimize(cleanup_older_than=KEEP_ALL if table.tags.list() else self._keep())
+                self._compacted_s = self._clock.monotonic_s()
         except Transient as conflict:
             log.info("compaction put off: %s", conflict)
+        except VecferryError as error:  # the batch is in the table: nothing that is wrong here may end a worker
+            self._commits = 0
+            self._say(error)
+
+    def _keep(self) -> timedelta:
+        apart_s = self._clock.monotonic_s() - self._compacted_s
+        return timedelta(seconds=min(max(KEPT_COMPACTIONS * apart_s, KEEP_AT_LEAST_S), KEEP_AT_MOST_S))
+
+    def _say(self, error: VecferryError) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + SAY_AGAIN_S
+            log.warning("%s is not compacted, which makes it slower and larger: %s", self._where, error)
 
     def _awaits_index(self) -> bool:
         partitions = self._connection.collection.partitions

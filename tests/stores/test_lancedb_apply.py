@@ -10,7 +10,7 @@ import lancedb
 import numpy as np
 import pytest
 from contending import ROUNDS, contend
-from store_data import DIMENSION, PLACEMENT, batch, batch_of, collection
+from store_data import DIMENSION, PARTITIONS, PLACEMENT, batch, batch_of, collection
 from vecferry.errors import Fatal
 from vecferry.schemas.batch import LiveMark, Outcome
 from vecferry.stores.lancedb import open as open_store
@@ -36,7 +36,7 @@ def test_every_outcome_is_exact_under_contention(tmp_path: Path) -> None:
         if outcome == Outcome.DUPLICATE:
             assert (id_, position) in applied
     table = lancedb.connect(uri).open_table(PLACEMENT.table)
-    assert table.count_rows() == len(newest) + store.applied().live.__len__()
+    assert table.count_rows() == len(newest) + store.applied().live.__len__() + PARTITIONS  # marks and locks
     assert store.applied().live == {0: 0, 1: ROUNDS - 1, 2: ROUNDS - 1, 3: 0}
 
 

@@ -131,6 +131,7 @@ def test_what_does_not_fit_typed_columns_is_rejected(tmp_path: Path) -> None:
     for text in (
         b"{oops}",
         b'{"rank":1,}',
+        b'{"title":' + b"[" * 999 + b"]" * 999 + b"}",
         b'{"rank":' + b"[" * 9_999 + b"]" * 9_999 + b"}",
         b'{"title":"\\ud800"}',
         b"[1]",

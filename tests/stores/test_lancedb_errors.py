@@ -21,6 +21,7 @@ SEEN: list[tuple[Exception, type[VecferryError]]] = [
     (PermissionError(13, "Permission denied"), Unavailable),
     (FileExistsError(17, "File exists"), Unavailable),
     (RuntimeError("lance error: Not found: data/ab.lance"), Transient),
+    (ValueError("Version 3 no longer exists. Was it cleaned up?"), Transient),
     (RuntimeError("LanceError(Arrow): Invalid argument error: Failed to encode JSON: EOF"), Rejected),
     (TypeError("Size of FixedSizeList is not the same. input list: …"), Rejected),
     (RuntimeError("something that nobody has seen yet"), Fatal),
