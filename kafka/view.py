@@ -43,11 +43,22 @@ class CompactedView:
         self._changed = threading.Condition()
         self._values: dict[str, tuple[bytes, tuple[tuple[str, bytes], ...]]] = {}
         self._reached = -1  # every record below this offset is in the table
+        self._changes = 0
         self._closed = False
         self._failure: Exception | None = None
         self._consumer.assign([self._partition])
         self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
         self._thread.start()
+
+    @property
+    def changes(self) -> int:
+        """How many records were taken in so far: while it stays, nothing has changed."""
+        return self._changes
+
+    @property
+    def ended(self) -> bool:
+        """Whether the view has stopped following its topic for good; it keeps what it had. Does not block."""
+        return self._failure is not None
 
     def get(self, key: str) -> bytes | None:
         """The value of ``key``, or None."""
@@ -141,5 +152,6 @@ class CompactedView:
             self._values.pop(key, None)
         else:
             self._values[key] = (value, tuple(message.headers() or ()))
+        self._changes += 1
         # A topic that is never quiet never comes to its end: what was read counts, not only that nothing is left.
         self._reached = max(self._reached, next_offset(message.offset()))

@@ -20,6 +20,7 @@ _ABSENT = frozenset(
         KafkaError.UNKNOWN_TOPIC_OR_PART,
     }
 )
+_REOPEN_S = 2.0  # from one attempt to the next, and the most that one waits
 
 
 class SharedViews:
@@ -33,16 +34,20 @@ class SharedViews:
         self._lock = threading.Lock()
         self._control: CompactedView | None = None
         self._progress: CompactedView | None = None
+        self._next_reopen_s = float("-inf")
         self._closed = False
 
     def control(self, timeout_s: float) -> CompactedView:
         """The control topic, read to its end at least once; blocks for that the first time.
 
         Raises Unavailable when that did not succeed in time; the next call tries again. Once read, the view serves what
-        it last knew, also while Kafka is away.
+        it last knew, also while Kafka is away. One that has ended (its topic was deleted, if only for a moment) is
+        replaced in the background, once there is something to read again.
         """
         view = self._control
         if view is not None:
+            if view.ended:
+                self._reopen(view)
             return view
         if not self._opening.acquire(timeout=timeout_s):
             raise Unavailable(
@@ -71,6 +76,23 @@ class SharedViews:
             for view in (self._control, self._progress):
                 if view is not None:
                     view.close()
+
+    def _reopen(self, ended: CompactedView) -> None:
+        with self._lock:
+            if self._closed or self._clock.monotonic_s() < self._next_reopen_s:
+                return
+            self._next_reopen_s = self._clock.monotonic_s() + _REOPEN_S
+        threading.Thread(target=self._replace, args=(ended,), name="vecferry-reopen", daemon=True).start()
+
+    def _replace(self, ended: CompactedView) -> None:
+        with self._opening:
+            if self._control is not ended:
+                return
+            try:
+                self._control = self._read_control(_REOPEN_S)
+            except Unavailable:
+                return  # the last known route serves until a later read has it tried again
+        ended.close()
 
     def _read_control(self, timeout_s: float) -> CompactedView:
         with self._lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vecferry
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from vecferry.config import load_config
 from vecferry.errors import Inconclusive, Unavailable
 from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
@@ -169,3 +169,29 @@ def test_without_its_control_topic_a_namespace_is_said_not_to_be_there(kafka_boo
         pipeline.reader(NAME).get(["a"], timeout=10.0)
     assert "\n" not in str(caught.value)
     assert "vecferry enrol" in str(caught.value)
+
+
+def test_a_view_of_the_control_topic_that_has_ended_is_replaced_and_the_route_followed(
+    site: Site, pipeline: Pipeline
+) -> None:
+    site.write()
+    for store in ("old", "new"):
+        site.apply(store)
+    site.route(100)
+    reader = pipeline.reader(NAME)
+
+    def reads_at(percent: int) -> bool:
+        return version(reader) == 1 and reader.route is not None and reader.route.percent == percent
+
+    wait_until(lambda: reads_at(100))
+    view = pipeline._readers()._views.control(1.0)
+
+    def unknown(message: object) -> None:
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+
+    # A real broker says so only while it forgets the topic, which no request brings about in a set time.
+    view._take = unknown  # type: ignore[method-assign]
+    site.route(0)
+    wait_until(lambda: view.ended, 30, "the view to end")
+    wait_until(lambda: reads_at(0), 60, "the reader to follow the topic again")
+    assert pipeline._readers()._views.control(1.0) is not view
