@@ -156,7 +156,7 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
     if not record.clean:
         what = f"{count(record.undecided, 'row')} undecided" if record.undecided else "only a sample was compared"
         return answer(Verdict.INCONCLUSIVE, what, verify)
-    if facts.run is not None and record.finished_unix_s < facts.run.created_unix_s:
+    if facts.run is not None and record.run != facts.run.run:
         return answer(Verdict.INCONCLUSIVE, f"older than run {facts.run.run}", verify)
     age_s = facts.now_unix_s - record.finished_unix_s
     if abs(age_s) > limits.max_verify_age_s:

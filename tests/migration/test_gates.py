@@ -150,7 +150,7 @@ def test_verification_gate() -> None:
         (with_record(undecided=3), Verdict.INCONCLUSIVE, "3 rows undecided"),
         (with_record(complete=False), Verdict.INCONCLUSIVE, "only a sample was compared"),
         (with_record(finished_unix_s=NOW_S - 61), Verdict.INCONCLUSIVE, "61 s old"),
-        (with_record(finished_unix_s=NOW_S - 101), Verdict.INCONCLUSIVE, "older than run r1"),
+        (with_record(run="r0"), Verdict.INCONCLUSIVE, "older than run r1"),
     ]
     for facts, verdict, measured in cases:
         result = verification_gate(facts, LIMITS)

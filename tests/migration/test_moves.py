@@ -89,6 +89,7 @@ def make_ready(rig: Rig) -> None:
         verified = VerifyRecord(
             source="old",
             target="new",
+            run="r1",
             finished_unix_s=now_s,
             complete=True,
             checked=0,

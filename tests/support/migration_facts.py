@@ -26,6 +26,7 @@ RUN = RunRecord(
 VERIFIED = VerifyRecord(
     source="old",
     target="new",
+    run="r1",
     finished_unix_s=NOW_S - 5,
     complete=True,
     checked=7,
