@@ -30,6 +30,7 @@ class Turn:
     letters    records that could not be decoded; ``live_letters`` of them are from the live topic
     live_events, snapshot_events   how many were consumed: each of them owes an outcome
     streams    place → the stream it belonged to: a place that was given up meanwhile is recognised by it
+    known_below   place → below it everything was applied or buried before, see ``Stream``
     """
 
     batch: EventBatch
@@ -43,12 +44,21 @@ class Turn:
     redelivered: int
     problems: dict[Place, str]
     streams: dict[Place, Stream]
+    known_below: dict[Place, int]
     sources: tuple[Any, ...]  # live_rows messages, then one (message, block, first row) per block
 
     @property
     def empty(self) -> bool:
         """Nothing to apply, to record or to bury."""
         return not (len(self.batch) or self.marks or self.reached or self.letters or self.problems)
+
+    def unposted(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Those of ``letters`` that are due. A mark follows its letters, so below it each was posted before, and may be
+        resolved by now: posted again it would read as unresolved.
+        """
+        origins = [letter.origin for letter in letters]
+        due = [origin.offset >= self.known_below[origin.topic, origin.partition] for origin in origins]
+        return [letter for letter, is_due in zip(letters, due, strict=True) if is_due]
 
 
 class TurnMaker:
@@ -98,6 +108,7 @@ class TurnMaker:
             redelivered=redelivered,
             problems=problems,
             streams={place: streams[place] for place in {*reached, *problems}},
+            known_below={place: stream.known_below for place, stream in streams.items()},
             sources=tuple(sources),
         )
 
@@ -124,6 +135,8 @@ class TurnMaker:
         ends: dict[Place, int] = {}
         for message in messages:
             topic = message.topic()
+            if (topic, message.partition()) not in streams:
+                continue  # given up inside the very call that returned it: the next owner reads it
             error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF and topic == self._live_topic:
@@ -132,7 +145,7 @@ class TurnMaker:
                 live.append(message)
             else:
                 riding.append(message)
-        return live, riding, {place: end for place, end in ends.items() if place in streams}
+        return live, riding, ends
 
     def _decode_live(
         self, live: list[Any], streams: dict[Place, Stream], letters: list[Letter]
