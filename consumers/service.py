@@ -16,6 +16,7 @@ from ..kafka.admin import Admin
 from ..kafka.view import CompactedView
 from ..schemas.topics import control_topic
 from ..stores.registry import open_store
+from .applying import Abandoned
 from .worker import CollectionWorker
 
 _log = logging.getLogger("vecferry.worker")
@@ -64,5 +65,10 @@ def _run_all(workers: Sequence[CollectionWorker], stop: Event) -> None:
             pass
         for worker in workers:
             worker.stop()
-    for future in running:
-        future.result()
+    failures = [error for future in running if (error := future.exception()) is not None]
+    # Stopped for another's failure, a worker may have to abandon its batch: that is not why the process ends.
+    failures.sort(key=lambda error: isinstance(error, Abandoned))
+    for error in failures[1:]:
+        _log.warning("%s", error)
+    if failures:
+        raise failures[0]
