@@ -62,7 +62,7 @@ class ProgressPublisher:
                         self._applied[mark.partition] = max(self._applied[mark.partition], mark.next_offset)
                         self._send_live(mark.partition)
                     continue
-                self.send(
+                self._queue(
                     snapshot_progress_key(self._collection, self._store, mark.run, mark.partition),
                     SnapshotProgress(next_chunk=mark.next_chunk, closed=mark.closed),
                 )
@@ -70,11 +70,13 @@ class ProgressPublisher:
                     self._complete.add(mark.partition)
                     if mark.partition in self._applied:
                         self._send_live(mark.partition)
+        self._producer.poll(0)
 
     def problem(self, run: str, partition: int, next_chunk: int, problem: str) -> None:
         """Publish that a partition of ``run`` can never be closed in this store."""
         key = snapshot_progress_key(self._collection, self._store, run, partition)
-        self.send(key, SnapshotProgress(next_chunk=next_chunk, closed=False, problem=problem))
+        self._queue(key, SnapshotProgress(next_chunk=next_chunk, closed=False, problem=problem))
+        self._producer.poll(0)
 
     def beat(self, worker: WorkerProgress | None) -> None:
         """Publish everything again, so that a reader sees the worker alive."""
@@ -82,21 +84,20 @@ class ProgressPublisher:
             for partition in self._applied:
                 self._send_live(partition)
             if worker is not None:
-                self.send(worker_progress_key(self._collection, self._store, self._instance), worker)
+                self._queue(worker_progress_key(self._collection, self._store, self._instance), worker)
+        self._producer.poll(0)
 
     def flush(self, timeout_s: float) -> None:
         """Block until Kafka has everything, at most ``timeout_s``."""
         self._producer.flush(timeout_s)
 
-    def send(self, key: str, record: LiveProgress | SnapshotProgress | WorkerProgress) -> None:
-        """Queue one record."""
+    def _queue(self, key: str, record: LiveProgress | SnapshotProgress | WorkerProgress) -> None:
         # A full queue means that Kafka is away and older progress waits; the next beat says it again.
         with contextlib.suppress(BufferError):
             self._producer.produce(self._topic, partition=0, key=key.encode(), value=record.encode())
-        self._producer.poll(0)
 
     def _send_live(self, partition: int) -> None:
-        self.send(
+        self._queue(
             live_progress_key(self._collection, self._store, partition),
             LiveProgress(
                 next_offset=self._applied[partition],
