@@ -1,14 +1,16 @@
 """Which partitions a worker owns, where each resumes, and how snapshot partitions ride along with live ones.
 
 The worker that owns live partition p also reads partition p of every open run into its store: added when p is
-assigned or the run appears, taken away with p, committed under the same group. All methods are called from the
-worker's polling thread, the callbacks of the consumer included.
+assigned or the run appears, taken away with p, committed under the same group. What is assigned is read as soon as the
+store has said how far it is. All methods are called from the worker's polling thread, the callbacks of the consumer
+included.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -48,6 +50,21 @@ class Stream:
     tally: Tally = field(default_factory=Tally)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """What ``Assignment.follow`` has changed.
+
+    gone    the places that are no longer read
+    live    live partition → what the store has applied of it, for those that are read from now on
+    marks   what the store remembers of these partitions in any run: an earlier owner may have died after the store took
+            it and before it could say so
+    """
+
+    gone: set[Place]
+    live: dict[int, int] = field(default_factory=dict)
+    marks: tuple[SnapshotMark, ...] = ()
+
+
 def how_to_prepare(collection: str, store: str) -> str:
     """The way into a store that the workers cannot find: its role decides, and the migration's section tells that."""
     return (
@@ -75,8 +92,8 @@ class Assignment:
         collection: str,
         live_topic: str,
         store_name: str,
-        store_applied: Callable[[], Applied],
-        runs: Callable[[], Iterable[RunRecord]],
+        store_applied: Callable[[], Future[Applied]],
+        runs: Callable[[], Sequence[RunRecord]],
         clock: Clock,
     ) -> None:
         self._consumer = consumer
@@ -91,25 +108,72 @@ class Assignment:
         self.complete: set[int] = set()
         self._seen_runs: frozenset[str] = frozenset()
         self._paused: set[Place] = set()
+        self._expected: set[int] = set()  # live partitions that are owned, and not read yet
+        self._asked: Future[Applied] | None = None
 
     def live(self) -> list[int]:
-        """The owned live partitions, ascending."""
+        """The owned live partitions that are read, ascending."""
         return sorted(partition for (topic, partition) in self.streams if topic == self._live_topic)
 
-    def take(self, partitions: list[TopicPartition]) -> tuple[set[Place], tuple[SnapshotMark, ...]]:
-        """Start reading newly assigned live ``partitions`` and what rides with them.
+    def expect(self, partitions: list[TopicPartition]) -> None:
+        """Note newly assigned live ``partitions``: they are read once the store has said from where, see ``follow``.
 
-        Returns every place added, and what the store remembers of these partitions in any run: an earlier owner may
-        have died after the store took it and before it could say so.
+        A rebalance must not wait for the store: while that is down the member would be expelled for not polling.
         """
-        applied = self._store_applied()
+        self._expected |= {entry.partition for entry in partitions}
+        self._asked = self._store_applied()  # not an earlier answer: they had another owner then
+
+    def follow(self) -> Followed:
+        """Read what was assigned and the runs that have appeared since; drop the runs that were cancelled.
+
+        Asks the store and waits for no answer: while there is none, nothing new is read. Cheap when nothing has
+        changed. Raises Refused, and what asking the store raised.
+        """
+        runs = self._runs()
+        names = frozenset(run.run for run in runs)
+        gone = {place for place, stream in self.streams.items() if stream.run is not None and stream.run not in names}
+        self._leave(gone)
+        if not self._expected and names == self._seen_runs:
+            self._asked = None
+            return Followed(gone=gone)
+        if self._asked is None:
+            self._asked = self._store_applied()
+        if not self._asked.done():
+            return Followed(gone=gone)
+        applied, self._asked = self._asked.result(), None
+        expected, self._expected, self._seen_runs = sorted(self._expected), set(), names
+        added = self._first_reads(expected, applied) if expected else {}
+        added |= self._riders([*self.live(), *expected], runs, applied)
+        self._begin(added)
+        self.complete |= applied.complete
+        return Followed(
+            gone=gone,
+            live={partition: applied.live[partition] for partition in expected},
+            marks=tuple(mark for mark in applied.snapshots.values() if mark.partition in expected),
+        )
+
+    def _begin(self, added: dict[Place, Stream]) -> None:
+        if not added:
+            return
+        starts = [TopicPartition(*place, stream.next_offset) for place, stream in added.items()]
+        self._consumer.incremental_assign(starts)
+        self.streams |= added
+        self._consumer.resume(starts)  # the client remembers a pause from before they were given up
+        if any(stream.run is None for stream in added.values()):
+            _log.info("%s: assigned %s", self._collection, by_topic(added))
+        else:
+            _log.info("%s: joined run(s) %s", self._collection, sorted({str(stream.run) for stream in added.values()}))
+        _log.debug("%s: from %s", self._collection, [(*place, stream.next_offset) for place, stream in added.items()])
+
+    def _first_reads(self, expected: list[int], applied: Applied) -> dict[Place, Stream]:
+        """Streams for the ``expected`` live partitions."""
         if not applied.live:
             raise Refused(
                 f"store {self._store_name!r} has not been prepared for collection {self._collection!r}; "
                 + how_to_prepare(self._collection, self._store_name)
             )
-        starts = []
-        for entry in self._committed(partitions):
+        added = {}
+        for entry in self._committed([TopicPartition(self._live_topic, partition) for partition in expected]):
             committed = entry.offset if entry.offset >= 0 else None
             offset = resume_offset(committed, applied.live.get(entry.partition))
             if offset is None:
@@ -117,43 +181,11 @@ class Assignment:
                     f"the group of store {self._store_name!r} has no first offset for partition {entry.partition} of "
                     f"{self._live_topic}; " + how_to_prepare(self._collection, self._store_name)
                 )
-            place = (entry.topic, entry.partition)
-            self.streams[place] = Stream(next_offset=offset, known_below=applied.live[entry.partition])
-            starts.append(TopicPartition(entry.topic, entry.partition, offset))
-        self.complete |= applied.complete
-        runs = list(self._runs())
-        self._seen_runs = frozenset(run.run for run in runs)
-        starts += self._riders([entry.partition for entry in partitions], runs, applied)
-        self._consumer.incremental_assign(starts)
-        _log.info("%s: assigned %s", self._collection, by_topic((start.topic, start.partition) for start in starts))
-        _log.debug("%s: from %s", self._collection, [(start.topic, start.partition, start.offset) for start in starts])
-        numbers = {entry.partition for entry in partitions}
-        marks = tuple(mark for mark in applied.snapshots.values() if mark.partition in numbers)
-        return {(start.topic, start.partition) for start in starts}, marks
+            added[entry.topic, entry.partition] = Stream(next_offset=offset, known_below=applied.live[entry.partition])
+        return added
 
-    def follow_runs(self) -> set[Place]:
-        """Add the partitions of runs that have appeared since, and drop those of runs that were cancelled.
-
-        Returns every place dropped. Cheap when nothing has changed.
-        """
-        runs = list(self._runs())
-        names = frozenset(run.run for run in runs)
-        if names == self._seen_runs:
-            return set()
-        self._seen_runs = names
-        gone = {place for place, stream in self.streams.items() if stream.run is not None and stream.run not in names}
-        self._leave(gone)
-        starts = self._riders(self.live(), runs, self._store_applied())
-        if starts:
-            self._consumer.incremental_assign(starts)
-            _log.info(
-                "%s: joined run(s) %s",
-                self._collection,
-                sorted({str(self.streams[s.topic, s.partition].run) for s in starts}),
-            )
-        return gone
-
-    def _riders(self, live: list[int], runs: list[RunRecord], applied: Applied) -> list[TopicPartition]:
+    def _riders(self, live: list[int], runs: Sequence[RunRecord], applied: Applied) -> dict[Place, Stream]:
+        """Streams for the partitions of ``runs`` beside ``live`` that are neither read nor closed in the store."""
         wanted = []
         for run in runs:
             topic = snapshot_topic(self._namespace, self._collection, run.run)
@@ -163,23 +195,22 @@ class Assignment:
                     continue
                 wanted.append((run.run, TopicPartition(topic, partition), mark))
         if not wanted:
-            return []
+            return {}
         committed = self._committed([entry for _, entry, _ in wanted])
         for topic in {entry.topic for _, entry, _ in wanted}:
             # Told of a new topic, the client looks for its leader once a second; asked, it knows at once.
             with suppress(KafkaException):
                 self._consumer.list_topics(topic, timeout=_LEADER_PATIENCE_S)
-        starts = []
+        added = {}
         for (run_name, entry, mark), answer in zip(wanted, committed, strict=True):
             marked = mark.next_offset if mark is not None else 0
             # Both are chunk boundaries. Below the store's mark everything is redelivery: the tally passes over it.
             offset = marked if answer.offset < 0 else min(marked, answer.offset)
             tally = Tally(next_chunk=mark.next_chunk) if mark is not None else Tally()
-            self.streams[entry.topic, entry.partition] = Stream(
+            added[entry.topic, entry.partition] = Stream(
                 next_offset=offset, known_below=marked, run=run_name, marked=marked, tally=tally
             )
-            starts.append(TopicPartition(entry.topic, entry.partition, offset))
-        return starts
+        return added
 
     def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """What the group has committed. A coordinator that is only just coming up is given time to do so."""
@@ -201,7 +232,10 @@ class Assignment:
     def drop(self, partitions: list[TopicPartition]) -> set[Place]:
         """Stop reading ``partitions`` and what rides with them; returns every place dropped."""
         numbers = {entry.partition for entry in partitions}
+        self._expected -= numbers
         gone = {place for place in self.streams if place[1] in numbers}
+        if not gone:
+            self._consumer.incremental_unassign([])  # left unsaid, the client would give up what was never read
         self._leave(gone)
         return gone
 

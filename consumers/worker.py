@@ -8,7 +8,6 @@ depend on the backlog. An offset is committed only behind outcomes, and follows 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 
@@ -21,22 +20,26 @@ from ..config import Config
 from ..kafka.admin import Admin
 from ..kafka.clients import consumer_config, unavailable
 from ..kafka.view import CompactedView
-from ..schemas.control import RunRecord, WorkerProgress, run_key
+from ..schemas.control import WorkerProgress
 from ..schemas.topics import dlq_topic, events_topic, group_id
 from ..stores.base import Store
 from .accounts import Accounts
 from .applying import Abandoned, Applier
 from .assignment import Assignment, Place
+from .commits import Commits
 from .enrolled import refuse_other_enrolment
 from .intake import Intake
 from .letters import LetterBox
 from .progress import ProgressPublisher
+from .runs import OpenRuns
 from .turn import Turn, TurnMaker
 
 _log = logging.getLogger("vecferry.worker")
 
 _BEAT_S = 1.0
 _PATIENCE_S = 0.5  # a turn that takes longer pauses the partitions; polling goes on
+_LAST_COMMIT_S = 5.0
+_LAST_COMMIT_PAUSE_S = 0.1
 
 
 class CollectionWorker:
@@ -70,7 +73,9 @@ class CollectionWorker:
         self._redelivered = 0
         group = group_id(namespace, collection, store_name)
         self._admin = Admin(kafka)
-        self._consumer = Consumer({**consumer_config(kafka, group), "enable.partition.eof": True})
+        self._commits = Commits(collection)
+        ours = {"enable.partition.eof": True, "on_commit": self._commits.answered}
+        self._consumer = Consumer({**consumer_config(kafka, group), **ours})
         row_bytes = 4 * described.space.dimension
         self._intake = Intake(self._consumer, kafka, config.worker, collection, self._topic, row_bytes, clock)
         self._assignment = Assignment(
@@ -79,14 +84,13 @@ class CollectionWorker:
             collection=collection,
             live_topic=self._topic,
             store_name=store_name,
-            store_applied=lambda: self._store_thread.submit(self._applier.applied).result(),
-            runs=self._open_runs,
+            store_applied=lambda: self._store_thread.submit(self._applier.applied),
+            runs=OpenRuns(control, collection, store_name),
             clock=clock,
         )
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix=f"apply-{collection}")
         self._in_flight: tuple[Future[None], Turn] | None = None
         self._waiting: Turn | None = None
-        self._commits: dict[Place, int] = {}
         self._failure: BaseException | None = None
         self._broken = self._leaving = False
         self._last_beat_s = self._last_commit_s = clock.monotonic_s()
@@ -107,7 +111,8 @@ class CollectionWorker:
             while not self._stop.is_set():
                 self._turn()
             self._drain(self._clock.monotonic_s() + self._config.worker.drain_timeout_s)
-            self._commit(wait_for_it=True)
+            self._leaving = True
+            self._last_commit()
         except KafkaException as error:
             raise unavailable(self._config.kafka, error) from error
         finally:
@@ -119,7 +124,11 @@ class CollectionWorker:
             self._progress.flush(5.0)
 
     def _turn(self) -> None:
-        self._forget(self._assignment.follow_runs())
+        followed = self._assignment.follow()
+        self._forget(followed.gone)
+        if followed.live:
+            self._progress.own(followed.live, self._assignment.complete)
+            self._progress.applied(followed.marks)
         try:
             messages = self._intake.gather()
         finally:
@@ -149,11 +158,12 @@ class CollectionWorker:
 
     def _apply(self, turn: Turn) -> None:
         """Letters first, then rows and marks, then say so."""
-        self._letters.post(turn.letters)
+        self._letters.post(turn.unposted(turn.letters))
         failpoints.hit("worker.before-apply")
         applied = self._applier.apply(turn.batch, turn.marks)
         if applied.rejected:
-            self._letters.post([self._maker.letter(turn, row, why) for row, why in applied.rejected.items()])
+            letters = [self._maker.letter(turn, row, why) for row, why in applied.rejected.items()]
+            self._letters.post(turn.unposted(letters))
             self._applier.mark(turn.marks)
         failpoints.hit("worker.applied")
         live, snapshot = np.split(applied.outcomes, [turn.live_rows])
@@ -168,27 +178,30 @@ class CollectionWorker:
         self._store.maintain()
 
     def _finish(self, deadline_s: float | None) -> bool:
-        """Wait for the turn in flight, polling meanwhile; False when ``deadline_s`` came first."""
-        if self._in_flight is None:
-            return True
-        future, turn = self._in_flight
-        while not wait([future], _PATIENCE_S if deadline_s is None else 0.05).done:
-            if deadline_s is not None and self._clock.monotonic_s() > deadline_s:
-                return False
-            if deadline_s is None:
+        """Wait until no turn is in flight, polling meanwhile; False when ``deadline_s`` came first."""
+        # Polling may take partitions away, which drains: what is in flight is looked at anew each time.
+        while self._in_flight is not None:
+            future, turn = self._in_flight
+            if wait([future], _PATIENCE_S if deadline_s is None else 0.05).done:
+                self._settle(future, turn)
+            elif deadline_s is None:
                 self._assignment.pause(set(self._assignment.streams))
                 try:
                     self._intake.hold()
                 finally:
                     self._raise_failure()
                 self._housekeeping()
+            elif self._clock.monotonic_s() > deadline_s:
+                return False
+        return True
+
+    def _settle(self, future: Future[None], turn: Turn) -> None:
         self._in_flight = None
         future.result()
         for place, offset in turn.reached.items():
             if self._assignment.streams.get(place) is turn.streams[place]:
-                self._commits[place] = offset
+                self._commits.note(place, offset)
         self._assignment.pause(self._too_early())
-        return True
 
     def _drain(self, deadline_s: float) -> None:
         """Bring what is in hand into the store; raises Abandoned when that takes too long or cannot be."""
@@ -200,23 +213,24 @@ class CollectionWorker:
 
     def _too_early(self) -> set[Place]:
         """The snapshot places, while live events lag: live first."""
+        riding = {place for place, stream in self._assignment.streams.items() if stream.run is not None}
+        if not riding:
+            return riding
         lag = 0
         for partition in self._assignment.live():
             stream = self._assignment.streams[self._topic, partition]
             _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             lag += max(0, high - stream.next_offset)
-        if lag <= self._config.worker.live_lag_bound_records:
-            return set()
-        return {place for place, stream in self._assignment.streams.items() if stream.run is not None}
+        return riding if lag > self._config.worker.live_lag_bound_records else set()
 
     def _housekeeping(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._last_beat_s >= _BEAT_S:
             self._last_beat_s = now_s
             self._progress.beat(self._counters())
-        if self._commits and now_s - self._last_commit_s >= self._config.worker.commit_interval_ms / 1000:
+        if self._commits.open() and now_s - self._last_commit_s >= self._config.worker.commit_interval_ms / 1000:
             self._last_commit_s = now_s
-            self._commit(wait_for_it=False)
+            self._commits.send(self._consumer, wait_for_it=False)
 
     def _counters(self) -> WorkerProgress:
         return WorkerProgress(
@@ -226,49 +240,31 @@ class CollectionWorker:
             redelivered=self._redelivered,
         )
 
-    def _commit(self, *, wait_for_it: bool) -> None:
-        """Commit what has outcomes. A commit that fails is not fatal: the store knows better, events are read again."""
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._commits.items()]
-        self._commits = {}
-        if not offsets:
-            return
-        failpoints.hit("worker.before-commit")
-        try:
-            if wait_for_it:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            _log.warning("%s: commit failed (%s); the events behind it will be read again", self._collection, error)
-
-    def _open_runs(self) -> Iterable[RunRecord]:
-        """The runs that this store is to read, by name."""
-        for _, value in sorted(self._control.items(run_key(self._collection)).items()):
-            run = RunRecord.model_validate_json(value)
-            if self._store_name in run.targets and run.state != "cancelled":
-                yield run
+    def _last_commit(self) -> None:
+        # Kafka refuses the commits of members while their group rebalances, and that ends only while they poll.
+        until_s = self._clock.monotonic_s() + _LAST_COMMIT_S
+        while not self._commits.send(self._consumer, wait_for_it=True) and self._clock.monotonic_s() < until_s:
+            self._consumer.poll(0)
+            self._clock.sleep_s(_LAST_COMMIT_PAUSE_S)
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._leaving:
-            return  # a closing client answers no question, and gives out nothing that is read
+        if not partitions:
+            return
         try:
+            # Left unsaid, the client would read them from where the group stands.
+            self._consumer.incremental_assign([])
+            if self._leaving:
+                return  # a closing client answers no question
             refuse_other_enrolment(self._control, self._admin, self._config.collection(self._collection), self._topic)
-            places, marks = self._assignment.take(partitions)
-            self._intake.forget(places)
-            applied = {
-                partition: self._assignment.streams[self._topic, partition].known_below
-                for topic, partition in places
-                if topic == self._topic
-            }
-            self._progress.own(applied, self._assignment.complete)
-            self._progress.applied(marks)
+            self._assignment.expect(partitions)
         except BaseException as error:  # noqa: BLE001  a callback cannot raise; the loop does it next
             self._failure = error
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            self._drain(self._clock.monotonic_s() + self._config.worker.drain_timeout_s)
-            self._commit(wait_for_it=True)
+            # A worker that leaves has had its time.
+            self._drain(self._clock.monotonic_s() + (0.0 if self._leaving else self._config.worker.drain_timeout_s))
+            self._commits.send(self._consumer, wait_for_it=True)
         except Abandoned as abandoned:
             _log.warning("%s", abandoned)
         except BaseException as error:  # noqa: BLE001  a callback cannot raise; the loop does it next
@@ -286,8 +282,7 @@ class CollectionWorker:
 
     def _forget(self, gone: set[Place]) -> None:
         self._intake.forget(gone)
-        for place in gone:
-            self._commits.pop(place, None)
+        self._commits.forget(gone)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

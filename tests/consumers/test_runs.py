@@ -1,0 +1,51 @@
+"""Which runs a store is to read, and how seldom the control topic's table is searched for them."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from vecferry.consumers.runs import OpenRuns
+from vecferry.kafka.view import CompactedView
+from vecferry.schemas.control import RunRecord, run_key
+
+
+class Table:
+    def __init__(self) -> None:
+        self.changes = 0
+        self.searched = 0
+        self.values: dict[str, bytes] = {}
+
+    def items(self, prefix: str) -> dict[str, bytes]:
+        self.searched += 1
+        return {key: value for key, value in self.values.items() if key.startswith(prefix)}
+
+    def put(self, run: str, state: Literal["copying", "closed", "cancelled"], target: str = "new") -> None:
+        record = RunRecord(
+            run=run,
+            source="old",
+            targets=(target,),
+            state=state,
+            epoch=1,
+            partitions=3,
+            chunks=1,
+            chunk_rows=10,
+            estimated_rows=10,
+            generation=1,
+            created_unix_s=0.0,
+        )
+        self.values[run_key("things", run)] = record.encode()
+        self.changes += 1
+
+
+def test_the_table_is_searched_when_it_has_changed() -> None:
+    table = Table()
+    runs = OpenRuns(cast(CompactedView, table), "things", "new")
+    assert runs() == ()
+    table.put("r2", "copying")
+    table.put("r1", "closed")
+    table.put("r3", "copying", target="other")
+    for _ in range(5):
+        assert [run.run for run in runs()] == ["r1", "r2"]
+    assert table.searched == 2
+    table.put("r2", "cancelled")
+    assert [run.run for run in runs()] == ["r1"]
