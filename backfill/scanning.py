@@ -19,7 +19,7 @@ from .groups import late_partitions
 from .pacing import Pacer
 from .plan import page_rows
 
-_PAGES_AHEAD = 2  # bounds the memory of a copy: pages are of bounded size
+_PAGES_AHEAD = 4  # bounds the memory of a copy: pages are of bounded size
 _STOP_POLL_S = 0.2
 
 

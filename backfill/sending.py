@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import producer_config, unavailable
+from ..kafka.clients import REQUEST_TIMEOUT_S, producer_config, unavailable
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.control import RunRecord
@@ -31,7 +31,7 @@ _SETTINGS = {"linger.ms": 0, "queue.buffering.max.kbytes": _QUEUE_KIB}
 
 
 class SnapshotSender:
-    """Sends one run under one generation; used by one thread.
+    """Sends one run under one generation; used by one thread. Making one blocks for one request.
 
     Every method raises Unavailable when Kafka does not take a record. The run then has to be taken up again, under a
     higher generation: what was sent of the chunk stays in the topic and does not count.
@@ -44,6 +44,11 @@ class SnapshotSender:
         self._run = run
         self._failure: KafkaError | None = None
         self._producer = Producer({**_SETTINGS, **producer_config(kafka)})
+        try:
+            # A client that is asked for the topic at once knows its leaders; left alone it takes half a second to ask.
+            self._producer.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise unavailable(kafka, error) from error
         self._begin_chunk()
 
     def send(self, chunk: int, rows: Rows) -> None:
