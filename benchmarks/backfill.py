@@ -37,6 +37,7 @@ from vecferry.backfill.waiting import wait_applied
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.service import run_worker
+from vecferry.heap import keep_freed_buffers
 from vecferry.kafka.admin import Admin
 from vecferry.kafka.control import ControlWriter
 from vecferry.kafka.view import CompactedView
@@ -175,6 +176,8 @@ def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
 
 def one_side(side: str, config: dict[str, Any], directory: Path, rows: int, answer: Connection) -> None:
     """The new process."""
+    if side in OURS:
+        keep_freed_buffers()  # as the command line does
     with prepared(Config.model_validate(config)) as context:
         answer.send(SIDES[side](context, directory, rows))
 
@@ -221,6 +224,7 @@ def worker(context: RunContext) -> Iterator[None]:
 
 def work(config: dict[str, Any]) -> None:
     """The worker process; ended by a signal."""
+    keep_freed_buffers()
     run_worker(Config.model_validate(config), "new", [NAME], SYSTEM_CLOCK, threading.Event())
 
 
@@ -289,6 +293,9 @@ SIDES: dict[str, Callable[[RunContext, Path, int], float]] = {
     "direct": direct,
     "bulk": bulk,
 }
+
+
+OURS = ("pipe", "mover")
 
 
 def ignore(progress: Progress) -> None:

@@ -38,6 +38,8 @@ import sys, threading
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import load_config
 from vecferry.consumers.service import run_worker
+from vecferry.heap import keep_freed_buffers
+keep_freed_buffers()  # as the command line does
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 run_worker(load_config(sys.argv[1]), "new", [], SYSTEM_CLOCK, stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..heap import keep_freed_buffers
 from ..migration.context import open_context
 from ..migration.controller import Lease
 from ..migration.start import start
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     config = config_of(args)
     if args.dry_run:
         return show_plan(config, args.collection, new_run=args.new_run)
+    keep_freed_buffers()
     with (
         open_context(config, args.collection) as context,
         Lease(config, args.collection, context.control, command=f"start {args.collection}") as lease,

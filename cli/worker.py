@@ -9,6 +9,7 @@ from types import FrameType
 
 from ..clock import SYSTEM_CLOCK
 from ..consumers.service import run_worker
+from ..heap import keep_freed_buffers
 from .options import config_of
 from .output import Console, Result
 from .shown import facts_table
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Work until a signal; then drain and leave. SIGTERM ends with 0, SIGINT with 130."""
     config = config_of(args)
+    keep_freed_buffers()
     stop = Event()
     received: list[int] = []
 
