@@ -92,8 +92,8 @@ def take_figures(report: Report, state: State, scenario: Scenario, watch: Watch,
     """What was counted while the run was under way."""
     outcomes = {store: watch.outcomes(store) for store in ("old", "new")}
     exposure = report["exposure"]
-    exposure["stale_snapshot_rows_refused"] = outcomes["new"].stale
-    exposure["stale_snapshot_rows_folded"] = outcomes["new"].superseded
+    exposure["stale_snapshot_rows"] = {"stale": outcomes["new"].stale, "superseded": outcomes["new"].superseded}
+    exposure["stale_snapshot_rows_refused"] = outcomes["new"].stale + outcomes["new"].superseded
     exposure["redelivered"] = sum(counted.redelivered for counted in outcomes.values())
     exposure["polls"] = poller.looks
     report["writes"]["failed"] = len(state.writes["failures"])

@@ -46,7 +46,7 @@ def empty() -> Report:
             "updated_during_backfill": 0,
             "deleted_during_backfill": 0,
             "stale_snapshot_rows_refused": 0,
-            "stale_snapshot_rows_folded": 0,
+            "stale_snapshot_rows": {"stale": 0, "superseded": 0},
             "redelivered": 0,
             "reads_by_route": {"old": 0, "new": 0},
             "token_reads_share": 0.0,
