@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vecferry.local import paths
 from vecferry.local.services import Addresses, use
 
 from . import backfill, codec, consume, memory, publish, store_lancedb, store_pgvector
@@ -24,6 +25,8 @@ from . import backfill, codec, consume, memory, publish, store_lancedb, store_pg
 Row = dict[str, Any]
 AT_MOST = frozenset({"us", "us/event", "MiB"})  # units of which less is better; of all others, more is
 
+# Of its own: thousands of topics that tests left behind would slow the broker.
+SERVERS = f"{paths.set_name(None)}-bench"
 RESULTS = Path(__file__).resolve().with_name("RESULTS.md")
 
 
@@ -33,7 +36,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="codec, publish, consume, stores, backfill, memory")
     parser.add_argument("--data", type=Path, help="catalogue of the backfill (default: the one in examples/data)")
     options = parser.parse_args()
-    with use() as servers, tempfile.TemporaryDirectory() as scratch:
+    with use(SERVERS) as servers, tempfile.TemporaryDirectory() as scratch:
         suites = _suites(servers, Path(scratch), options.data)
         unknown = sorted(set(options.names) - set(suites))
         if unknown:
@@ -56,7 +59,7 @@ def _suites(servers: Addresses, scratch: Path, data: Path | None) -> dict[str, C
         "publish": lambda: publish.run(servers.kafka),
         "consume": lambda: consume.run(servers.kafka),
         "stores": lambda: [*store_pgvector.run(servers.postgres), *store_lancedb.run(scratch / "lance")],
-        "backfill": lambda: backfill.run(data),
+        "backfill": lambda: backfill.run(servers, data),
         "memory": lambda: memory.run(servers.kafka),
     }
 

@@ -42,7 +42,7 @@ from vecferry.kafka.admin import Admin
 from vecferry.kafka.control import ControlWriter
 from vecferry.kafka.view import CompactedView
 from vecferry.local.postgres import create_database
-from vecferry.local.services import use
+from vecferry.local.services import Addresses, use
 from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.partitioner import partitions_of
@@ -59,13 +59,13 @@ COLUMNS = ("summary", "section", "priority", "version", "architecture", "install
 DEFAULT_DATA = Path(__file__).parent.parent / "examples" / "data" / "catalog-5k.parquet"
 
 
-def run(data: Path | None = None) -> list[dict[str, Any]]:
+def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
     """Rows of name, ours, baseline, ratio, bound and unit (rows per second); a bound of None is for information.
 
     ``data`` is a catalogue as in ``examples/data``; default: VECFERRY_BENCH_DATA, else the small one of the examples.
     """
     path = data or Path(os.environ.get("VECFERRY_BENCH_DATA", DEFAULT_DATA))
-    with use() as servers, tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         url = create_database(servers.postgres, f"bench_{uuid.uuid4().hex[:10]}")
         dimension, rows = load_table(url, path)
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
@@ -325,5 +325,7 @@ def row(name: str, ours: list[float], baseline: list[float], bound: float | None
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="a catalogue in Parquet; default VECFERRY_BENCH_DATA")
-    for result in run(parser.parse_args().data):
+    with use() as local:
+        results = run(local, parser.parse_args().data)
+    for result in results:
         print("{name:66} {ours:10.0f} {baseline:10.0f} {unit} ratio {ratio:5.2f} bound {bound}".format(**result))
