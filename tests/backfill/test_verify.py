@@ -64,7 +64,7 @@ def test_no_false_alarm_while_writes_go_on(seed: int) -> None:
 
 
 @pytest.mark.parametrize("trailing", ["", "source", "target"])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_an_id_that_is_written_all_the_time_is_decided(seed: int, trailing: str) -> None:
     world = MovingWorld(seed, FEW_IDS, pace=1, hot=HOT, hot_writes=4)
     world.trailing[trailing] = 30  # the stores are never at the same place
