@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,12 @@ def faults(report: VerifyReport) -> dict[str, Fault]:
     return {difference.id: difference.fault for difference in report.examples}
 
 
-@pytest.mark.parametrize("seed", range(25))
+def seeds(number: int, *, quick: int = 2) -> list[Any]:
+    """Seeds of worlds; those beyond the first ``quick`` are for the whole run."""
+    return [pytest.param(seed, marks=[pytest.mark.slow] * (seed >= quick)) for seed in range(number)]
+
+
+@pytest.mark.parametrize("seed", seeds(25, quick=8))
 def test_no_false_alarm_while_writes_go_on(seed: int) -> None:
     world = MovingWorld(seed, IDS, pace=3)
     report = run(world)
@@ -64,7 +70,7 @@ def test_no_false_alarm_while_writes_go_on(seed: int) -> None:
 
 
 @pytest.mark.parametrize("trailing", ["", "source", "target"])
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", seeds(8))
 def test_an_id_that_is_written_all_the_time_is_decided(seed: int, trailing: str) -> None:
     world = MovingWorld(seed, FEW_IDS, pace=1, hot=HOT, hot_writes=4)
     world.trailing[trailing] = 30  # the stores are never at the same place
@@ -75,7 +81,7 @@ def test_an_id_that_is_written_all_the_time_is_decided(seed: int, trailing: str)
 
 @pytest.mark.parametrize("store", ["source", "target"])
 @pytest.mark.parametrize("how", ["stale", "missing", "corrupt"])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5))
 def test_a_fault_of_an_id_that_is_written_all_the_time_is_named(seed: int, how: str, store: str) -> None:
     world = MovingWorld(seed, FEW_IDS, pace=1, hot=HOT, hot_writes=5, hot_deletes=0.0)
     world.spoiled[store] = how
