@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pace import LONGEST_FIRST, TESTS, place
+from pace import DEMANDING, LONGEST_FIRST, TESTS, group, place
 from sources import ROOT
 
 TOOLS = ("bash", "cat", "cksum", "dirname", "env", "ln", "mkdir")
@@ -151,3 +151,14 @@ def test_the_files_that_begin_first_exist_and_the_longest_is_the_first() -> None
     assert files[0].name == "test_demo_sabotage.py"
     assert place(TESTS / "e2e" / "test_kills.py") < place(TESTS / "e2e" / "test_broker_kill.py")
     assert place(TESTS / "schemas" / "test_tokens.py") == len(LONGEST_FIRST)
+
+
+def test_what_takes_a_machine_for_itself_never_runs_beside_its_like() -> None:
+    files = [
+        path
+        for name in DEMANDING
+        for path in (TESTS.glob(name) if name.endswith(".py") else TESTS.glob(f"{name}/*.py"))
+    ]
+    assert len(files) == 4
+    assert {group(path) for path in files} == {"demanding"}
+    assert group(TESTS / "examples" / "test_demo_report.py") == "examples/test_demo_report.py"

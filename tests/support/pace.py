@@ -23,6 +23,10 @@ LONGEST_FIRST = (
     "docs",
 )
 
+# Each of these starts half a dozen processes and takes a small machine for itself. Two at once starve each other, so
+# one worker has them all, from the beginning on, while the other has the rest.
+DEMANDING = ("examples/test_demo_sabotage.py", "examples/test_demo_run.py", "e2e")
+
 # No example has a time limit: a busy machine is no fault. `./run test quick` asks for its profile by name; `./run test`
 # tries as many examples as each test says.
 settings.register_profile("whole", deadline=None)
@@ -41,9 +45,19 @@ def place(path: Path) -> int:
     return len(LONGEST_FIRST)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def group(path: Path) -> str:
+    """What stays with one worker: all demanding files together, every other file by itself."""
+    name = path.relative_to(TESTS).as_posix()
+    return "demanding" if name.startswith(DEMANDING) else name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long files first; within a file nothing changes."""
     items.sort(key=lambda item: place(item.path))
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(group(item.path)))
 
 
 def pytest_collection_finish() -> None:
