@@ -6,7 +6,11 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
-from pace import pytest_collection_finish, pytest_collection_modifyitems  # noqa: F401  hooks: found by their names
+from pace import (  # noqa: F401  hooks: found by their names
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler,
+)
 from services import provided
 from vecferry.local.services import Addresses
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...schemas.collection import Collection, Placement
 from ..base import Store
+from . import rest_client  # noqa: F401  before anything imports lancedb
 from .store import LanceStore
 
 __all__ = ["open"]
