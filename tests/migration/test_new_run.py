@@ -37,7 +37,7 @@ def replayed(rig: Rig, run: str) -> None:
     begun, done = threading.Event(), threading.Event()
 
     def work() -> None:
-        if begun.wait(60):
+        if begun.wait(60) and not done.is_set():
             with rig.worker("third"):
                 assert done.wait(60)
 
@@ -56,6 +56,7 @@ def replayed(rig: Rig, run: str) -> None:
             )
     finally:
         done.set()
+        begun.set()
         worker.join(60)
 
 
