@@ -14,6 +14,10 @@ from pace import (  # noqa: F401  hooks: found by their names
 from services import provided
 from vecferry.local.services import Addresses
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before a test imports lancedb: it saves more than a second of each worker. The one that hands out needs neither.
+    import vecferry.stores.lancedb  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def server_addresses() -> Iterator[Addresses]:

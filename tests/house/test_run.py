@@ -154,6 +154,7 @@ def test_the_files_that_begin_first_exist_and_the_longest_is_the_first() -> None
     assert place(TESTS / "schemas" / "test_tokens.py") == len(LONGEST_FIRST)
 
 
+@pytest.mark.slow
 def test_what_takes_a_machine_for_itself_never_runs_beside_its_like(tmp_path: Path) -> None:
     """Pytest itself is asked: on a version that no longer listens, a whole run starves and fails in odd places."""
     names = [name if name.endswith(".py") else f"{name}/test_{letter}.py" for name in DEMANDING for letter in "ab"]

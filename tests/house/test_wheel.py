@@ -36,7 +36,7 @@ def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", str(environment), cwd=environment)
     interpreter = environment / "bin" / "python"
-    run(str(interpreter), "-m", "pip", "install", "--quiet", str(wheel(built)), cwd=environment)
+    run(str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile", str(wheel(built)), cwd=environment)
     return interpreter
 
 

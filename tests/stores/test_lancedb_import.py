@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PACKAGE = "lance_namespace_urllib3_client"
 
 
@@ -30,9 +34,7 @@ def test_an_application_still_finds_all_of_it() -> None:
         == "ApiClient"
     )
     assert (
-        run(
-            f"import vecferry.stores.lancedb, {PACKAGE} as c; print(hasattr(c, 'nothing'), hasattr(c, 'TableApi'))"
-        )
+        run(f"import vecferry.stores.lancedb, {PACKAGE} as c; print(hasattr(c, 'nothing'), hasattr(c, 'TableApi'))")
         == "False True"
     )
 

@@ -133,6 +133,7 @@ A_BATCH = st.dictionaries(
 _fresh: Iterator[int] = itertools.count()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

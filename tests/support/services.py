@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from testcontainers.compose import DockerCompose
 from vecferry.local import docker, services
 
 
@@ -28,6 +27,8 @@ def provided() -> Iterator[services.Addresses]:
 @contextmanager
 def containers(kinds: list[services.Kind]) -> Iterator[dict[str, str]]:
     """Containers of ``docker-compose.yml`` under a project of this process, removed with their data at the end."""
+    from testcontainers.compose import DockerCompose  # late: its import is felt at the beginning of every run
+
     ports = docker.port_environment()
     with pytest.MonkeyPatch.context() as patch:
         # DockerCompose hands its surroundings on to `docker compose` and takes no variables of its own.
