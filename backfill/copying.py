@@ -28,12 +28,27 @@ def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> Ru
     if run.state != "copying":
         raise Refused(f"run {run.run} is {run.state}, there is nothing to copy")
     context.control.sync()
-    topic = snapshot_topic(context.config.namespace, context.collection, run.run)
-    sender = SnapshotSender(context.config.kafka, topic, context.resolved, run)
     done = read_done(context.control, context.collection, run.run)
-    copy = _Copy(context, run, sender, done, on_progress)
-    copy.chunks()
+    pacer = Pacer(context, (run.source, *run.targets))
+    scanner = Scanner(
+        context,
+        read_plan(context.control, context.collection, run),
+        first=first_open_chunk(done, run.chunks),
+        live_starts=_live_starts(context, run),
+        pacer=pacer,
+    )
+    topic = snapshot_topic(context.config.namespace, context.collection, run.run)
+    with scanner:
+        # Made meanwhile: its connection takes as long as the first page.
+        sender = SnapshotSender(context.config.kafka, topic, context.resolved, run)
+        copy = _Copy(context, run, sender, pacer, done, on_progress)
+        copy.chunks(scanner)
     return copy.close()
+
+
+def _live_starts(context: RunContext, run: RunRecord) -> dict[str, tuple[int, ...]]:
+    groups = {store: read_group(context.control, context.collection, store) for store in run.targets}
+    return {store: group.live_start for store, group in groups.items() if group is not None}
 
 
 class _Copy:
@@ -44,6 +59,7 @@ class _Copy:
         context: RunContext,
         run: RunRecord,
         sender: SnapshotSender,
+        pacer: Pacer,
         done: dict[int, ChunkDone],
         on_progress: OnProgress,
     ) -> None:
@@ -52,27 +68,23 @@ class _Copy:
         self._sender = sender
         self._done = done
         self._on_progress = on_progress
-        self._pacer = Pacer(context, (run.source, *run.targets))
+        self._pacer = pacer
         self._rows = sum(chunk.rows for chunk in done.values())
         self._meter = RateMeter(context.clock.monotonic_s(), self._rows)
         self._reported_s = float("-inf")
 
-    def chunks(self) -> None:
+    def chunks(self, scanner: Scanner) -> None:
         """Send every chunk that is not done."""
-        plan = read_plan(self._context.control, self._context.collection, self._run)
-        first = first_open_chunk(self._done, self._run.chunks)
-        scanner = Scanner(self._context, plan, first=first, live_starts=self._live_starts(), pacer=self._pacer)
-        with scanner:
-            while len(self._done) < self._run.chunks:
-                match scanner.next(_REPORT_INTERVAL_S):
-                    case Page(chunk=chunk, rows=rows):
-                        self._sender.send(chunk, rows)
-                        self._rows += len(rows)
-                    case ChunkEnd(chunk=chunk, fences=fences):
-                        self._finish_chunk(chunk, fences)
-                    case None:
-                        pass
-                self._report("copying")
+        while len(self._done) < self._run.chunks:
+            match scanner.next(_REPORT_INTERVAL_S):
+                case Page(chunk=chunk, rows=rows):
+                    self._sender.send(chunk, rows)
+                    self._rows += len(rows)
+                case ChunkEnd(chunk=chunk, fences=fences):
+                    self._finish_chunk(chunk, fences)
+                case None:
+                    pass
+            self._report("copying")
 
     def close(self) -> RunRecord:
         """Send the closing markers and journal the run as closed."""
@@ -104,12 +116,6 @@ class _Copy:
         self._context.writer.write({chunk_key(self._context.collection, self._run.run, chunk): record})
         self._done[chunk] = record
         failpoints.hit("backfill.chunk-done")
-
-    def _live_starts(self) -> dict[str, tuple[int, ...]]:
-        groups = {
-            store: read_group(self._context.control, self._context.collection, store) for store in self._run.targets
-        }
-        return {store: group.live_start for store, group in groups.items() if group is not None}
 
     def _rate(self) -> float:
         return self._meter.rows_per_s(self._context.clock.monotonic_s(), self._rows)

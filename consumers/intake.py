@@ -11,6 +11,7 @@ from ..clock import Clock
 from ..config import KafkaSection, WorkerSection
 from ..errors import Refused, Unavailable
 from ..kafka.clients import unavailable
+from ..schemas.snapshot import is_snapshot_marker
 from .assignment import Place
 
 _log = logging.getLogger("vecferry.worker")
@@ -18,6 +19,7 @@ _log = logging.getLogger("vecferry.worker")
 _IDLE_POLL_S = 0.1
 _FIRST_TAKE = 64
 _BLOCKS_LINGER_S = 0.1
+_WORTH_A_WRITE = 0.25  # of batch_rows
 _SILENCE_S = 30.0  # the client repeats itself for every broker and every attempt
 _SLICE_S = 0.02  # the client waits for all that it is asked for: a live event shall not wait with it
 
@@ -63,11 +65,12 @@ class Intake:
         self._silent_until_s = float("-inf")
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
 
-    def gather(self) -> list[Any]:
+    def gather(self, *, store_rests: bool) -> list[Any]:
         """Block until something arrives (at most 0.1 s), then collect until a bound or ``linger_ms`` is reached.
 
         Snapshot blocks alone are waited for a little longer: nobody waits for them, and a store takes many rows at once
-        for little more than it takes for few. Raises Refused or Unavailable for errors that do not pass.
+        for little more than it takes for few. But a store that rests gets what is worth a write, and behind a marker
+        there is nothing to wait for. Raises Refused or Unavailable for errors that do not pass.
         """
         if not self._held:
             self._keep([self._consumer.poll(_IDLE_POLL_S)])
@@ -76,9 +79,11 @@ class Intake:
         began_s, linger_s = self._clock.monotonic_s(), self._bounds.linger_ms / 1000
         while True:
             rows, size = self._weigh()
-            patience_s = linger_s if self._holds_live() else max(linger_s, _BLOCKS_LINGER_S)
+            patience_s = max(linger_s, _BLOCKS_LINGER_S) if self._awaits_blocks() else linger_s
             left = began_s + patience_s - self._clock.monotonic_s()
             if rows >= self._bounds.batch_rows or size >= self._bounds.batch_bytes or left <= 0:
+                break
+            if store_rests and rows >= _WORTH_A_WRITE * self._bounds.batch_rows:
                 break
             room = (self._bounds.batch_bytes - size) / max(self._average_bytes, 1.0)
             take = int(max(1, min(room, self._bounds.batch_rows - rows, 1_000)))
@@ -106,8 +111,11 @@ class Intake:
                 continue
             self._held.append(message)
 
-    def _holds_live(self) -> bool:
-        return any(message.topic() == self._live_topic and message.error() is None for message in self._held)
+    def _awaits_blocks(self) -> bool:
+        events = [message for message in self._held if message.error() is None]
+        return not any(message.topic() == self._live_topic for message in events) and not (
+            events and is_snapshot_marker(events[-1].value())
+        )
 
     def _weigh(self) -> tuple[int, int]:
         sizes = [len(message) for message in self._held if message.error() is None]

@@ -130,7 +130,7 @@ class CollectionWorker:
             self._progress.own(followed.live, self._assignment.complete)
             self._progress.applied(followed.marks)
         try:
-            messages = self._intake.gather()
+            messages = self._intake.gather(store_rests=self._in_flight is None or self._in_flight[0].done())
         finally:
             self._raise_failure()  # what a callback met explains what the client says after it
         if messages:

@@ -108,19 +108,23 @@ def read_strings(data: bytes, at: int) -> tuple[list[bytes], int]:
 def _read_block(data: bytes, at: int, count: int, out: list[bytes]) -> int:
     # Lengths of one and two bytes are read in place: nearly all are, and a call per string would double the cost.
     last = len(data) - 1
+    append = out.append
     for _ in range(count):
-        if at + 1 <= last and not data[at] & 1 and not (data[at] & 0x80 and data[at + 1] & 0x80):
-            size = data[at]
-            at += 1
-            if size & 0x80:
-                size = size & 0x7F | data[at] << 7
-                at += 1
-            end = at + (size >> 1)
-            if end > last:
-                raise DecodeError(f"a string of {size >> 1} bytes with {len(data) - at} left, at byte {at}")
-            out.append(data[at:end])
-            at = end
-        else:
+        if at >= last:  # the byte that ends the array comes behind every item
+            raise DecodeError(f"a string is missing, at byte {at}")
+        low = data[at]
+        high = data[at + 1]
+        if low & 1 or (low & high & 0x80):
             text, at = read_bytes(data, at)
-            out.append(text)
+            append(text)
+            continue
+        if low & 0x80:
+            start, size = at + 2, (low & 0x7F | high << 7) >> 1
+        else:
+            start, size = at + 1, low >> 1
+        end = start + size
+        if end > last:
+            raise DecodeError(f"a string of {size} bytes with {len(data) - start} left, at byte {start}")
+        append(data[start:end])
+        at = end
     return at

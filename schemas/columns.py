@@ -101,9 +101,15 @@ def are_ids(texts: Sequence[bytes]) -> NDArray[np.bool_]:
 def are_shallow(texts: Sequence[bytes], levels: int) -> NDArray[np.bool_]:
     """Which JSON texts nest at most ``levels`` objects and arrays in one another, as far as they are JSON at all.
 
-    Only texts with more brackets than that are looked at: 0.1 µs for any other.
+    Only where texts hold more brackets than that is one looked at by itself.
     """
     shortest = 2 * levels
+    # Nearly always decided at once: so few brackets in all, beside one that most texts begin with, that no text can
+    # hold more than ``levels`` of them.
+    joined = b"".join(texts)
+    spare = joined.count(b"{") + joined.count(b"[") - [text[:1] for text in texts].count(b"{")
+    if spare < levels:
+        return np.ones(len(texts), np.bool_)
     return np.fromiter(
         (
             len(text) <= shortest or text.count(b"{") + text.count(b"[") <= levels or _depth(text) <= levels

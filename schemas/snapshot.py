@@ -29,6 +29,7 @@ RUN_CLOSED = -1  # the chunk number of the marker that closes a whole run
 _DIGEST_MODULUS = 2**63
 _POSITION_LIMIT = 2**53
 _SLACK_BYTES = 64  # counts, lengths and numbers of one block, generously
+_MARKERS = frozenset(writers("snapshot_marker"))
 _ROW_OVERHEAD_BYTES = 8 + 5 + 5  # a position and the lengths of an id and of metadata
 
 
@@ -133,6 +134,11 @@ def encode_snapshot_marker(marker: SnapshotMarker) -> bytes:
     """A marker as a message."""
     numbers = (marker.chunk, marker.generation, marker.rows, marker.digest, marker.chunks)
     return b"".join((MAGIC, current("snapshot_marker").fingerprint, _text(marker.run), *map(encode_long, numbers)))
+
+
+def is_snapshot_marker(value: bytes | None) -> bool:
+    """Whether a message of a snapshot topic is a marker, by its header alone."""
+    return value is not None and value[len(MAGIC) : HEADER_BYTES] in _MARKERS
 
 
 class SnapshotDecoder:

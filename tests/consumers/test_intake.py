@@ -1,4 +1,4 @@
-"""When a turn's messages are enough: bounds, the linger of live events, and the longer one of snapshot blocks."""
+"""When a turn's messages are enough: bounds, the linger of live events, that of blocks, a store that rests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pytest
 from confluent_kafka import Consumer, KafkaError
 from vecferry.config import KafkaSection, WorkerSection
 from vecferry.consumers.intake import Intake
+from vecferry.schemas.snapshot import SnapshotMarker, encode_snapshot_marker
 
 LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"
+MARKER = "a marker"  # in the topic of the blocks
 
 
 class Message:
@@ -18,7 +20,10 @@ class Message:
         self._error = error
 
     def topic(self) -> str:
-        return self._topic
+        return BLOCKS if self._topic == MARKER else self._topic
+
+    def value(self) -> bytes:
+        return encode_snapshot_marker(CLOSED) if self._topic == MARKER else b"something else"
 
     def partition(self) -> int:
         return 0
@@ -30,6 +35,7 @@ class Message:
         return 1_000
 
 
+CLOSED = SnapshotMarker(run="r1", chunk=0, generation=1, rows=2, digest=3, chunks=1)
 AWAY = Message("", KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down"))
 
 
@@ -60,12 +66,12 @@ class Script:
         return [AWAY if topic == "away" else Message(topic) for _, topic in due]
 
 
-def gather(arrivals: list[tuple[float, str]], **bounds: Any) -> tuple[list[str], float]:
+def gather(arrivals: list[tuple[float, str]], *, store_rests: bool = False, **bounds: Any) -> tuple[list[str], float]:
     script = Script(arrivals)
     section = WorkerSection(**{"linger_ms": 20, **bounds})
     kafka = KafkaSection(bootstrap_servers="nowhere:1")
     intake = Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, script)
-    return [message.topic() for message in intake.gather()], round(script.now_s, 6)
+    return [message.topic() for message in intake.gather(store_rests=store_rests)], round(script.now_s, 6)
 
 
 def test_live_events_are_collected_for_the_linger() -> None:
@@ -89,6 +95,18 @@ def test_blocks_that_fill_a_batch_are_not_waited_for() -> None:
     assert at_s <= 0.02
 
 
+def test_a_store_that_rests_gets_what_is_worth_a_write() -> None:
+    arrivals = [(0.0, BLOCKS), (0.03, BLOCKS), (0.06, BLOCKS)]
+    assert gather(arrivals, store_rests=True, batch_rows=16) == ([BLOCKS] * 2, 0.04)  # it looks every 0.02 s
+    assert gather(arrivals, store_rests=False, batch_rows=16) == ([BLOCKS] * 3, 0.1)
+    assert gather(arrivals, store_rests=True, batch_rows=100) == ([BLOCKS] * 3, 0.1)
+
+
+def test_behind_a_marker_no_block_is_waited_for() -> None:
+    assert gather([(0.0, BLOCKS), (0.01, MARKER), (0.05, BLOCKS)]) == ([BLOCKS, BLOCKS], 0.02)
+    assert gather([(0.0, MARKER), (0.01, BLOCKS), (0.05, BLOCKS)]) == ([BLOCKS] * 3, 0.1)
+
+
 def test_without_linger_blocks_are_still_collected() -> None:
     taken, at_s = gather([(0.0, BLOCKS), (0.05, BLOCKS)], linger_ms=0)
     assert (taken, at_s) == ([BLOCKS, BLOCKS], 0.1)
@@ -98,7 +116,7 @@ def test_a_kafka_that_is_away_is_said_once_and_then_now_and_then(caplog: pytest.
     script = Script([(0.0, "away"), (1.0, "away"), (31.0, "away"), (32.0, LIVE)])
     kafka = KafkaSection(bootstrap_servers="nowhere:1")
     intake = Intake(cast(Consumer, script), kafka, WorkerSection(), "products", LIVE, 400, script)
-    while not intake.gather():
+    while not intake.gather(store_rests=True):
         pass
     assert [record.getMessage() for record in caplog.records] == [
         "products: Kafka does not answer (all brokers are down); going on when it does"
