@@ -18,7 +18,7 @@ from vecferry.stores.pgvector.connection import Connection, Session, Wire
 from vecferry.stores.pgvector.layout import make_layout
 from vecferry.stores.pgvector.store import PgvectorStore
 
-DIMENSION, BATCH_ROWS, BATCHES, ROUNDS = 384, 1000, 10, 3
+DIMENSION, BATCH_ROWS, BATCHES, ROUNDS = 384, 1000, 10, 5
 PARTITIONS = 8
 BOUND = 0.95
 
@@ -26,7 +26,7 @@ BOUND = 0.95
 def run(url: str) -> list[dict[str, object]]:
     """One row for new ids and one for updates; ``ours`` and ``baseline`` are the median batch, in rows per second.
 
-    Makes a schema of its own in the database of ``url`` and drops it. Takes about 20 s on two cores.
+    Makes a schema of its own in the database of ``url`` and drops it. Takes about half a minute on two cores.
     """
     schema = f"bench_{uuid4().hex}"
     with psycopg.connect(url, autocommit=True) as admin:
