@@ -32,7 +32,7 @@ DEMANDING = ("examples/test_demo_sabotage.py", "examples/test_demo_run.py", "e2e
 # No example has a time limit: a busy machine is no fault. `./run test quick` asks for its profile by name; `./run test`
 # tries as many examples as each test says.
 settings.register_profile("whole", deadline=None)
-settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("whole")
 
 # Imports and collection make millions of objects that stay: looking for garbage among them takes a third of their time.
