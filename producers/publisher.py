@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import os
-import struct
 import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -16,14 +13,13 @@ from numpy.typing import ArrayLike
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
-from ..schemas.codec import EventEncoder
-from ..schemas.collection import MAX_RECORD_BYTES, Collection
+from ..schemas.collection import Collection
 from .client import connect
 from .delivery import BatchDelivery, Book, Delivery, Outstanding, describe
+from .records import Records, new_event_ids, plain_encoder
 from .reports import CALLS_PER_TURN, Reports
-from .validation import Metadata, Validator, each_of, rows_of, too_large
+from .validation import Metadata
 
-_EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
 _ANY_PARTITION = -1  # the partitioner decides. Given by place: names cost the client a third of the call
 _PURGE_S = 5.0  # purging is local: the reports come at once
 _MAX_NAMED = 10
@@ -63,14 +59,11 @@ class Publisher:
         self._blocks = on_full == "block"
         self._close_timeout_s = close_timeout_s
         self._clock = clock
-        self._unix_s = clock.unix_s
         self._book = Book(
             topic, epoch=collection.epoch, partitions=collection.partitions, on_outgrown=self._on_outgrown
         )
-        self._validator = Validator(collection, metadata_fields)
-        self._encoder = EventEncoder(collection)
-        self._fixed_bytes = self._encoder.fixed_bytes
-        self._event_ids = map(functools.partial(_EVENT_ID.pack, os.urandom(8)), itertools.count())
+        plain = plain_encoder(collection, metadata_fields)
+        self._records = Records(collection, metadata_fields, clock.unix_s, new_event_ids(), plain)
         self._refusal: str | None = None
         self._closed = False
         self._forked = False
@@ -88,28 +81,15 @@ class Publisher:
         ``source_text`` is what was embedded, kept for re-embedding. Blocks only as the class says. Raises
         InvalidRecord, NotDelivered (queue full), Refused.
         """
-        validator = self._validator
-        key = validator.key(id)
-        value = self._encoder.upsert(
-            key,
-            validator.vector(vector),
-            validator.metadata(metadata),
-            event_id=next(self._event_ids),
-            occurred_at_ms=int(self._unix_s() * 1000),
-            source_text=None if source_text is None else validator.text(source_text),
-        )
-        if len(value) + len(key) > MAX_RECORD_BYTES:
-            raise too_large(len(value) + len(key), "record")
+        key, value = self._records.upsert(id, vector, metadata, source_text)
         delivery = Delivery(self._book, id)
         self._send(key, value, delivery)
         return delivery
 
     def delete(self, id: str) -> Delivery:
         """Publish that the row is gone; deleting what does not exist is fine. Blocks and raises as :meth:`upsert`."""
-        key = self._validator.key(id)
-        event_id = next(self._event_ids)
+        key, value = self._records.delete(id)
         delivery = Delivery(self._book, id)
-        value = self._encoder.delete(key, event_id=event_id, occurred_at_ms=int(self._unix_s() * 1000))
         self._send(key, value, delivery)
         return delivery
 
@@ -127,40 +107,18 @@ class Publisher:
         class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
         publishing the whole batch again is safe.
         """
-        validator = self._validator
-        keys = each_of(validator.key, ids, "ids")
-        array = validator.vectors(vectors, len(keys))
-        columns = each_of(validator.metadata, rows_of("metadata", metadata, len(keys)), "metadata")
-        sources = each_of(validator.text, rows_of("source_texts", source_texts, len(keys)), "source_texts")
-        self._refuse_too_large(keys, columns, sources)
-        batch = BatchDelivery(self._book, ids[0] if keys else "")
-        sent, now_ms = 0, int(self._unix_s() * 1000)
+        records = self._records.upserts(ids, vectors, metadata, source_texts)
+        batch = BatchDelivery(self._book, ids[0] if len(ids) else "")
+        sent = 0
         try:
-            for key, vector, column, source in zip(keys, array, columns, sources, strict=True):
-                value = self._encoder.upsert(
-                    key,
-                    vector,
-                    column,
-                    event_id=next(self._event_ids),
-                    occurred_at_ms=now_ms,
-                    source_text=source,
-                )
+            for key, value in records:
                 self._send(key, value, batch)
                 sent += 1
         except NotDelivered as error:
-            raise NotDelivered(f"{sent} of {len(keys)} rows were accepted: {error}") from error
+            raise NotDelivered(f"{sent} of {len(ids)} rows were accepted: {error}") from error
         finally:
             batch.seal(sent)
         return batch
-
-    def _refuse_too_large(
-        self, keys: Sequence[bytes], columns: Sequence[bytes], sources: Sequence[bytes | None]
-    ) -> None:
-        room = MAX_RECORD_BYTES - self._fixed_bytes
-        for row, (key, column, source) in enumerate(zip(keys, columns, sources, strict=True)):
-            if len(key) + len(column) + len(source or b"") > room:
-                size = self._fixed_bytes + len(key) + len(column) + len(source or b"")
-                raise too_large(size, f"records[{row}]")
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Block until everything published before this call has its result, at most ``timeout_s``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from sources import ROOT
 pytestmark = pytest.mark.slow
 
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".typing", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
+    ".git", ".venv", ".typing", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "*.so"
 )
 # What an application that only publishes may import without any store's client.
 PRODUCER_SIDE = "import vecferry, vecferry.schemas, vecferry.kafka, vecferry.producers"
@@ -40,9 +41,10 @@ def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interpreter
 
 
-def run(*command: str, cwd: Path) -> str:
+def run(*command: str, cwd: Path, **environment: str) -> str:
     """Run ``command`` away from the checkout and return what it printed; a failure shows all of it."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -61,11 +63,21 @@ def test_the_wheel_holds_the_package_and_its_data_and_no_tests(built: Path) -> N
     assert {name.split("/")[0] for name in names} == {"vecferry", "vecferry-0.1.0.dist-info"}
 
 
+def test_the_package_is_installed_where_nothing_can_be_compiled(built: Path, tmp_path: Path) -> None:
+    (source,) = built.glob("*.tar.gz")
+    command = ("-m", "pip", "wheel", "--quiet", "--no-deps", str(source))
+    run(sys.executable, *command, cwd=tmp_path, CC="false")
+    names = zipfile.ZipFile(wheel(tmp_path)).namelist()
+    assert "vecferry/producers/records.py" in names
+    assert [name for name in names if name.endswith(".so")] == []
+
+
 def test_the_source_archive_holds_the_tests(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"tests/conftest.py", "tests/house/test_wheel.py", "run", ".ci/run", "LICENSE", "local/pom.xml"} <= names
+    assert "producers/_plain.c" in names
 
 
 def test_an_application_that_publishes_needs_no_store_client(python: Path, tmp_path: Path) -> None:
