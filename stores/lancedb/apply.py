@@ -77,7 +77,8 @@ def where_ids(ids: Sequence[str], layout: Layout) -> Iterator[str]:
 
 
 def _partitions(batch: EventBatch, marks: Sequence[Mark]) -> set[int]:
-    return {*np.unique(batch.partitions).tolist(), *(mark.partition for mark in marks)}
+    present = np.flatnonzero(np.bincount(batch.partitions))  # few and small: nothing to sort
+    return {*present.tolist(), *(mark.partition for mark in marks)}
 
 
 def _outcomes(wanted: Mapping[str, int | None], before: Mapping[str, int]) -> NDArray[np.int8]:

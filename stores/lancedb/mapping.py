@@ -39,6 +39,25 @@ LEDGER_FIELDS = (pa.field(POSITION, pa.int64()), pa.field(DELETED, pa.bool_()))
 JSON_FIELD = pa.field(JSON, pa.json_(pa.utf8()))
 
 
+class Finite(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
+    """Vectors that are known to be finite, on their way to Lance.
+
+    lancedb looks for NaN in every list of floats that it is given, by way of an int64 per float: 7 % of a merge. The
+    decoders have looked already, at live events and at snapshot blocks alike, and EventBatch promises it. A type of its
+    own is not looked into: lancedb casts it to that of the table's column, which copies nothing.
+    """
+
+    def __init__(self, vectors: pa.DataType) -> None:
+        super().__init__(vectors, "vecferry.finite")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, vectors: pa.DataType, serialized: bytes) -> Finite:
+        return cls(vectors)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """How one collection lies in one existing table. Fields are the table's own, so that types match."""
@@ -46,6 +65,7 @@ class Layout:
     id: pa.Field
     vector: pa.Field
     metadata: tuple[pa.Field, ...]
+    written: pa.Schema  # of the rows that ``to_arrow`` and ``ledger_rows`` make
     json: bool  # metadata is one JSON column
     enrolled: bool  # the table has the columns of vecferry
     dimension: int
@@ -85,11 +105,15 @@ def new_schema(collection: Collection, placement: Placement, metadata: str) -> p
 def layout_of(schema: pa.Schema, collection: Collection, placement: Placement) -> Layout:
     """The layout of a table whose columns all exist (``enrol.problems`` says whether they do)."""
     names = (placement.metadata,) if isinstance(placement.metadata, str) else placement.metadata
+    id_, vector, metadata = schema.field(placement.id), schema.field(placement.vector), [*map(schema.field, names)]
+    finite = vector.with_type(Finite(vector.type))
+    json = [JSON_FIELD] if isinstance(placement.metadata, str) else []
     return Layout(
-        id=schema.field(placement.id),
-        vector=schema.field(placement.vector),
-        metadata=tuple(schema.field(name) for name in names),
-        json=isinstance(placement.metadata, str),
+        id=id_,
+        vector=vector,
+        metadata=tuple(metadata),
+        written=pa.schema([id_, finite, *LEDGER_FIELDS, *metadata, *json]),
+        json=bool(json),
         enrolled=DELETED in schema.names,
         dimension=collection.space.dimension,
         base=base_position(collection.epoch),
@@ -98,7 +122,10 @@ def layout_of(schema: pa.Schema, collection: Collection, placement: Placement) -
 
 
 def to_arrow(batch: EventBatch, layout: Layout) -> pa.Table:
-    """n events as rows of the table; vectors are not copied. Raises Rejected for what can never be stored."""
+    """n events as rows of the table; vectors are not copied. Raises Rejected for what can never be stored.
+
+    Raises ArrowInvalid, which ``errors`` takes for the same, for metadata that is not UTF-8.
+    """
     if batch.vectors.shape != (len(batch), layout.dimension):
         raise Rejected(f"vectors have the shape {batch.vectors.shape}, wanted ({len(batch)}, {layout.dimension})")
     if "\x00" in "".join(batch.ids):
@@ -109,13 +136,18 @@ def to_arrow(batch: EventBatch, layout: Layout) -> pa.Table:
         pa.array(batch.vectors.ravel(), pa.float32()), type=layout.vector.type, mask=mask
     )
     metadata = _metadata_arrays(batch.metadata, deleted if mask is not None else None, layout)
-    columns = [pa.array(batch.ids, layout.id.type), vectors, pa.array(batch.positions), pa.array(deleted), *metadata]
-    return pa.Table.from_arrays(columns, schema=_write_schema(layout))
+    columns = [
+        pa.array(batch.ids, layout.id.type),
+        pa.ExtensionArray.from_storage(layout.written.field(layout.vector.name).type, vectors),
+        pa.array(batch.positions),
+        pa.array(deleted),
+        *metadata,
+    ]
+    return pa.Table.from_arrays(columns, schema=layout.written)
 
 
 def ledger_rows(rows: Sequence[tuple[str, int | None]], layout: Layout) -> pa.Table:
     """Marks and locks, given as (id, position), as rows of the table."""
-    schema = _write_schema(layout)
     known = {
         layout.id.name: [row_id for row_id, _ in rows],
         POSITION: [position for _, position in rows],
@@ -123,9 +155,9 @@ def ledger_rows(rows: Sequence[tuple[str, int | None]], layout: Layout) -> pa.Ta
     }
     arrays = [
         pa.array(known[field.name], field.type) if field.name in known else pa.nulls(len(rows), field.type)
-        for field in schema
+        for field in layout.written
     ]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=layout.written)
 
 
 def to_rows(table: pa.Table, layout: Layout) -> Rows:
@@ -165,17 +197,15 @@ def between(name: str, lower: str | None, upper: str | None) -> list[str]:
     return bounds if upper is None else [*bounds, f"{column(name)} <= {text(upper)}"]
 
 
-def _write_schema(layout: Layout) -> pa.Schema:
-    metadata = [*layout.metadata, JSON_FIELD] if layout.json else list(layout.metadata)
-    return pa.schema([layout.id, layout.vector, *LEDGER_FIELDS, *metadata])
-
-
 def _metadata_arrays(metadata: list[bytes], deleted: NDArray[np.bool_] | None, layout: Layout) -> list[pa.Array]:
     if not layout.json:
         return to_columns(metadata, layout.metadata)
-    texts = pa.array(metadata, layout.metadata[0].type, mask=deleted)
-    parsed = pa.ExtensionArray.from_storage(JSON_FIELD.type, texts.cast(pa.string()))
-    return [texts, parsed]
+    # As bytes first: the cast sees to it that every one of them is UTF-8, all at once, where ``pa.array`` would look at
+    # one after the other.
+    texts = pa.array(metadata, pa.binary(), mask=deleted).cast(pa.string())
+    wanted = layout.metadata[0].type
+    parsed = pa.ExtensionArray.from_storage(JSON_FIELD.type, texts)
+    return [texts if wanted == texts.type else texts.cast(wanted), parsed]
 
 
 def _texts(metadata: pa.ChunkedArray) -> list[bytes]:
