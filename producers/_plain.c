@@ -12,13 +12,14 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #if PY_BIG_ENDIAN
 #error "vectors lie in little-endian order on the wire; the Python code converts them"
 #endif
 
-enum { MAX_LONG_BYTES = 10 };
+enum { MAX_LONG_BYTES = 10, EVENT_ID_BYTES = 16, RANDOM_BYTES = 8 };
 
 typedef struct {
     PyObject_HEAD
@@ -28,6 +29,7 @@ typedef struct {
     PyObject *dumps;     /* the JSON encoder, from a dict to bytes */
     Py_ssize_t dimension, max_id_bytes, max_metadata_bytes;
     int directed; /* cosine: a vector must have a direction */
+    unsigned char event_id[EVENT_ID_BYTES]; /* of the next record: random, then a big-endian counter */
 } PlainEncoder;
 
 typedef struct {
@@ -50,66 +52,83 @@ static int span_of(PyObject *bytes, Span *span)
     return PyBytes_AsStringAndSize(bytes, (char **)&span->data, &span->size);
 }
 
-/* The record, or NULL with an exception. ``vector`` holds 4 * dimension bytes. */
-static PyObject *assemble(PlainEncoder *self, PyObject *event_id, PyObject *occurred_at_ms, Span key, Span metadata,
-                          const void *vector)
+/* Milliseconds since 1970 as an Avro long, or -1 with an exception. */
+static int occurred_at(PyObject *unix_s, char *out, Span *span)
 {
-    char longs[3][MAX_LONG_BYTES];
-    Span parts[9];
-    long long when = PyLong_AsLongLong(occurred_at_ms);
-    if (when == -1 && PyErr_Occurred())
+    double seconds = PyFloat_AsDouble(unix_s);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return -1;
+    if (!(fabs(seconds) < 1e14)) {
+        PyErr_SetString(PyExc_ValueError, "unix_s is no time of day in seconds");
+        return -1;
+    }
+    *span = long_in(out, (long long)(seconds * 1000));
+    return 0;
+}
+
+/* Key and value of a record, or NULL with an exception. ``vector`` holds 4 * dimension bytes. */
+static PyObject *assemble(PlainEncoder *self, Span key, const void *vector, Span metadata, Span occurred)
+{
+    char key_size[MAX_LONG_BYTES], metadata_size[MAX_LONG_BYTES];
+    Span prefix, before_vector;
+    if (span_of(self->prefix, &prefix) < 0 || span_of(self->before_vector, &before_vector) < 0)
         return NULL;
-    if (span_of(self->prefix, &parts[0]) < 0 || span_of(event_id, &parts[1]) < 0 ||
-        span_of(self->before_vector, &parts[7]) < 0)
-        return NULL;
-    parts[2] = long_in(longs[0], when);
-    parts[3] = long_in(longs[1], key.size);
-    parts[4] = key;
-    parts[5] = long_in(longs[2], metadata.size);
-    parts[6] = metadata;
-    parts[8] = (Span){vector, 4 * self->dimension};
-    Py_ssize_t size = 1;
-    for (int part = 0; part < 9; part++)
+    const Span parts[] = {
+        prefix,
+        {(const char *)self->event_id, EVENT_ID_BYTES},
+        occurred,
+        long_in(key_size, key.size),
+        key,
+        long_in(metadata_size, metadata.size),
+        metadata,
+        before_vector,
+        {vector, 4 * self->dimension},
+        {"", 1}, /* the zero that ends the Avro array */
+    };
+    const int count = sizeof parts / sizeof *parts;
+    Py_ssize_t size = 0;
+    for (int part = 0; part < count; part++)
         size += parts[part].size;
-    PyObject *record = PyBytes_FromStringAndSize(NULL, size);
-    if (record == NULL)
+    PyObject *value = PyBytes_FromStringAndSize(NULL, size);
+    if (value == NULL)
         return NULL;
-    char *out = PyBytes_AsString(record);
-    for (int part = 0; part < 9; part++) {
+    char *out = PyBytes_AsString(value);
+    for (int part = 0; part < count; part++) {
         memcpy(out, parts[part].data, (size_t)parts[part].size);
         out += parts[part].size;
     }
-    *out = 0; /* ends the Avro array */
-    return record;
+    for (int at = EVENT_ID_BYTES - 1; at >= RANDOM_BYTES && ++self->event_id[at] == 0; at--)
+        ; /* carried to the next byte */
+    return Py_BuildValue("(y#N)", key.data, key.size, value);
 }
 
-/* Whether ``vector`` is float32 [dimension] in one piece; then ``view`` is held. */
-static int view_of(PlainEncoder *self, PyObject *vector, Py_buffer *view)
+/* Whether ``vectors`` is float32 [dimension], or [n, dimension] where ``ndim`` is 2, in one piece; then ``view`` is
+   held. */
+static int view_of(PlainEncoder *self, PyObject *vectors, int ndim, Py_buffer *view)
 {
-    if (PyObject_GetBuffer(vector, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+    if (PyObject_GetBuffer(vectors, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
         PyErr_Clear();
         return 0;
     }
-    if (view->ndim == 1 && view->shape[0] == self->dimension && view->itemsize == 4 && view->format != NULL &&
-        strcmp(view->format, "f") == 0)
+    if (view->ndim == ndim && view->shape[ndim - 1] == self->dimension && view->itemsize == 4 &&
+        view->format != NULL && strcmp(view->format, "f") == 0 && (uintptr_t)view->buf % sizeof(int32_t) == 0)
         return 1;
     PyBuffer_Release(view);
     return 0;
 }
 
-/* Whether every element is surely finite, and the vector surely has a direction where it needs one. Four sums, so that
-   the processor need not wait for one addition before the next. Squares near the edges of float32 are left to Python. */
-static int is_plain_vector(const PlainEncoder *self, const float *x)
+/* Whether all elements are finite and, where a direction is needed, one is not zero: so that a sum of their squares stays
+   well inside float32. Looks at exponents, which costs a third of adding squares. What lies beyond is left to Python. */
+static int is_plain_vector(const PlainEncoder *self, const int32_t *bits)
 {
-    double sums[4] = {0.0, 0.0, 0.0, 0.0};
-    Py_ssize_t at = 0;
-    for (; at + 4 <= self->dimension; at += 4)
-        for (int lane = 0; lane < 4; lane++)
-            sums[lane] += (double)x[at + lane] * x[at + lane];
-    for (; at < self->dimension; at++)
-        sums[0] += (double)x[at] * x[at];
-    double square = sums[0] + sums[1] + sums[2] + sums[3];
-    return square < 1e30 && (square > 1e-30 || !self->directed); /* false for NaN */
+    const int32_t large = (127 + 40) << 23, small = (127 - 40) << 23; /* 2^40 and 2^-40 as float32 */
+    int32_t any_large = 0, any_above_small = 0;
+    for (Py_ssize_t at = 0; at < self->dimension; at++) {
+        int32_t magnitude = bits[at] & 0x7FFFFFFF;
+        any_large |= magnitude > large; /* infinity and NaN are the largest */
+        any_above_small |= magnitude > small;
+    }
+    return !any_large && (any_above_small || !self->directed);
 }
 
 static int is_plain_key(const PlainEncoder *self, PyObject *id, Span *key)
@@ -166,53 +185,40 @@ static PyObject *plain_metadata(const PlainEncoder *self, PyObject *metadata)
     return NULL;
 }
 
-PyDoc_STRVAR(upsert_doc, "upsert(id, vector, metadata, event_id, occurred_at_ms, /)\n--\n\n"
-                         "The key and the value of the record of a plain upsert; None where it is not plain.");
+PyDoc_STRVAR(upsert_doc, "upsert(id, vector, metadata, unix_s, /)\n--\n\n"
+                         "Key and value of the record of a plain upsert; None where it is not plain.");
 
 static PyObject *upsert(PlainEncoder *self, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 5) {
-        PyErr_SetString(PyExc_TypeError, "upsert takes id, vector, metadata, event_id, occurred_at_ms");
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "upsert takes id, vector, metadata, unix_s");
         return NULL;
     }
-    Span key, text;
+    Span key, text, occurred;
     Py_buffer view;
-    if (!is_plain_key(self, args[0], &key) || !view_of(self, args[1], &view))
+    char time[MAX_LONG_BYTES];
+    if (occurred_at(args[3], time, &occurred) < 0)
+        return NULL;
+    if (!is_plain_key(self, args[0], &key) || !view_of(self, args[1], 1, &view))
         Py_RETURN_NONE;
-    PyObject *metadata = NULL, *record = NULL, *pair = NULL;
-    if (is_plain_vector(self, view.buf) && (metadata = plain_metadata(self, args[2])) != NULL) {
-        if (span_of(metadata, &text) == 0)
-            record = assemble(self, args[3], args[4], key, text, view.buf);
-        if (record != NULL)
-            pair = Py_BuildValue("(y#N)", key.data, key.size, record);
-    }
+    PyObject *metadata = is_plain_vector(self, view.buf) ? plain_metadata(self, args[2]) : NULL;
+    PyObject *record;
+    if (metadata == NULL)
+        record = Py_NewRef(Py_None);
     else
-        pair = Py_NewRef(Py_None);
+        record = span_of(metadata, &text) < 0 ? NULL : assemble(self, key, view.buf, text, occurred);
     Py_XDECREF(metadata);
     PyBuffer_Release(&view);
-    return pair;
+    return record;
 }
 
-PyDoc_STRVAR(record_doc, "record(key, vector, metadata, event_id, occurred_at_ms, /)\n--\n\n"
-                         "The value of a record whose parts were checked before; ValueError for another vector.");
-
-static PyObject *record(PlainEncoder *self, PyObject *const *args, Py_ssize_t count)
+/* The encoder cuts its text out of a kilobyte. Kept by the thousand, such pieces make malloc slow: a text of its own. */
+static PyObject *of_own(PyObject *text)
 {
-    if (count != 5) {
-        PyErr_SetString(PyExc_TypeError, "record takes key, vector, metadata, event_id, occurred_at_ms");
-        return NULL;
-    }
-    Span key, metadata;
-    Py_buffer view;
-    if (span_of(args[0], &key) < 0 || span_of(args[2], &metadata) < 0)
-        return NULL;
-    if (!view_of(self, args[1], &view)) {
-        PyErr_Format(PyExc_ValueError, "the vector is not float32 [%zd] in one piece", self->dimension);
-        return NULL;
-    }
-    PyObject *made = assemble(self, args[3], args[4], key, metadata, view.buf);
-    PyBuffer_Release(&view);
-    return made;
+    Span span;
+    PyObject *copy = span_of(text, &span) == 0 ? PyBytes_FromStringAndSize(span.data, span.size) : NULL;
+    Py_DECREF(text);
+    return copy;
 }
 
 PyDoc_STRVAR(parts_doc, "parts(ids, metadata, /)\n--\n\n"
@@ -232,7 +238,7 @@ static PyObject *parts(PlainEncoder *self, PyObject *const *args, Py_ssize_t cou
         Span key;
         PyObject *text = NULL, *key_bytes = NULL;
         plain = is_plain_key(self, PyList_GetItem(args[0], row), &key) &&
-                (text = plain_metadata(self, PyList_GetItem(args[1], row))) != NULL &&
+                (text = plain_metadata(self, PyList_GetItem(args[1], row))) != NULL && (text = of_own(text)) != NULL &&
                 (key_bytes = PyBytes_FromStringAndSize(key.data, key.size)) != NULL;
         if (plain) {
             PyList_SetItem(keys, row, key_bytes);
@@ -247,17 +253,61 @@ static PyObject *parts(PlainEncoder *self, PyObject *const *args, Py_ssize_t cou
     return pair;
 }
 
+PyDoc_STRVAR(records_doc, "records(keys, vectors, metadata, unix_s, start, stop, /)\n--\n\n"
+                          "Keys and values of the records of some rows, whose parts were checked before.");
+
+static PyObject *records(PlainEncoder *self, PyObject *args)
+{
+    PyObject *keys, *vectors, *texts, *unix_s;
+    Py_ssize_t start, stop;
+    Span key, text, occurred;
+    Py_buffer view;
+    char time[MAX_LONG_BYTES];
+    if (!PyArg_ParseTuple(args, "O!OO!Onn", &PyList_Type, &keys, &vectors, &PyList_Type, &texts, &unix_s, &start,
+                          &stop) ||
+        occurred_at(unix_s, time, &occurred) < 0)
+        return NULL;
+    if (!view_of(self, vectors, 2, &view))
+        return PyErr_Format(PyExc_ValueError, "vectors are not float32 [n, %zd] in one piece", self->dimension);
+    if (!(0 <= start && start <= stop && stop <= view.shape[0] && stop <= PyList_Size(keys) &&
+          stop <= PyList_Size(texts))) {
+        PyBuffer_Release(&view);
+        return PyErr_Format(PyExc_ValueError, "there are no rows %zd to %zd", start, stop);
+    }
+    PyObject *made = PyList_New(stop - start);
+    for (Py_ssize_t row = start; made != NULL && row < stop; row++) {
+        const char *vector = (const char *)view.buf + 4 * self->dimension * row;
+        PyObject *record = NULL;
+        if (span_of(PyList_GetItem(keys, row), &key) == 0 && span_of(PyList_GetItem(texts, row), &text) == 0)
+            record = assemble(self, key, vector, text, occurred);
+        if (record == NULL)
+            Py_CLEAR(made);
+        else
+            PyList_SetItem(made, row - start, record);
+    }
+    PyBuffer_Release(&view);
+    return made;
+}
+
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"prefix", "before_vector", "fields", "dumps", "dimension", "max_id_bytes",
-                            "max_metadata_bytes", "directed", NULL};
+                            "max_metadata_bytes", "directed", "random", NULL};
     PyObject *prefix, *before_vector, *fields, *dumps;
     Py_ssize_t dimension, max_id_bytes, max_metadata_bytes;
     int directed;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$SSOOnnnp", names, &prefix, &before_vector, &fields, &dumps,
-                                     &dimension, &max_id_bytes, &max_metadata_bytes, &directed))
+    Py_buffer random;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$SSOOnnnpy*", names, &prefix, &before_vector, &fields, &dumps,
+                                     &dimension, &max_id_bytes, &max_metadata_bytes, &directed, &random))
         return NULL;
+    if (random.len != RANDOM_BYTES) {
+        PyBuffer_Release(&random);
+        return PyErr_Format(PyExc_ValueError, "random has %zd bytes, and %d are wanted", random.len, RANDOM_BYTES);
+    }
     PlainEncoder *self = (PlainEncoder *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self != NULL) /* the rest is zero */
+        memcpy(self->event_id, random.buf, RANDOM_BYTES);
+    PyBuffer_Release(&random);
     if (self == NULL)
         return NULL;
     self->prefix = Py_NewRef(prefix);
@@ -284,8 +334,8 @@ static void release(PlainEncoder *self)
 
 static PyMethodDef methods[] = {
     {"upsert", (PyCFunction)(void (*)(void))upsert, METH_FASTCALL, upsert_doc},
-    {"record", (PyCFunction)(void (*)(void))record, METH_FASTCALL, record_doc},
     {"parts", (PyCFunction)(void (*)(void))parts, METH_FASTCALL, parts_doc},
+    {"records", (PyCFunction)(void (*)(void))records, METH_VARARGS, records_doc},
     {NULL, NULL, 0, NULL},
 };
 

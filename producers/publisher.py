@@ -16,7 +16,7 @@ from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
 from ..schemas.collection import Collection
 from .client import connect
 from .delivery import BatchDelivery, Book, Delivery, Outstanding, describe
-from .records import Records, new_event_ids, plain_encoder
+from .records import Records, event_ids, plain_encoder
 from .reports import CALLS_PER_TURN, Reports
 from .validation import Metadata
 
@@ -62,8 +62,8 @@ class Publisher:
         self._book = Book(
             topic, epoch=collection.epoch, partitions=collection.partitions, on_outgrown=self._on_outgrown
         )
-        plain = plain_encoder(collection, metadata_fields)
-        self._records = Records(collection, metadata_fields, clock.unix_s, new_event_ids(), plain)
+        plain = plain_encoder(collection, metadata_fields, os.urandom(8))
+        self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)), plain)
         self._refusal: str | None = None
         self._closed = False
         self._forked = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,6 +20,7 @@ except ImportError:  # installed where no compiler was: everything goes through 
     PlainEncoder = None  # type: ignore[assignment, misc]
 
 _EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
+_PIECE = 64  # rows that are encoded ahead of their sending
 Record = tuple[bytes, bytes]  # key and value
 
 
@@ -48,19 +48,19 @@ class Records:
 
     def upsert(self, id_: str, vector: ArrayLike, metadata: Metadata | None, source_text: str | None) -> Record:
         """The record of one row."""
-        event_id, now_ms = next(self._event_ids), int(self._unix_s() * 1000)
+        unix_s = self._unix_s()
         if self._plain is not None and source_text is None:
-            made = self._plain.upsert(id_, vector, metadata, event_id, now_ms)
-            if made is not None:
-                return made
+            record = self._plain.upsert(id_, vector, metadata, unix_s)
+            if record is not None:
+                return record
         validator = self._validator
         key = validator.key(id_)
         value = self._encoder.upsert(
             key,
             validator.vector(vector),
             validator.metadata(metadata),
-            event_id=event_id,
-            occurred_at_ms=now_ms,
+            event_id=next(self._event_ids),
+            occurred_at_ms=int(unix_s * 1000),
             source_text=validator.text(source_text),
         )
         if len(value) + len(key) > MAX_RECORD_BYTES:
@@ -86,14 +86,13 @@ class Records:
         plain = None if self._plain is None else self._plain.parts(list(ids), list(columns))
         keys, texts = plain or (each_of(validator.key, ids, "ids"), each_of(validator.metadata, columns, "metadata"))
         array = validator.vectors(vectors, count)
-        now_ms = int(self._unix_s() * 1000)
+        unix_s = self._unix_s()
         if self._plain is not None and source_texts is None:
-            record, event_ids = self._plain.record, self._event_ids
-            made: Iterator[bytes] = map(record, keys, array, texts, event_ids, itertools.repeat(now_ms))
-            return zip(keys, made, strict=True)
+            take = functools.partial(self._plain.records, keys, array, texts, unix_s)
+            return (record for at in range(0, count, _PIECE) for record in take(at, min(at + _PIECE, count)))
         sources = each_of(validator.text, rows_of("source_texts", source_texts, count), "source_texts")
         self._refuse_too_large(keys, texts, sources)
-        encode = self._encoder.upsert
+        encode, now_ms = self._encoder.upsert, int(unix_s * 1000)
         return (
             (key, encode(key, row, text, event_id=event_id, occurred_at_ms=now_ms, source_text=source))
             for key, row, text, source, event_id in zip(keys, array, texts, sources, self._event_ids, strict=False)
@@ -109,13 +108,16 @@ class Records:
                 raise too_large(size, f"records[{row}]")
 
 
-def new_event_ids() -> Iterator[bytes]:
-    """Ids of 16 bytes that no other publisher gives. Thread-safe."""
-    return map(functools.partial(_EVENT_ID.pack, os.urandom(8)), itertools.count())
+def event_ids(random: bytes) -> Iterator[bytes]:
+    """Ids of 16 bytes: the 8 of ``random`` and a counter, so that no two publishers give the same. Thread-safe."""
+    return map(functools.partial(_EVENT_ID.pack, random), itertools.count())
 
 
-def plain_encoder(collection: Collection, metadata_fields: frozenset[str] | None) -> PlainEncoder | None:
-    """The compiled encoder of ``collection``; None where it is not installed, or ids have a form to be checked."""
+def plain_encoder(collection: Collection, metadata_fields: frozenset[str] | None, random: bytes) -> PlainEncoder | None:
+    """The compiled encoder of ``collection``; None where it is not installed, or ids have a form to be checked.
+
+    The ids of its events are as :func:`event_ids` says.
+    """
     if PlainEncoder is None or collection.id_type != "text":
         return None
     encoder = EventEncoder(collection)
@@ -128,4 +130,5 @@ def plain_encoder(collection: Collection, metadata_fields: frozenset[str] | None
         max_id_bytes=MAX_ID_BYTES,
         max_metadata_bytes=MAX_METADATA_BYTES,
         directed=collection.space.metric == "cosine",
+        random=random,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import sys
 import sysconfig
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from vecferry.errors import InvalidRecord
-from vecferry.producers.records import Records, plain_encoder
+from vecferry.producers.records import Records, event_ids, plain_encoder
 from vecferry.schemas.collection import (
     MAX_DIMENSION,
     MAX_ID_BYTES,
@@ -31,6 +30,7 @@ from vecferry.schemas.collection import (
 D = 5  # not a multiple of the lanes in which the compiled code adds
 ROW = np.arange(1, D + 1, dtype=np.float32)
 LAST_IS_NAN = np.append(ROW[:-1], np.float32("nan"))
+RANDOM = b"8 random"
 NOW_S = 1_790_000_000.25
 FIELDS = frozenset({"a", "é", ""})
 
@@ -41,9 +41,8 @@ def made(
     """Records of which two with the same arguments give the same bytes."""
     space = Space(model="m", version="1", dimension=D, metric=metric)
     collection = Collection(name="c", space=space, partitions=1, id_type=id_type)
-    event_ids = map(int.to_bytes, itertools.count(), itertools.repeat(16), itertools.repeat("big"))
-    plain = plain_encoder(collection, fields) if compiled else None
-    return Records(collection, fields, lambda: NOW_S, event_ids, plain)
+    plain = plain_encoder(collection, fields, RANDOM) if compiled else None
+    return Records(collection, fields, lambda: NOW_S, event_ids(RANDOM), plain)
 
 
 def outcome(call: Any, *arguments: Any) -> Any:
@@ -80,7 +79,8 @@ metadata = st.one_of(
     st.none(),
     st.dictionaries(st.sampled_from(["a", "é", "", "other", "\0", 1, np.str_("a")]), scalars, max_size=4),
     st.dictionaries(st.text(max_size=5), st.lists(scalars, max_size=2) | scalars, max_size=3),
-    st.sampled_from([{"a": "x" * MAX_METADATA_BYTES}, {"a": {"b": float("nan")}}, [], "text"]),
+    st.sampled_from([{"a": {"b": float("nan")}}, [], "text"]),
+    st.builds(lambda: {"a": "x" * MAX_METADATA_BYTES}),
 )
 sources = st.none() | st.text(max_size=20)
 settings = st.fixed_dictionaries(
@@ -93,9 +93,9 @@ def test_the_compiled_encoder_is_there_where_a_compiler_is() -> None:
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     if compiler and headers.exists():
         space = Space(model="m", version="1", dimension=D, metric="cosine")
-        plain = plain_encoder(Collection(name="c", space=space, partitions=1), None)
+        plain = plain_encoder(Collection(name="c", space=space, partitions=1), None, RANDOM)
         assert plain is not None
-        assert plain.upsert("a", ROW, {"a": 1, "b": 0.5, "c": None, "d": True, "e": "é"}, bytes(16), 0) is not None
+        assert plain.upsert("a", ROW, {"a": 1, "b": 0.5, "c": None, "d": True, "e": "é"}, 0.0) is not None
 
 
 @given(settings, ids, vectors, metadata, sources)
@@ -180,19 +180,22 @@ def test_nothing_of_a_call_is_kept(compiled: bool) -> None:
 
 def test_wrong_calls_of_the_compiled_encoder_raise() -> None:
     space = Space(model="m", version="1", dimension=D, metric="cosine")
-    plain = plain_encoder(Collection(name="c", space=space, partitions=1), None)
+    plain = plain_encoder(Collection(name="c", space=space, partitions=1), None, RANDOM)
     if plain is None:  # where nothing could be compiled; the first test looks whether it could
         return
-    event_id = bytes(16)
-    with pytest.raises(ValueError, match=rf"float32 \[{D}\]"):
-        plain.record(b"a", ROW[:2], b"{}", event_id, 0)
+    for array, start, stop in [(ROW, 0, 1), (ROW[None, :2], 0, 1), (np.stack([ROW, ROW])[:, ::-1], 0, 1)]:
+        with pytest.raises(ValueError, match=rf"float32 \[n, {D}\]"):
+            plain.records([b"a"], array, [b"{}"], NOW_S, start, stop)
+    for start, stop in [(-1, 1), (1, 0), (0, 2)]:
+        with pytest.raises(ValueError, match="no rows"):
+            plain.records([b"a"], ROW[None], [b"{}"], NOW_S, start, stop)
     for call, arguments in [
-        (plain.record, ("a", ROW, b"{}", event_id, 0)),
-        (plain.record, (b"a", ROW, "{}", event_id, 0)),
-        (plain.record, (b"a", ROW, b"{}", "id", 0)),
-        (plain.record, (b"a", ROW, b"{}", event_id, "0")),
-        (plain.record, (b"a", ROW)),
-        (plain.upsert, ("a", ROW, None, "id", 0)),
+        (plain.records, (["a"], ROW[None], [b"{}"], NOW_S, 0, 1)),
+        (plain.records, ([b"a"], ROW[None], ["{}"], NOW_S, 0, 1)),
+        (plain.records, ((b"a",), ROW[None], [b"{}"], NOW_S, 0, 1)),
+        (plain.records, ([b"a"], ROW[None], [b"{}"], "0", 0, 1)),
+        (plain.records, ([b"a"], ROW[None])),
+        (plain.upsert, ("a", ROW, None, "0")),
         (plain.upsert, ("a", ROW, None)),
         (plain.parts, (["a"], [])),
         (plain.parts, ("a", [None])),
@@ -200,8 +203,18 @@ def test_wrong_calls_of_the_compiled_encoder_raise() -> None:
     ]:
         with pytest.raises(TypeError):
             call(*arguments)  # type: ignore[operator]
-    with pytest.raises(OverflowError):
-        plain.record(b"a", ROW, b"{}", event_id, 2**63)
+    for unix_s in (float("nan"), float("inf"), 1e15):
+        with pytest.raises(ValueError, match="time of day"):
+            plain.upsert("a", ROW, None, unix_s)
+    with pytest.raises(ValueError, match="random has 7 bytes"):
+        plain_encoder(Collection(name="c", space=space, partitions=1), None, bytes(7))
+
+
+def test_event_ids_count_over_the_edge_of_a_byte() -> None:
+    compiled, plain = made(compiled=True), made(compiled=False)
+    rows = ["a"] * 300, np.stack([ROW] * 300), None, None
+    assert list(compiled.upserts(*rows)) == list(plain.upserts(*rows))
+    assert compiled.upsert("a", ROW, None, None) == plain.upsert("a", ROW, None, None)
 
 
 def test_threads_share_one_encoder() -> None:
