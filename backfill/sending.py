@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import REQUEST_TIMEOUT_S, producer_config, unavailable
+from ..kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, producer_config, unavailable
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.control import RunRecord
@@ -31,13 +32,15 @@ _SETTINGS = {"linger.ms": 0, "queue.buffering.max.kbytes": _QUEUE_KIB}
 
 
 class SnapshotSender:
-    """Sends one run under one generation; used by one thread. Making one blocks for one request.
+    """Sends one run under one generation; used by one thread. Making one blocks until the topic's leaders are known.
 
     Every method raises Unavailable when Kafka does not take a record. The run then has to be taken up again, under a
     higher generation: what was sent of the chunk stays in the topic and does not count.
     """
 
-    def __init__(self, kafka: KafkaSection, topic: str, collection: Collection, run: RunRecord) -> None:
+    def __init__(
+        self, kafka: KafkaSection, topic: str, collection: Collection, run: RunRecord, *, clock: Clock
+    ) -> None:
         self._kafka = kafka
         self._topic = topic
         self._collection = collection
@@ -45,8 +48,7 @@ class SnapshotSender:
         self._failure: KafkaError | None = None
         self._producer = Producer({**_SETTINGS, **producer_config(kafka)})
         try:
-            # A client that is asked for the topic at once knows its leaders; left alone it takes half a second to ask.
-            self._producer.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+            learn_leaders(self._producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
         except KafkaException as error:
             raise unavailable(kafka, error) from error
         self._begin_chunk()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ..clock import Clock
 from ..errors import Refused
-from ..kafka.clients import REQUEST_TIMEOUT_S
+from ..kafka.clients import REQUEST_TIMEOUT_S, learn_leaders
 from ..schemas.batch import Applied, SnapshotMark
 from ..schemas.control import RunRecord
 from ..schemas.topics import snapshot_topic
@@ -31,6 +31,7 @@ _log = logging.getLogger("vecferry.worker")
 _COORDINATOR_PATIENCE_S = 60.0
 _COORDINATOR_PAUSE_S = 0.2
 _LEADER_PATIENCE_S = 1.0
+_ANSWER_PATIENCE_S = 0.05  # a store that is well answers sooner; another one shall not keep this member from polling
 
 Place = tuple[str, int]  # topic, partition
 
@@ -126,8 +127,8 @@ class Assignment:
     def follow(self) -> Followed:
         """Read what was assigned and the runs that have appeared since; drop the runs that were cancelled.
 
-        Asks the store and waits for no answer: while there is none, nothing new is read. Cheap when nothing has
-        changed. Raises Refused, and what asking the store raised.
+        Asks the store and waits but a moment for its answer: while there is none, nothing new is read. Cheap when
+        nothing has changed. Raises Refused, and what asking the store raised.
         """
         runs = self._runs()
         names = frozenset(run.run for run in runs)
@@ -138,7 +139,7 @@ class Assignment:
             return Followed(gone=gone)
         if self._asked is None:
             self._asked = self._store_applied()
-        if not self._asked.done():
+        if not wait([self._asked], _ANSWER_PATIENCE_S).done:
             return Followed(gone=gone)
         applied, self._asked = self._asked.result(), None
         expected, self._expected, self._seen_runs = sorted(self._expected), set(), names
@@ -198,9 +199,8 @@ class Assignment:
             return {}
         committed = self._committed([entry for _, entry, _ in wanted])
         for topic in {entry.topic for _, entry, _ in wanted}:
-            # Told of a new topic, the client looks for its leader once a second; asked, it knows at once.
             with suppress(KafkaException):
-                self._consumer.list_topics(topic, timeout=_LEADER_PATIENCE_S)
+                learn_leaders(self._consumer, topic, clock=self._clock, timeout_s=_LEADER_PATIENCE_S)
         added = {}
         for (run_name, entry, mark), answer in zip(wanted, committed, strict=True):
             marked = mark.next_offset if mark is not None else 0

@@ -16,7 +16,7 @@ from .assignment import Place
 
 _log = logging.getLogger("vecferry.worker")
 
-_IDLE_POLL_S = 0.1
+_IDLE_POLL_S = 0.02  # between two looks at what else there is to do: new runs begin within a few of them
 _FIRST_TAKE = 64
 _BLOCKS_LINGER_S = 0.1
 _WORTH_A_WRITE = 0.25  # of batch_rows

@@ -39,6 +39,8 @@ _log = logging.getLogger("vecferry.worker")
 _BEAT_S = 1.0
 _PATIENCE_S = 0.5  # a turn that takes longer pauses the partitions; polling goes on
 _LAST_COMMIT_S = 5.0
+# One request at a time waits with a broker: a run that has just appeared is read once the one before it is answered.
+_WORKER_DEFAULTS = {"fetch.wait.max.ms": 30}
 _LAST_COMMIT_PAUSE_S = 0.1
 
 
@@ -75,7 +77,7 @@ class CollectionWorker:
         self._admin = Admin(kafka)
         self._commits = Commits(collection)
         ours = {"enable.partition.eof": True, "on_commit": self._commits.answered}
-        self._consumer = Consumer({**consumer_config(kafka, group), **ours})
+        self._consumer = Consumer({**consumer_config(kafka, group, _WORKER_DEFAULTS), **ours})
         row_bytes = 4 * described.space.dimension
         self._intake = Intake(self._consumer, kafka, config.worker, collection, self._topic, row_bytes, clock)
         self._assignment = Assignment(

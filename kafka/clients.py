@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from ..clock import Clock
 from ..config import KafkaSection
@@ -34,6 +34,7 @@ _SETTLING = frozenset(
     }
 )
 
+_LEADER_PAUSE_S = 0.01
 _PRODUCER_DEFAULTS = {"linger.ms": 5, "compression.type": "none", "delivery.timeout.ms": 120_000}
 # Bounded fetch queues: memory must not depend on how much waits in the topic.
 _CONSUMER_DEFAULTS = {
@@ -66,9 +67,9 @@ def producer_config(kafka: KafkaSection) -> dict[str, Any]:
     return {**_PRODUCER_DEFAULTS, **_common(kafka), **PRODUCER_GUARANTEES}
 
 
-def consumer_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
-    """For Consumer: manual offsets, read_committed, no automatic reset."""
-    config = {**_CONSUMER_DEFAULTS, **_common(kafka), **CONSUMER_GUARANTEES, "group.id": group}
+def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """For Consumer: manual offsets, read_committed, no automatic reset. What the user sets wins over ``defaults``."""
+    config = {**_CONSUMER_DEFAULTS, **(defaults or {}), **_common(kafka), **CONSUMER_GUARANTEES, "group.id": group}
     if config.get("group.protocol") == "consumer":
         return {key: value for key, value in config.items() if key not in _BROKER_DECIDES}
     return config
@@ -98,3 +99,21 @@ def patiently(
             if error.args[0].code() not in _SETTLING or clock.monotonic_s() > deadline_s:
                 raise unavailable(kafka, error) from error
         clock.sleep_s(_SETTLING_PAUSE_S)
+
+
+def learn_leaders(client: Producer | Consumer, topic: str, *, clock: Clock, timeout_s: float) -> None:
+    """Make ``client`` ask for the leaders of ``topic`` until every partition has one, for at most ``timeout_s``.
+
+    Blocks. Left alone with a topic that was only just created, a client asks again after half a second or more, and
+    until then nothing is sent or read. So it is with the id of an idempotent producer: it is asked for whenever
+    metadata arrive, but only of a broker that is connected by then, and the one that told of the others does not count.
+    That is why there is a second question. Raises KafkaException when Kafka does not answer.
+    """
+    deadline_s, settled = clock.monotonic_s() + timeout_s, 0
+    while settled < 2 and clock.monotonic_s() <= deadline_s:
+        clock.sleep_s(_LEADER_PAUSE_S if settled else 0.0)
+        partitions = client.list_topics(topic, timeout=timeout_s).topics[topic].partitions.values()
+        if partitions and all(entry.error is None and entry.leader >= 0 for entry in partitions):
+            settled += 1
+        else:
+            clock.sleep_s(_LEADER_PAUSE_S)
