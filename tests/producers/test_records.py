@@ -106,6 +106,8 @@ def test_the_compiled_encoder_is_there_where_a_compiler_is() -> None:
 @example({"metric": "cosine", "fields": None}, "a", ROW, {"a": float("nan")}, None)
 @example({"metric": "cosine", "fields": None}, "a", ROW, {"a": float("-inf")}, None)
 @example({"metric": "cosine", "fields": None}, "a", LAST_IS_NAN, {"a": 1}, None)
+@example({"metric": "cosine", "fields": None}, "a\0", ROW, {"a": 1}, None)
+@example({"metric": "cosine", "fields": None}, "a", ROW.view(np.int32), {"a": 1}, None)
 def test_one_row(settings: Any, id_: Any, vector: Any, values: Any, source: str | None) -> None:
     compiled, plain = (made(compiled=way, **settings) for way in (True, False))
     assert outcome(compiled.upsert, id_, vector, values, source) == outcome(plain.upsert, id_, vector, values, source)
@@ -189,6 +191,8 @@ def test_wrong_calls_of_the_compiled_encoder_raise() -> None:
     for start, stop in [(-1, 1), (1, 0), (0, 2)]:
         with pytest.raises(ValueError, match="no rows"):
             plain.records([b"a"], ROW[None], [b"{}"], NOW_S, start, stop)
+    with pytest.raises(ValueError, match="no rows"):
+        plain.records([b"a", b"b"], ROW[None], [b"{}", b"{}"], NOW_S, 0, 2)
     for call, arguments in [
         (plain.records, (["a"], ROW[None], [b"{}"], NOW_S, 0, 1)),
         (plain.records, ([b"a"], ROW[None], ["{}"], NOW_S, 0, 1)),
