@@ -7,6 +7,7 @@ import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
@@ -88,7 +89,8 @@ class Records:
         array = validator.vectors(vectors, count)
         unix_s = self._unix_s()
         if self._plain is not None and source_texts is None:
-            take = functools.partial(self._plain.records, keys, array, texts, unix_s)
+            aligned = np.require(array, requirements="A")  # which a view of somebody's buffer need not be
+            take = functools.partial(self._plain.records, keys, aligned, texts, unix_s)
             return (record for at in range(0, count, _PIECE) for record in take(at, min(at + _PIECE, count)))
         sources = each_of(validator.text, rows_of("source_texts", source_texts, count), "source_texts")
         self._refuse_too_large(keys, texts, sources)

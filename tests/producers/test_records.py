@@ -142,6 +142,15 @@ def test_rows_of_one_array_are_the_rows_one_by_one(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize("compiled", [True, False])
+def test_vectors_at_an_odd_address_are_taken(compiled: bool) -> None:
+    odd = np.frombuffer(b"x" + ROW.tobytes(), np.float32, offset=1)
+    assert not odd.flags.aligned
+    expected = made(compiled=False).upsert("a", ROW, None, None)
+    assert made(compiled=compiled).upsert("a", odd, None, None) == expected
+    assert list(made(compiled=compiled).upserts(["a"], odd.reshape(1, D), None, None)) == [expected]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 def test_an_id_that_has_a_form_is_held_to_it(compiled: bool) -> None:
     records = made(compiled=compiled, id_type="bigint")
     assert records.upsert("7", ROW, None, None)[0] == b"7"
