@@ -108,6 +108,7 @@ class _Copy:
         return closed
 
     def _finish_chunk(self, chunk: int, fences: tuple[int, ...]) -> None:
+        self._sender.send_rest(chunk)
         self._sender.acknowledged()
         failpoints.hit("backfill.produced")
         rows = self._sender.mark(chunk)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..errors import Refused
 from ..schemas.dead_letters import oldest_offsets
 from ..wording import partitions
@@ -15,7 +17,11 @@ def note_fences(context: RunContext) -> tuple[int, ...]:
     A dead letter is acknowledged before the source's mark passes it. So the marks are read first: in the other order
     a letter could appear in between and lie below the fence, unseen.
     """
-    live = context.source.applied().live
+    return fences_at(context, context.source.applied().live)
+
+
+def fences_at(context: RunContext, live: Mapping[int, int]) -> tuple[int, ...]:
+    """The second half of :func:`note_fences`: fences at marks ``live`` that the source had before. Blocks."""
     context.dead_letters.sync()
     letters = list(context.dead_letters.items(f"{context.source_name}/{context.live_topic}/"))
     oldest = oldest_offsets(letters, context.source_name, context.live_topic)

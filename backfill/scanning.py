@@ -1,4 +1,4 @@
-"""Reading the chunks of a run from its source, in a thread ahead of what is being sent."""
+"""Reading the chunks of a run from its source, ahead of what is being sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..schemas.batch import Rows
 from ..stores.base import Chunk
 from ..wording import partitions
 from .context import RunContext
-from .fencing import note_fences
+from .fencing import fences_at
 from .groups import late_partitions
 from .pacing import Pacer
 from .plan import page_rows
@@ -42,7 +42,8 @@ class ChunkEnd:
 class Scanner:
     """Scans ``chunks`` from number ``first`` on, in order, each behind a fence of its own and when the pacer lets it.
 
-    A context manager that owns the thread; the thread alone uses the source and the pacer's measuring while it runs.
+    A context manager that owns two threads: one uses the source and the pacer's measuring, alone while it runs; the
+    other looks for dead letters below the next fence.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Scanner:
         self._page_rows = page_rows(context.config.backfill.chunk_rows, context.resolved.space.dimension)
         self._queue: queue.Queue[Page | ChunkEnd] = queue.Queue(_PAGES_AHEAD)
         self._stopped = threading.Event()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="backfill-scan")
+        self._executor = ThreadPoolExecutor(2, thread_name_prefix="backfill-scan")
         self._scan: Future[None] | None = None
 
     def __enter__(self) -> Scanner:
@@ -83,11 +84,14 @@ class Scanner:
             return None
 
     def _run(self) -> None:
+        noted = self._note_fences()
         for chunk in range(self._first, len(self._chunks)):
             if not self._pacer.wait_turn(self._stopped):
                 return
-            fences = self._note_fences()
+            fences = noted.result()
             failpoints.hit("backfill.fenced")
+            if chunk + 1 < len(self._chunks):  # beside this scan: a fence may be older than its scan, never newer
+                noted = self._note_fences()
             for rows in self._context.source.scan(self._chunks[chunk], self._page_rows):
                 self._pacer.count(len(rows))
                 if not self._put(Page(chunk=chunk, rows=rows)):
@@ -96,8 +100,12 @@ class Scanner:
             if not self._put(ChunkEnd(chunk=chunk, fences=fences)):
                 return
 
-    def _note_fences(self) -> tuple[int, ...]:
-        fences = note_fences(self._context)
+    def _note_fences(self) -> Future[tuple[int, ...]]:
+        marks = self._context.source.applied().live  # in this thread, which alone uses the source
+        return self._executor.submit(self._fences_at, marks)
+
+    def _fences_at(self, marks: Mapping[int, int]) -> tuple[int, ...]:
+        fences = fences_at(self._context, marks)
         for store, start in self._live_starts.items():
             if late := late_partitions(start, fences):
                 raise Refused(

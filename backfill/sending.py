@@ -13,7 +13,7 @@ from ..config import KafkaSection
 from ..errors import Unavailable
 from ..kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, producer_config, unavailable
 from ..schemas.batch import Rows
-from ..schemas.collection import Collection
+from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.control import RunRecord
 from ..schemas.partitioner import partitions_of
 from ..schemas.snapshot import (
@@ -51,21 +51,37 @@ class SnapshotSender:
             learn_leaders(self._producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
         except KafkaException as error:
             raise unavailable(kafka, error) from error
+        self._kept: list[list[Rows]] = [[] for _ in range(run.partitions)]  # not sent yet; less than a block of each
         self._begin_chunk()
 
     def send(self, chunk: int, rows: Rows) -> None:
         """Send ``rows`` (a page of ``chunk``); blocks while the client's queue is full, not until acknowledged.
 
+        What does not fill a block waits for the next page, or for :meth:`send_rest`: brokers charge by the request.
         Raises InvalidRecord, naming the row, when a row cannot be carried.
         """
         for partition, part in split_by_partition(rows, self._run.partitions):
-            blocks = encode_snapshot_blocks(
-                self._collection, run=self._run.run, chunk=chunk, generation=self._run.generation, rows=part
-            )
-            for block in blocks:
-                self._produce(partition, block.value)
-                self._rows[partition] += block.rows
-                self._digests[partition] = add_digests(self._digests[partition], block.digest)
+            self._kept[partition].append(part)
+            if sum(map(_least_bytes, self._kept[partition])) > MAX_RECORD_BYTES:
+                self._send_blocks(partition, chunk, more=True)
+
+    def send_rest(self, chunk: int) -> None:
+        """Send what :meth:`send` kept of ``chunk``; blocks and raises as it does."""
+        for partition, kept in enumerate(self._kept):
+            if kept:
+                self._send_blocks(partition, chunk, more=False)
+
+    def _send_blocks(self, partition: int, chunk: int, *, more: bool) -> None:
+        rows, sent = Rows.joined(self._kept[partition]), 0
+        blocks = encode_snapshot_blocks(
+            self._collection, run=self._run.run, chunk=chunk, generation=self._run.generation, rows=rows, more=more
+        )
+        for block in blocks:
+            self._produce(partition, block.value)
+            self._digests[partition] = add_digests(self._digests[partition], block.digest)
+            sent += block.rows
+        self._rows[partition] += sent
+        self._kept[partition] = [rows.since(sent)] if sent < len(rows) else []
 
     def acknowledged(self) -> None:
         """Block until Kafka has acknowledged everything that was sent."""
@@ -77,8 +93,9 @@ class SnapshotSender:
     def mark(self, chunk: int) -> int:
         """Close ``chunk`` in every partition; blocks until acknowledged. Returns the rows of the chunk.
 
-        Its rows must have been acknowledged before: a marker must never arrive where a block did not.
+        Its rows must all have been sent and acknowledged before: a marker must never arrive where a block did not.
         """
+        assert not any(self._kept), f"rows of chunk {chunk} were not sent"
         rows = sum(self._rows)
         self._send_markers(chunk, self._rows, self._digests)
         self._begin_chunk()
@@ -138,6 +155,11 @@ def split_by_partition(rows: Rows, partitions: int) -> list[tuple[int, Rows]]:
         (int(partition), _take(rows, order[ends[partition] - counts[partition] : ends[partition]]))
         for partition in np.flatnonzero(counts)
     ]
+
+
+def _least_bytes(rows: Rows) -> int:
+    """What ``rows`` take in a block at least."""
+    return rows.vectors.nbytes + sum(map(len, rows.ids)) + sum(map(len, rows.metadata))
 
 
 def _take(rows: Rows, chosen: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Rows:

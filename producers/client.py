@@ -18,7 +18,7 @@ from .delivery import describe
 _log = logging.getLogger("vecferry.kafka")
 _log.addHandler(logging.NullHandler())  # an application that configures no logging gets none of librdkafka's lines
 
-_NEW_TOPIC_S = 2.0  # a topic that was just made reaches the brokers one after the other
+_NEW_TOPIC_S = 5.0  # a topic that was just made reaches the brokers one after the other, a busy one late
 _PAUSE_S = 0.1
 
 _DEFAULTS: Mapping[str, object] = {"linger.ms": 5, "delivery.timeout.ms": 120_000, "logger": _log}

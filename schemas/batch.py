@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -81,6 +82,29 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def since(self, start: int) -> Rows:
+        """The rows from number ``start`` on; shares their memory."""
+        return Rows(
+            ids=self.ids[start:],
+            positions=self.positions[start:],
+            deleted=self.deleted[start:],
+            vectors=self.vectors[start:],
+            metadata=self.metadata[start:],
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Rows]) -> Rows:
+        """The rows of all ``parts`` (at least one), in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return Rows(
+            ids=[id_ for part in parts for id_ in part.ids],
+            positions=np.concatenate([part.positions for part in parts]),
+            deleted=np.concatenate([part.deleted for part in parts]),
+            vectors=np.concatenate([part.vectors for part in parts]),
+            metadata=[text for part in parts for text in part.metadata],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,12 +75,20 @@ def add_digests(left: int, right: int) -> int:
 
 
 def encode_snapshot_blocks(
-    collection: Collection, *, run: str, chunk: int, generation: int, rows: Rows, max_bytes: int = MAX_RECORD_BYTES
+    collection: Collection,
+    *,
+    run: str,
+    chunk: int,
+    generation: int,
+    rows: Rows,
+    more: bool = False,
+    max_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[EncodedBlock]:
     """The live ``rows`` of one partition as messages of at most ``max_bytes`` each, in order; none for no rows.
 
-    Raises InvalidRecord for a row that cannot be carried: larger than a message alone, a vector that is not finite, an
-    id with NUL, text that is not UTF-8, metadata nested too deep.
+    With ``more`` to come, the last message is left out: its rows, with what follows, may fill it. Raises InvalidRecord
+    for a row that cannot be carried: larger than a message alone, a vector that is not finite, an id with NUL, text
+    that is not UTF-8, metadata nested too deep.
     """
     head = MAGIC + current("snapshot_block").fingerprint + encode_space(collection.space)
     head += b"".join((_text(run), encode_long(chunk), encode_long(generation)))
@@ -95,7 +103,7 @@ def encode_snapshot_blocks(
     room = max_bytes - len(head) - _SLACK_BYTES
     totals = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
     start = 0
-    while start < len(ids):
+    while start < len(ids) and not (more and totals[-1] - totals[start] <= room):
         end = int(np.searchsorted(totals, totals[start] + room, side="right")) - 1
         if end == start:
             problem = f"row {rows.ids[start]!r} takes {sizes[start]} bytes; a message holds {room}"

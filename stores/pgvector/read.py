@@ -18,11 +18,12 @@ _NO_VECTOR = "a row holds no vector of {} dimensions; it was written past vecfer
 
 
 def plan(connection: Connection, layout: Layout, rows_per_chunk: int) -> tuple[Chunk, ...]:
-    """Every ``rows_per_chunk``-th id is a bound; one pass over the index of the id."""
+    """Every ``rows_per_chunk``-th id is a bound, but not the last id of all; one pass over the index of the id."""
     bounds = run(
         connection,
         f"SELECT id::text FROM (SELECT t.{layout.id} AS id, row_number() OVER (ORDER BY t.{layout.id}) AS n "
-        f"FROM {layout.table} t) AS numbered WHERE n % $1::bigint = 0 ORDER BY n",
+        f"FROM {layout.table} t) AS numbered WHERE n % $1::bigint = 0 "
+        f"AND id < (SELECT t.{layout.id} FROM {layout.table} t ORDER BY t.{layout.id} DESC LIMIT 1) ORDER BY n",
         [rows_per_chunk],
     )
     edges = [None, *(bound for (bound,) in bounds), None]

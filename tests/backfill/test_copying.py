@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import backfill_rig
+import numpy as np
 import pytest
 from backfill_rig import (
     CHUNK_ROWS,
@@ -22,6 +24,7 @@ from backfill_rig import (
     run_context,
 )
 from memory_store import MemoryStore
+from vecferry.backfill import scanning
 from vecferry.backfill.copying import copy_run
 from vecferry.backfill.journal import read_done, read_run
 from vecferry.backfill.progress import Progress
@@ -29,7 +32,9 @@ from vecferry.backfill.runs import open_run
 from vecferry.config import Config
 from vecferry.errors import Refused, Transient
 from vecferry.kafka.control import ControlWriter
+from vecferry.schemas.collection import MAX_RECORD_BYTES
 from vecferry.schemas.control import LiveProgress, RunRecord, live_progress_key
+from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.topics import dlq_topic, events_topic, progress_topic
 
 pytestmark = pytest.mark.server
@@ -69,6 +74,23 @@ def test_a_run_carries_every_row_and_closes(config: Config) -> None:
     check_arrived(read_snapshot(config, "r1"), source)
     assert (seen[-1].percent, seen[-1].rows, seen[-1].chunks_done) == (100.0, ROWS, CHUNKS)
     assert any(progress.note == "no worker of new, old is running: rows wait in Kafka" for progress in seen)
+
+
+def test_rows_are_kept_over_pages_until_they_fill_a_block(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, wide = 500, b'{"text":"%s"}' % (b"x" * 20_000)
+    config = make_config(kafka_bootstrap, new_namespace(), chunk_rows=rows)
+    monkeypatch.setattr(scanning, "page_rows", lambda *_: 40)
+    source = loaded_store(config, rows)
+    source.rows = {id_: replace(entry, metadata=wide) for id_, entry in source.rows.items()}
+    with run_context(config, source) as context:
+        begin(context, "new")
+        copy_run(context, open_run(context, ("new",)), silent)
+    arrived = read_snapshot(config, "r1")
+    check_arrived(arrived, source)
+    per_partition = np.bincount(partitions_of(list(source.rows), PARTITIONS))
+    assert arrived.blocks == sum(-(-int(found) // (MAX_RECORD_BYTES // len(wide))) for found in per_partition)
 
 
 def test_an_empty_source_gives_a_closed_run(config: Config) -> None:

@@ -105,6 +105,20 @@ def test_blocks_stay_below_the_limit_and_lose_nothing(items: list[Any], max_byte
     assert [p for block in blocks for p in block.events.positions.tolist()] == rows.positions.tolist()
 
 
+@given(st.lists(st.lists(one_row, max_size=12), max_size=8))
+def test_rows_that_come_in_pages_fill_the_same_messages_as_one_page(pages: list[list[Any]]) -> None:
+    rows, max_bytes = rows_of([item for page in pages for item in page]), 1_700
+    values: list[bytes] = []
+    kept = rows_of([])
+    for page in pages:
+        kept = Rows.joined([kept, rows_of(page)])
+        full = encode(kept, more=True, max_bytes=max_bytes)
+        values += full
+        kept = kept.since(sum(len(decode_block(value).events) for value in full))
+        assert len(encode(kept, max_bytes=max_bytes)) <= 1  # what is kept never fills more than a message
+    assert values + encode(kept, max_bytes=max_bytes) == encode(rows, max_bytes=max_bytes)
+
+
 def test_a_large_page_fills_messages_up_to_kafkas_limit() -> None:
     rows = rows_of([(f"id-{i}", 1, (1.0, 2.0), "x" * 500) for i in range(5_000)])
     sizes = [len(value) for value in encode(rows)]

@@ -192,6 +192,13 @@ def test_chunks_cover_ids_that_come_later(store_factory: StoreFactory) -> None:
     assert set(found) == {f"m{i:02}" for i in range(20)} | set(later)
 
 
+@pytest.mark.parametrize(("rows", "chunks"), [(0, 1), (1, 1), (6, 1), (7, 2), (12, 2), (13, 3)])
+def test_no_chunk_is_planned_without_rows(store_factory: StoreFactory, rows: int, chunks: int) -> None:
+    store = store_factory(collection(), PLACEMENT)
+    store.apply(batch((Op.UPSERT, f"m{i:02}", at(i)) for i in range(rows)), ())
+    assert len(store.plan_chunks(6)) == chunks
+
+
 def test_a_scan_sees_what_was_applied_before_it(store_factory: StoreFactory) -> None:
     writer = store_factory(collection(), PLACEMENT)
     reader = store_factory.open(collection(), PLACEMENT)
