@@ -63,9 +63,7 @@ def _plan(context: RunContext, targets: tuple[str, ...], runs: dict[str, RunReco
     chunk_rows = context.config.backfill.chunk_rows
     with ThreadPoolExecutor(1, thread_name_prefix="backfill-plan") as beside:  # Kafka takes as long as the source
         planned = beside.submit(lambda: (to_pages(context.source.plan_chunks(chunk_rows)), context.source.count()))
-        name = _free_name(context, set(runs))
-        topic = snapshot_topic(context.config.namespace, context.collection, name)
-        context.admin.create_topic(topic, collection.partitions, SNAPSHOT_TOPIC)
+        name = _make_topic(context, set(runs))
         pages, estimated_rows = planned.result()
     run = RunRecord(
         run=name,
@@ -89,17 +87,19 @@ def _plan(context: RunContext, targets: tuple[str, ...], runs: dict[str, RunReco
     return run
 
 
-def _free_name(context: RunContext, taken: set[str]) -> str:
-    """The first name without a record and without a topic that holds anything (a mover may have died in between)."""
+def _make_topic(context: RunContext, taken: set[str]) -> str:
+    """A snapshot topic for the first name without a record; returns the name. One that holds nothing is taken over.
+
+    A mover may have died after it made the topic, or a log was left behind: what holds records is left alone.
+    """
+    width = context.resolved.partitions
     while True:
         name = next_run_id(taken)
         topic = snapshot_topic(context.config.namespace, context.collection, name)
-        found = context.admin.topics([topic]).get(topic)
-        if found is None:
+        if context.admin.create_topic(topic, width, SNAPSHOT_TOPIC):
             return name
-        untouched = found.partitions == context.resolved.partitions and not any(
-            context.admin.end_offsets(topic, found.partitions)
-        )
-        if untouched:
+        found = context.admin.topics([topic]).get(topic)
+        fits = found is not None and found.partitions == width
+        if fits and not any(context.admin.end_offsets(topic, width)):
             return name
         taken.add(name)

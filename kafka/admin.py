@@ -103,14 +103,16 @@ class Admin:
         found = str(described.topic_id)
         return "" if found == _NO_TOPIC_ID else found
 
-    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> None:
-        """Create a topic with the cluster's default replication; one that exists is left as it is."""
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> bool:
+        """Create a topic with the cluster's default replication; False for one that exists, which is left as it is."""
         new = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(settings))
         try:
             self._client.create_topics([new], request_timeout=REQUEST_TIMEOUT_S)[name].result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise unavailable(self._kafka, error) from error
+            return False
+        return True
 
     def offsets(self, topic: str, partitions: int) -> Offsets:
         """Begin and end offsets of every partition, as a read_committed consumer sees them."""

@@ -109,11 +109,20 @@ class Publisher:
         """
         records = self._records.upserts(ids, vectors, metadata, source_texts)
         batch = BatchDelivery(self._book, ids[0] if len(ids) else "")
-        sent = 0
+        produce, topic, reports, sent = self._producer.produce, self._topic, self._reports, 0
+        self._book.pending[batch] = None
         try:
-            for key, value in records:
-                self._send(key, value, batch)
+            for key, value in records:  # as _send does, without the call
+                if self._refusal is not None:
+                    raise self._refused()
+                try:
+                    produce(topic, value, key, _ANY_PARTITION, batch)
+                except (BufferError, KafkaException) as error:
+                    self._not_taken(key, value, batch, error)
                 sent += 1
+                if not sent % CALLS_PER_TURN:
+                    reports.count(CALLS_PER_TURN)
+            reports.count(sent % CALLS_PER_TURN)
         except NotDelivered as error:
             raise NotDelivered(f"{sent} of {len(ids)} rows were accepted: {error}") from error
         finally:
@@ -178,15 +187,20 @@ class Publisher:
         self._book.pending[delivery] = None  # before the client can report on it
         try:
             self._producer.produce(self._topic, value, key, _ANY_PARTITION, delivery)
-        except BufferError:
-            self._send_when_there_is_room(key, value, delivery)
-        except KafkaException as error:
-            delivery.withdraw()
-            raise self._rejected(error) from error
+        except (BufferError, KafkaException) as error:
+            self._not_taken(key, value, delivery, error)
         reports = self._reports
-        reports.calls += 1
+        reports.calls += 1  # as count does, without the call
         if not reports.calls % CALLS_PER_TURN:
             reports.serve()
+
+    def _not_taken(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery, error: Exception) -> None:
+        """Wait for room in the client's queue if that is what was missing; raises for everything else."""
+        if isinstance(error, BufferError):
+            self._send_when_there_is_room(key, value, delivery)
+        else:
+            delivery.withdraw()
+            raise self._rejected(error) from error
 
     def _send_when_there_is_room(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
         try:
@@ -211,7 +225,7 @@ class Publisher:
             "publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"
         )
 
-    def _rejected(self, error: KafkaException) -> VecferryError:
+    def _rejected(self, error: Exception) -> VecferryError:
         cause: KafkaError = error.args[0]
         if cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return InvalidRecord("record", "is larger than message.max.bytes", "raise it, or shorten the record")

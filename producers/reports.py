@@ -34,6 +34,13 @@ class Reports:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    def count(self, calls: int) -> None:
+        """Called after every few calls of ``produce``: serves reports once in CALLS_PER_TURN of them."""
+        turn = self.calls // CALLS_PER_TURN
+        self.calls += calls
+        if self.calls // CALLS_PER_TURN != turn:
+            self.serve()
+
     def serve(self, timeout_s: float = 0.0) -> None:
         """Serve what is there, or what comes within ``timeout_s``; what is fatal to the client goes to ``on_error``.
 

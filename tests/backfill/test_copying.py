@@ -262,12 +262,12 @@ def test_a_topic_that_holds_records_without_a_run_is_left_alone(config: Config) 
     source = loaded_store(config, 10)
     with run_context(config, source) as context:
         begin(context, "new")
-        for run, records in (("r1", {"left": b"over"}), ("r2", {})):
+        for run, width, records in (("r1", PARTITIONS, {"left": b"over"}), ("r2", 1, {}), ("r3", PARTITIONS, {})):
             topic = f"{config.namespace}.{COLLECTION}.snapshot.{run}"
-            context.admin.create_topic(topic, PARTITIONS, {})
+            assert context.admin.create_topic(topic, width, {})
             produce(config, topic, dict(records))
         run: RunRecord = open_run(context, ("new",))
-        assert run.run == "r2"
+        assert run.run == "r3"
 
 
 def test_a_writer_that_was_fenced_opens_no_run(config: Config) -> None:
