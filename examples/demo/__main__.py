@@ -108,7 +108,8 @@ def conclude(options: Options, view: View, report: Report, problems: list[str]) 
     if options.report is not None:
         options.report.write_text(json.dumps(report, indent=2) + "\n")
     faults, shortfalls = reports.faults(report), reports.shortfalls(report)
-    for line in [*problems, *(f"FAULT: {line}" for line in faults), *(f"TOO LITTLE: {line}" for line in shortfalls)]:
+    # What matters most comes last, where a terminal shows it.
+    for line in [*(f"TOO LITTLE: {line}" for line in shortfalls), *problems, *(f"FAULT: {line}" for line in faults)]:
         sys.stdout.write(f"{line}\n")
     if options.sabotage is not None:
         noticed = "was noticed, as it must be" if faults else "was NOT noticed"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from step_clock import StepClock
 from vecferry.backfill.progress import Progress
 from vecferry.cli.init import TEMPLATE
 from vecferry.cli.main import main
@@ -17,22 +18,6 @@ from vecferry.cli.output import Console, Result, Table, plain
 from vecferry.cli.progress import document, figures, reporting
 from vecferry.config import Config, GatesSection, load_config
 from vecferry.migration.gates import GateResult, Verdict
-
-
-class StepClock:
-    """A clock that moves when told."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.now_s += seconds
 
 
 def test_a_plain_table_is_aligned_and_has_no_trailing_space() -> None:

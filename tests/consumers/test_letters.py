@@ -5,24 +5,9 @@ from __future__ import annotations
 import logging
 
 import pytest
+from step_clock import StepClock
 from vecferry.consumers.letters import LINES, WINDOW_S, Letter, LetterLog, describe
 from vecferry.schemas.dead_letters import Origin
-
-
-class StepClock:
-    """A clock that moves when told."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.now_s += seconds
 
 
 def letter(offset: int, key: bytes | None = b"sku-1", reason: str = "no vector", row: int = 0) -> Letter:
@@ -42,7 +27,7 @@ def test_a_line_says_where_who_and_why_and_shows_no_payload() -> None:
 
 def test_few_letters_are_listed_and_many_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "vecferry.worker")
-    clock = StepClock()
+    clock = StepClock(100.0)
     log = LetterLog("products", clock)
     log.note(())
     assert caplog.messages == []

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import pytest
 from memory_store import MemoryStore
+from step_clock import StepClock
 from store_data import DIMENSION, at, batch, collection
 from vecferry.consumers.applying import Abandoned, Applier
 from vecferry.errors import Overloaded, StoreError, Transient
 from vecferry.schemas.batch import LiveMark, Op
 
 
-class Watch:
-    """A clock that moves when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 class Busy(MemoryStore):
     """Fails with ``errors``, one call each; ``tried_s`` says when it was asked."""
 
-    def __init__(self, watch: Watch, *errors: StoreError) -> None:
+    def __init__(self, watch: StepClock, *errors: StoreError) -> None:
         super().__init__(collection(), self._asked)
         self.create(complete=False)
         self.tried_s: list[float] = []
@@ -42,13 +27,13 @@ class Busy(MemoryStore):
                 raise self._errors.pop(0)
 
 
-def apply(store: Busy, watch: Watch, *, give_up_s: float = float("inf")) -> None:
+def apply(store: Busy, watch: StepClock, *, give_up_s: float = float("inf")) -> None:
     applier = Applier(store, DIMENSION, watch, lambda: watch.now_s >= give_up_s)
     applier.apply(batch([(Op.UPSERT, "a", at(9))]), [LiveMark(partition=1, next_offset=10)])
 
 
 def test_the_pause_that_a_store_asks_for_is_kept() -> None:
-    watch = Watch()
+    watch = StepClock()
     store = Busy(watch, Overloaded("slow down", retry_after_s=7.0), Overloaded("slow down", retry_after_s=0.5))
     apply(store, watch)
     assert store.tried_s == pytest.approx([0.0, 7.0, 7.5])
@@ -56,7 +41,7 @@ def test_the_pause_that_a_store_asks_for_is_kept() -> None:
 
 
 def test_it_does_not_lengthen_the_pause_after_other_failures() -> None:
-    watch = Watch()
+    watch = StepClock()
     store = Busy(watch, Overloaded("slow down", retry_after_s=60.0), Transient("the connection was lost"))
     apply(store, watch)
     assert store.tried_s[1] == pytest.approx(60.0)
@@ -64,7 +49,7 @@ def test_it_does_not_lengthen_the_pause_after_other_failures() -> None:
 
 
 def test_a_worker_that_is_stopped_meanwhile_does_not_wait_for_its_end() -> None:
-    watch = Watch()
+    watch = StepClock()
     store = Busy(watch, Overloaded("slow down", retry_after_s=3600.0))
     with pytest.raises(Abandoned, match="stopped while the store was failing: slow down"):
         apply(store, watch, give_up_s=2.0)

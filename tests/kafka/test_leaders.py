@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from step_clock import StepClock
 from vecferry.kafka.clients import learn_leaders
 
 
@@ -22,29 +23,13 @@ class Client:
         return SimpleNamespace(topics={topic: SimpleNamespace(partitions=answer)})
 
 
-class StillClock:
-    """Moves only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 def led(leader: int, error: object = None) -> Any:
     return SimpleNamespace(leader=leader, error=error)
 
 
 def asked(*answers: dict[int, Any], timeout_s: float = 1.0) -> tuple[int, float]:
     """How often the client was asked, and how many seconds that took."""
-    client, clock = Client(*answers), StillClock()
+    client, clock = Client(*answers), StepClock()
     learn_leaders(client, "topic", clock=clock, timeout_s=timeout_s)  # type: ignore[arg-type]
     return client.asked, clock.now_s
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lancedb
 import pytest
+from step_clock import StepClock
 from store_data import PLACEMENT, at, batch, collection, contents
 from vecferry.errors import Fatal, Overloaded, Transient, Unavailable, VecferryError
 from vecferry.schemas.batch import LiveMark, Op, Outcome
@@ -20,24 +21,9 @@ from vecferry.stores.lancedb.store import (
 )
 
 
-class StepClock:
-    """A clock that moves when told."""
-
-    now_s = 100.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def sleep_s(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 @pytest.fixture
 def clock() -> StepClock:
-    return StepClock()
+    return StepClock(100.0)
 
 
 @pytest.fixture
