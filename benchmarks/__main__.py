@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vecferry.heap import keep_freed_buffers
 from vecferry.local import paths
 from vecferry.local.services import Addresses, clean, use
 
@@ -66,12 +69,20 @@ def _suites(servers: Addresses, scratch: Path, data: Path | None) -> dict[str, C
     # In the order of what they write: behind gigabytes, Linux has to win back memory for every page of a file.
     return {
         "codec": codec.run,
-        "stores": lambda: [*store_pgvector.run(servers.postgres), *store_lancedb.run(scratch / "lance")],
+        "stores": lambda: _stores(servers.postgres, scratch / "lance"),
         "backfill": lambda: backfill.run(servers, data),
         "consume": lambda: consume.run(servers.kafka),
         "publish": lambda: publish.run(servers.kafka),
         "memory": lambda: memory.run(servers.kafka),
     }
+
+
+def _stores(postgres: str, lance: Path) -> list[Row]:
+    # In a process that treats its memory as a worker does; the baselines too.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=keep_freed_buffers) as worker:
+        measured = worker.submit(store_pgvector.run, postgres), worker.submit(store_lancedb.run, lance)
+        return [row for rows in measured for row in rows.result()]
 
 
 def _reached(row: Row) -> bool | None:

@@ -47,14 +47,15 @@ def encode_batch(layout: Layout, batch: EventBatch) -> tuple[NDArray[np.intp], l
     if batch.vectors.shape[1] != dimension:
         raise Rejected(f"vectors have {batch.vectors.shape[1]} dimensions, the collection has {dimension}")
     ids = mapping.encode_ids(batch.ids, layout.collection.id_type, layout.id_max_chars)
-    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.intp)
-    deletes = batch.ops == Op.DELETE
+    ranked = sorted(range(len(ids)), key=ids.__getitem__)
+    order = np.array(ranked, dtype=np.intp)
+    deletes = (batch.ops == Op.DELETE).tolist()
     arrays = (
-        mapping.text_array([ids[i] for i in order]),
+        mapping.text_array([ids[i] for i in ranked]),
         mapping.int2_array(batch.ops[order]),
         mapping.int8_array(batch.positions[order]),
         mapping.vector_array(batch.vectors, order, layout.vector_oid),
-        mapping.text_array([b"{}" if deletes[i] else batch.metadata[i] for i in order]),
+        mapping.text_array([b"{}" if deletes[i] else batch.metadata[i] for i in ranked]),
     )
     return order, [Wire(array) for array in arrays]
 

@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from uuid import UUID
 
 import numpy as np
@@ -91,6 +92,9 @@ def encode_ids(ids: Sequence[str], id_type: IdType, max_chars: int | None) -> li
     return [id_.encode() for id_ in ids]
 
 
+_LENGTH = struct.Struct(">i")
+
+
 def _header(element_oid: int, n: int) -> bytes:
     """The head of an array without nulls in PostgreSQL's binary format (``array_recv``): one dimension, or none."""
     return struct.pack(">iiIii", 1, 0, element_oid, n, 1) if n else struct.pack(">iiI", 0, 0, element_oid)
@@ -98,9 +102,8 @@ def _header(element_oid: int, n: int) -> bytes:
 
 def text_array(values: Sequence[bytes]) -> bytes:
     """``text[]`` of UTF-8 values."""
-    pack = struct.Struct(">i").pack
-    parts = [part for value in values for part in (pack(len(value)), value)]
-    return b"".join([_header(TEXT_OID, len(values)), *parts])
+    lengths = map(_LENGTH.pack, map(len, values))
+    return b"".join(chain((_header(TEXT_OID, len(values)),), chain.from_iterable(zip(lengths, values, strict=True))))
 
 
 def int2_array(values: NDArray[np.int8]) -> bytes:
@@ -128,13 +131,13 @@ def vector_array(vectors: NDArray[np.float32], order: NDArray[np.intp], vector_o
     inner = _vector_dtype(dimension)
     row = np.dtype([("bytes", ">i4"), ("vector", inner)])
     header = _header(vector_oid, n)
-    buffer = bytearray(len(header) + n * row.itemsize)
-    buffer[: len(header)] = header
+    buffer = np.empty(len(header) + n * row.itemsize, dtype=np.uint8)
+    buffer[: len(header)] = np.frombuffer(header, dtype=np.uint8)
     packed = np.frombuffer(buffer, dtype=row, offset=len(header), count=n)
     packed["bytes"] = inner.itemsize
-    packed["vector"]["dimension"] = dimension
+    packed["vector"]["dimension"], packed["vector"]["unused"] = dimension, 0
     packed["vector"]["values"] = vectors[order]
-    return memoryview(buffer)
+    return buffer.data
 
 
 def vector_value(vector: NDArray[np.float32]) -> bytes:
