@@ -107,17 +107,13 @@ def conclude(options: Options, view: View, report: Report, problems: list[str]) 
     view.table("Report", ("figure", "value", "must be"), list(reports.rows(report)))
     if options.report is not None:
         options.report.write_text(json.dumps(report, indent=2) + "\n")
-    faults, shortfalls = reports.faults(report), reports.shortfalls(report)
-    # What matters most comes last, where a terminal shows it.
-    for line in [*(f"TOO LITTLE: {line}" for line in shortfalls), *problems, *(f"FAULT: {line}" for line in faults)]:
+    found = reports.findings(report, problems)
+    for line in found or [reports.PROMISED]:
         sys.stdout.write(f"{line}\n")
     if options.sabotage is not None:
-        noticed = "was noticed, as it must be" if faults else "was NOT noticed"
-        sys.stdout.write(f"Sabotage {options.sabotage} {noticed}.\n")
-    if problems or faults or shortfalls:
-        return _FAILED
-    sys.stdout.write("Nothing lost, nothing resurrected, nothing stale, no failed read or write.\n")
-    return 0
+        noticed = "was noticed, as it must be" if reports.faults(report) else "was NOT noticed"
+        view.last(f"Sabotage {options.sabotage} {noticed}.")
+    return _FAILED if found else 0
 
 
 def _refresh(state: State, watch: Watch, poller: Poller) -> None:

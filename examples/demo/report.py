@@ -37,6 +37,7 @@ MINIMA: Mapping[str, float] = {
     "cutovers": 5,
     "rollbacks": 1,
 }
+PROMISED = "Nothing lost, nothing resurrected, nothing stale, no failed read or write."
 
 
 def empty() -> Report:
@@ -97,6 +98,12 @@ def shortfalls(report: Report) -> list[str]:
         for name, value, minimum in values
         if value is None or value < minimum
     ]
+
+
+def findings(report: Report, problems: list[str]) -> list[str]:
+    """Everything that is wrong, ``problems`` included, a line each; what matters most last, where one looks first."""
+    too_little = [f"TOO LITTLE: {line}" for line in shortfalls(report)]
+    return [*too_little, *problems, *(f"FAULT: {line}" for line in faults(report))]
 
 
 def rows(report: Report) -> Iterator[tuple[str, str, str]]:

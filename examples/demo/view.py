@@ -97,6 +97,11 @@ class View:
             shown.add_row(*(Text(cell) for cell in row))
         self._console.print(shown)
 
+    def last(self, sentence: str) -> None:
+        """Print what everything before it comes to, set apart from it."""
+        self._console.print()
+        self._console.print(Text(sentence, style="bold"), soft_wrap=True)
+
     def _run_lines(self) -> None:
         while not self._stop.wait(_LINE_S):
             self._console.print(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from demo_reports import good, put
 from options import parse
-from report import MINIMA, ZEROS, empty, faults, percentile, rows, shortfalls, value_of
+from report import MINIMA, ZEROS, Report, empty, faults, percentile, rows, shortfalls, value_of
 from view import Rates, State, line
 
 NAMES = (
@@ -38,22 +37,9 @@ NAMES = (
 )
 
 
-def put(report: dict[str, Any], name: str, value: float) -> None:
-    *path, last = name.split(".")
-    for part in path:
-        report = report[part]
-    assert last in report
-    report[last] = value
-
-
-@pytest.fixture
-def good() -> dict[str, Any]:
-    report = empty()
-    for name in ZEROS:
-        put(report, name, 0)
-    for name, minimum in MINIMA.items():
-        put(report, name, minimum)
-    return report
+@pytest.fixture(name="good")
+def good_report() -> Report:
+    return good()
 
 
 def test_every_name_of_the_contract_is_there() -> None:
@@ -63,18 +49,18 @@ def test_every_name_of_the_contract_is_there() -> None:
         assert last in (value_of(report, ".".join(path)) if path else report), name
 
 
-def test_a_report_at_its_minima_passes(good: dict[str, Any]) -> None:
+def test_a_report_at_its_minima_passes(good: Report) -> None:
     assert (faults(good), shortfalls(good)) == ([], [])
 
 
 @pytest.mark.parametrize("name", ZEROS)
-def test_anything_but_zero_is_a_fault(good: dict[str, Any], name: str) -> None:
+def test_anything_but_zero_is_a_fault(good: Report, name: str) -> None:
     put(good, name, 1)
     assert faults(good) == [f"{name} is 1, must be 0"]
 
 
 @pytest.mark.parametrize("name", MINIMA)
-def test_anything_below_its_minimum_is_too_little(good: dict[str, Any], name: str) -> None:
+def test_anything_below_its_minimum_is_too_little(good: Report, name: str) -> None:
     put(good, name, MINIMA[name] * 0.99)
     assert [text.split()[0] for text in shortfalls(good)] == [name]
 
@@ -84,7 +70,7 @@ def test_what_was_never_measured_is_a_fault() -> None:
     assert {text.split()[0] for text in shortfalls(empty())} == set(MINIMA)
 
 
-def test_the_table_shows_every_figure_with_what_is_required(good: dict[str, Any]) -> None:
+def test_the_table_shows_every_figure_with_what_is_required(good: Report) -> None:
     shown = {name: required for name, _, required in rows(good)}
     assert {*ZEROS, *MINIMA} <= set(shown)
     assert shown["lost"] == "0"
