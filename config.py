@@ -1,64 +1,30 @@
 """Configuration: read once, checked whole, then frozen.
 
 ``load_config`` takes the path of a TOML file or a dict of the same shape. Values may be ``${ENV}`` references, or
-``file:PATH`` for a secret in a file; both are resolved here, once. Options of stores and of the Kafka client are held
-as ``SecretStr``: they never show in a repr, a log or an error.
+``file:PATH`` for a secret in a file; both are resolved on loading, once (``references.py``). Options of stores and of
+the Kafka client are held as ``SecretStr``: they never show in a repr, a log or an error.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError
+from .references import Resolved as Resolved
+from .references import Secret as Secret
 from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Space
 from .schemas.guarantees import GUARANTEED
 from .schemas.position import MAX_EPOCH, MIN_EPOCH
 from .schemas.topics import check_name
 from .stores.registry import KINDS
-
-_ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def _resolve(value: object) -> object:
-    """``${ENV}`` and ``file:`` references replaced by what they stand for."""
-    if not isinstance(value, str):
-        return value
-    if value.startswith("file:"):
-        path = Path(value.removeprefix("file:"))
-        try:
-            return path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"cannot read {path}: it is not UTF-8 text") from error
-
-    def look_up(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in os.environ:
-            raise ValueError(f"environment variable {name} is not set")
-        return os.environ[name]
-
-    return _ENV.sub(look_up, value)
-
-
-def _text(value: object) -> object:
-    """Client properties may be written as TOML numbers and booleans; librdkafka takes text."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return _resolve(str(value) if isinstance(value, (int, float)) else value)
-
-
-Resolved = Annotated[str, BeforeValidator(_resolve)]
-Secret = Annotated[SecretStr, BeforeValidator(_text)]
 
 
 class _Section(BaseModel):

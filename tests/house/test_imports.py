@@ -9,7 +9,7 @@ from sources import ROOT, Source, imports, package_sources, parse
 
 # A part may import itself and what stands on an earlier line; parts of one line do not import each other.
 LAYERS = (
-    ("errors", "clock", "failpoints", "heap", "wording"),
+    ("errors", "clock", "failpoints", "heap", "references", "wording"),
     ("schemas",),
     ("stores",),
     ("config",),
