@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from migration_rig import NAME, Rig, settings
+from command_line import lines_of, vecferry, write_config
+from migration_rig import NAME, Rig
 from vecferry.cli.main import COMMANDS, exit_code, main
 from vecferry.errors import (
     ConfigError,
@@ -26,46 +25,6 @@ from vecferry.errors import (
     VecferryError,
 )
 from waiting import wait_until
-
-
-def vecferry(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if key != "VECFERRY_CONFIG"}
-    return subprocess.run(
-        [sys.executable, "-m", "vecferry", *arguments],
-        cwd=cwd,
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-
-
-def write_config(
-    folder: Path, bootstrap: str, *, old: str = "./old", namespace: str | None = None
-) -> dict[str, object]:
-    """A configuration with real stores in ``folder``."""
-    data = settings(bootstrap, namespace)
-    stores = {"old": old, "new": "./new"}
-    lines = [
-        f'namespace = "{data["namespace"]}"',
-        f'[kafka]\nbootstrap_servers = "{bootstrap}"',
-        *(
-            f'[stores.{name}]\nkind = "{"pgvector" if "://" in at else "lancedb"}"\n'
-            f'{"url" if "://" in at else "uri"} = "{at}"'
-            for name, at in stores.items()
-        ),
-        f'[collections.{NAME}]\ndimension = 4\nmetric = "cosine"\npartitions = 3',
-        'space = {model = "m", version = "1"}',
-        *(f'[collections.{NAME}.in.{name}]\ntable = "{NAME}"' for name in stores),
-        f'[migrations.{NAME}]\nfrom = "old"\nto = "new"',
-    ]
-    (folder / "vecferry.toml").write_text("\n".join(lines))
-    return data
-
-
-def lines_of(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line]
 
 
 def test_every_error_has_its_exit_code() -> None:
@@ -177,55 +136,6 @@ def test_the_environment_names_the_configuration(
     assert "third.toml: no such file" in capsys.readouterr().err
     assert main(["dlq", "--config", "fourth.toml", "list", NAME]) == 2
     assert "fourth.toml: no such file" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_an_absent_kafka_is_one_line(tmp_path: Path) -> None:
-    write_config(tmp_path, "127.0.0.1:1")
-    done = vecferry("status", NAME, cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    (line,) = lines_of(done.stderr)
-    assert line.startswith("vecferry: Kafka at 127.0.0.1:1 does not answer")
-    assert "correct kafka.bootstrap_servers" in line
-
-
-@pytest.mark.server
-def test_an_absent_postgresql_is_one_line(tmp_path: Path, kafka_bootstrap: str) -> None:
-    write_config(tmp_path, kafka_bootstrap, old="postgresql://127.0.0.1:1/shop")
-    done = vecferry("enrol", NAME, cwd=tmp_path)
-    assert done.returncode == 1
-    (line,) = lines_of(done.stderr)
-    assert "127.0.0.1" in line
-    assert "Traceback" not in line
-
-
-@pytest.mark.server
-def test_an_absent_target_is_one_line(tmp_path: Path, kafka_bootstrap: str) -> None:
-    (tmp_path / "new").write_text("a file where the store's folder should be")
-    write_config(tmp_path, kafka_bootstrap)
-    done = vecferry("enrol", NAME, cwd=tmp_path)
-    assert done.returncode == 1, done.stderr
-    (line,) = lines_of(done.stderr)
-    assert "in ./new: " in line
-    assert "see that the place exists" in line
-
-
-@pytest.mark.server
-def test_a_worker_without_its_target_ends_with_one_line(tmp_path: Path, kafka_bootstrap: str) -> None:
-    write_config(tmp_path, kafka_bootstrap)
-    assert vecferry("enrol", NAME, cwd=tmp_path).returncode == 0
-    shutil.rmtree(tmp_path / "new")
-    empty = vecferry("worker", "--store", "new", cwd=tmp_path)
-    (tmp_path / "new").write_text("a file where the store's folder should be")
-    absent = vecferry("worker", "--store", "new", cwd=tmp_path)
-    for done, code, said in (
-        (empty, 3, "store 'new' has not been prepared"),
-        (absent, 1, "in ./new: "),
-    ):
-        assert (done.returncode, done.stdout) == (code, ""), done.stderr
-        (line,) = lines_of(done.stderr)
-        assert said in line
 
 
 @pytest.mark.server
