@@ -108,8 +108,7 @@ class _Copy:
         return closed
 
     def _finish_chunk(self, chunk: int, fences: tuple[int, ...]) -> None:
-        self._sender.send_rest(chunk)
-        self._sender.acknowledged()
+        self._sender.finish(chunk)
         failpoints.hit("backfill.produced")
         rows = self._sender.mark(chunk)
         failpoints.hit("backfill.marked")

@@ -57,7 +57,7 @@ class SnapshotSender:
     def send(self, chunk: int, rows: Rows) -> None:
         """Send ``rows`` (a page of ``chunk``); blocks while the client's queue is full, not until acknowledged.
 
-        What does not fill a block waits for the next page, or for :meth:`send_rest`: brokers charge by the request.
+        What does not fill a block waits for the next page, or for :meth:`finish`: brokers charge by the request.
         Raises InvalidRecord, naming the row, when a row cannot be carried.
         """
         for partition, part in split_by_partition(rows, self._run.partitions):
@@ -65,11 +65,12 @@ class SnapshotSender:
             if sum(map(_least_bytes, self._kept[partition])) > MAX_RECORD_BYTES:
                 self._send_blocks(partition, chunk, more=True)
 
-    def send_rest(self, chunk: int) -> None:
-        """Send what :meth:`send` kept of ``chunk``; blocks and raises as it does."""
+    def finish(self, chunk: int) -> None:
+        """Send what :meth:`send` kept of ``chunk``, and block until Kafka has acknowledged all of it; raises as it does."""
         for partition, kept in enumerate(self._kept):
             if kept:
                 self._send_blocks(partition, chunk, more=False)
+        self._acknowledged()
 
     def _send_blocks(self, partition: int, chunk: int, *, more: bool) -> None:
         rows, sent = Rows.joined(self._kept[partition]), 0
@@ -83,19 +84,12 @@ class SnapshotSender:
         self._rows[partition] += sent
         self._kept[partition] = [rows.since(sent)] if sent < len(rows) else []
 
-    def acknowledged(self) -> None:
-        """Block until Kafka has acknowledged everything that was sent."""
-        left = self._producer.flush(_ACK_TIMEOUT_S)
-        self._check()
-        if left:
-            raise Unavailable(f"topic {self._topic} did not acknowledge {left} records within {_ACK_TIMEOUT_S:g} s")
-
     def mark(self, chunk: int) -> int:
         """Close ``chunk`` in every partition; blocks until acknowledged. Returns the rows of the chunk.
 
-        Its rows must all have been sent and acknowledged before: a marker must never arrive where a block did not.
+        It must have been finished before: a marker must never arrive where a block did not.
         """
-        assert not any(self._kept), f"rows of chunk {chunk} were not sent"
+        assert not any(self._kept), f"chunk {chunk} was not finished"
         rows = sum(self._rows)
         self._send_markers(chunk, self._rows, self._digests)
         self._begin_chunk()
@@ -121,7 +115,13 @@ class SnapshotSender:
                 chunks=self._run.chunks,
             )
             self._produce(partition, encode_snapshot_marker(marker))
-        self.acknowledged()
+        self._acknowledged()
+
+    def _acknowledged(self) -> None:
+        left = self._producer.flush(_ACK_TIMEOUT_S)
+        self._check()
+        if left:
+            raise Unavailable(f"topic {self._topic} did not acknowledge {left} records within {_ACK_TIMEOUT_S:g} s")
 
     def _produce(self, partition: int, value: bytes) -> None:
         while True:

@@ -194,7 +194,9 @@ class Publisher:
         if not reports.calls % CALLS_PER_TURN:
             reports.serve()
 
-    def _not_taken(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery, error: Exception) -> None:
+    def _not_taken(
+        self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery, error: BufferError | KafkaException
+    ) -> None:
         """Wait for room in the client's queue if that is what was missing; raises for everything else."""
         if isinstance(error, BufferError):
             self._send_when_there_is_room(key, value, delivery)
@@ -225,7 +227,7 @@ class Publisher:
             "publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"
         )
 
-    def _rejected(self, error: Exception) -> VecferryError:
+    def _rejected(self, error: KafkaException) -> VecferryError:
         cause: KafkaError = error.args[0]
         if cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return InvalidRecord("record", "is larger than message.max.bytes", "raise it, or shorten the record")

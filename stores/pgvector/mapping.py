@@ -26,6 +26,7 @@ INT2_OID = 21
 INT8_OID = 20
 
 _NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+_LENGTH = struct.Struct(">i")  # of an element of an array
 _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LONGEST_SUFFIX = len("_vecferry_partitions")
 
@@ -90,9 +91,6 @@ def encode_ids(ids: Sequence[str], id_type: IdType, max_chars: int | None) -> li
     if max_chars is not None and ids and len(longest := max(ids, key=len)) > max_chars:
         raise Rejected(f"id {longest!r} is longer than the id column, which holds {max_chars} characters")
     return [id_.encode() for id_ in ids]
-
-
-_LENGTH = struct.Struct(">i")
 
 
 def _header(element_oid: int, n: int) -> bytes:

@@ -182,8 +182,7 @@ def test_the_markers_of_a_cancelled_run_close_nothing(kafka_bootstrap: str, capl
         sender = SnapshotSender(rig.config.kafka, topic, rig.config.collection(NAME), run, clock=SYSTEM_CLOCK)
         for rows in rig.stores["old"].scan(Chunk(lower=None, upper=None), 100):
             sender.send(0, rows)
-        sender.send_rest(0)
-        sender.acknowledged()
+        sender.finish(0)
         sender.mark(0)
         sender.close_run()
         rig.upsert("fresh", 1.0)
