@@ -66,7 +66,7 @@ class SnapshotSender:
                 self._send_blocks(partition, chunk, more=True)
 
     def finish(self, chunk: int) -> None:
-        """Send what :meth:`send` kept of ``chunk``; blocks until Kafka has acknowledged all of it. Raises as it does."""
+        """Send what :meth:`send` kept of ``chunk``; blocks until all of it is acknowledged. Raises as it does."""
         for partition, kept in enumerate(self._kept):
             if kept:
                 self._send_blocks(partition, chunk, more=False)
