@@ -52,6 +52,7 @@ class SnapshotSender:
         except KafkaException as error:
             raise unavailable(kafka, error) from error
         self._kept: list[list[Rows]] = [[] for _ in range(run.partitions)]  # not sent yet; less than a block of each
+        self._kept_bytes = [0] * run.partitions  # at least
         self._begin_chunk()
 
     def send(self, chunk: int, rows: Rows) -> None:
@@ -62,7 +63,8 @@ class SnapshotSender:
         """
         for partition, part in split_by_partition(rows, self._run.partitions):
             self._kept[partition].append(part)
-            if sum(map(_least_bytes, self._kept[partition])) > MAX_RECORD_BYTES:
+            self._kept_bytes[partition] += _least_bytes(part)
+            if self._kept_bytes[partition] > MAX_RECORD_BYTES:
                 self._send_blocks(partition, chunk, more=True)
 
     def finish(self, chunk: int) -> None:
@@ -82,7 +84,9 @@ class SnapshotSender:
             self._digests[partition] = add_digests(self._digests[partition], block.digest)
             sent += block.rows
         self._rows[partition] += sent
-        self._kept[partition] = [rows.since(sent)] if sent < len(rows) else []
+        left = rows.since(sent)
+        self._kept[partition] = [left] if len(left) else []
+        self._kept_bytes[partition] = _least_bytes(left)
 
     def mark(self, chunk: int) -> int:
         """Close ``chunk`` in every partition; blocks until acknowledged. Returns the rows of the chunk.

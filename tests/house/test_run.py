@@ -27,7 +27,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root, self.programs = folder / "checkout", folder / "bin"
         self.environment = {"PATH": str(self.programs), "VECFERRY_HOME": str(folder / "home"), "HOME": str(folder)}
-        for name in ("run", ".ci/run", "pyproject.toml", "producers/_plain.c"):
+        for name in ("run", ".ci/run", "pyproject.toml", "producers/_plain.c", "schemas/_columns.c"):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
         self.programs.mkdir()
@@ -40,7 +40,7 @@ class Checkout:
         """As a first run leaves it."""
         self.program(self.root / ".venv" / "bin" / "python", PYTHON.format(python=sys.executable))
         made_from = subprocess.run(
-            ["bash", "-c", "{ pwd -P; cat pyproject.toml producers/_plain.c; } | cksum"],
+            ["bash", "-c", "{ pwd -P; cat pyproject.toml producers/_plain.c schemas/_columns.c; } | cksum"],
             cwd=self.root,
             capture_output=True,
             check=True,
