@@ -169,9 +169,9 @@ def _least_bytes(rows: Rows) -> int:
 def _take(rows: Rows, chosen: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Rows:
     at = chosen.tolist()
     return Rows(
-        ids=[rows.ids[i] for i in at],
+        ids=list(map(rows.ids.__getitem__, at)),
         positions=rows.positions[chosen],
         deleted=rows.deleted[chosen],
         vectors=rows.vectors[chosen],
-        metadata=[rows.metadata[i] for i in at],
+        metadata=list(map(rows.metadata.__getitem__, at)),
     )

@@ -52,7 +52,7 @@ from vecferry.stores.registry import open_store
 
 NAME = "products"
 PARTITIONS = 4
-ROUNDS = 5
+ROUNDS, WARM_UPS = 7, 2
 PAGE_ROWS = 10_000
 MIN_ROWS = 40_000
 COLUMNS = ("summary", "section", "priority", "version", "architecture", "installed_kib")
@@ -69,11 +69,11 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
         url = create_database(servers.postgres, f"bench_{uuid.uuid4().hex[:10]}")
         dimension, rows = load_table(url, path)
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
-        for turn in range(ROUNDS + 1):
+        for turn in range(WARM_UPS + ROUNDS):
             config = make_config(servers.kafka, url, Path(scratch) / str(turn) / "pipe", dimension)
             enrol(config, NAME)
             seconds = {name: fresh(name, config, Path(scratch) / str(turn) / name, rows) for name in SIDES}
-            if turn > 0:  # the first round warms what the servers keep
+            if turn >= WARM_UPS:  # those before warm what the servers keep and compile
                 for side, took in seconds.items():
                     rates[side].append(rows / took)
     named = f"{rows} x {dimension}"

@@ -18,7 +18,7 @@ from vecferry.stores.pgvector.connection import Connection, Session, Wire
 from vecferry.stores.pgvector.layout import make_layout
 from vecferry.stores.pgvector.store import PgvectorStore
 
-DIMENSION, BATCH_ROWS, BATCHES, ROUNDS = 384, 1000, 10, 10
+DIMENSION, BATCH_ROWS, BATCHES, ROUNDS = 384, 1000, 10, 16
 PARTITIONS = 8
 BOUND = 0.95
 
