@@ -13,7 +13,6 @@ import argparse
 import multiprocessing
 import os
 import signal
-import statistics
 import tempfile
 import threading
 import time
@@ -50,6 +49,8 @@ from vecferry.schemas.topics import control_topic, dlq_topic, progress_topic
 from vecferry.stores.base import Chunk, Store
 from vecferry.stores.registry import open_store
 
+from .pairs import paired
+
 NAME = "products"
 PARTITIONS = 4
 ROUNDS, WARM_UPS = 7, 2
@@ -78,9 +79,12 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
                     rates[side].append(rows / took)
     named = f"{rows} x {dimension}"
     return [
-        row(f"backfill pgvector to LanceDB, {named}", rates["pipe"], rates["direct"], 1.0),
-        row(f"backfill's share of COPY + one append, {named}", rates["pipe"], rates["bulk"], None),
-        row(f"mover alone (pgvector to Kafka) beside its scan, {named}", rates["mover"], rates["scan"], None),
+        paired(f"{name}, {named}", rates[ours], rates[baseline], bound=bound, unit="rows/s")
+        for name, ours, baseline, bound in (
+            ("backfill pgvector to LanceDB", "pipe", "direct", 1.0),
+            ("backfill's share of COPY + one append", "pipe", "bulk", None),
+            ("mover alone (pgvector to Kafka) beside its scan", "mover", "scan", None),
+        )
     ]
 
 
@@ -308,18 +312,6 @@ def timed(action: Callable[[], object]) -> float:
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
-
-
-def row(name: str, ours: list[float], baseline: list[float], bound: float | None) -> dict[str, Any]:
-    """One line of the results: medians, of the ratio too, since what runs beside this changes between rounds."""
-    return {
-        "name": name,
-        "ours": statistics.median(ours),
-        "baseline": statistics.median(baseline),
-        "ratio": statistics.median(a / b for a, b in zip(ours, baseline, strict=True)),
-        "bound": bound,
-        "unit": "rows/s",
-    }
 
 
 if __name__ == "__main__":

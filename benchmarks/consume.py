@@ -6,7 +6,6 @@ of its record and counted. Both read the same backlog in turns; the first batch 
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from vecferry.kafka.clients import consumer_config
 from vecferry.schemas.batch import EventBatch, Mark, Outcome
 
 from .bench_log import Log, null_store
+from .pairs import paired
 
 DIMENSION = 768
 EVENTS = 120_000
@@ -36,17 +36,7 @@ def run(bootstrap: str) -> list[dict[str, Any]]:
         for turn in range(ROUNDS):
             bare.append(_bare(log))
             ours.append(_worker(log, f"round-{turn}"))
-    ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
-    return [
-        {
-            "name": f"consume and account {DIMENSION}-d",
-            "ours": statistics.median(ours),
-            "baseline": statistics.median(bare),
-            "ratio": ratio,
-            "bound": BOUND,
-            "unit": "events/s",
-        }
-    ]
+    return [paired(f"consume and account {DIMENSION}-d", ours, bare, bound=BOUND, unit="events/s")]
 
 
 def _bare(log: Log) -> float:

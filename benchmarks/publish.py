@@ -1,10 +1,8 @@
 """What publishing costs beside the bare Kafka client: throughput, and the time of one call.
 
 Both sides send the same bytes with the same client configuration to the same topic, in turns within one run; a ratio is
-the median of those of the rounds. Bounds are kept against the bare client that asks for no delivery reports: by
-``upsert_many`` for throughput, by ``upsert`` for the time of a call. What a single call reaches in throughput, and both
-beside a bare client that takes reports (which the publisher needs for its tokens), is for information: see decision 15.
-Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
+the median of those of the rounds. The bare client is measured twice: without and with delivery reports, which the
+publisher needs for its tokens. Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
 """
 
 from __future__ import annotations
@@ -24,6 +22,8 @@ from vecferry.producers import Publisher
 from vecferry.producers.client import client_config
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection, Space
+
+from .pairs import paired
 
 PARTITIONS = 4
 ROUNDS = 7
@@ -130,13 +130,12 @@ def measure(bootstrap_servers: str, topic: str, dimension: int) -> list[dict[str
     upsert, many, *bare_rates = ([LAPS * CALLS / seconds for seconds in side] for side in zip(*bursts, strict=True))
     call, *bare_calls = ([ns / 1000 for ns in side] for side in zip(*calls, strict=True))
     rows = []
-    notes, bounds = ("", ", baseline takes delivery reports too"), ((0.8, 3.0), (None, None))
-    for rates, times, note, (least, most) in zip(bare_rates, bare_calls, notes, bounds, strict=True):
+    for rates, times, note in zip(bare_rates, bare_calls, ("", ", baseline takes delivery reports too"), strict=True):
         name = f"publish {dimension}-d"
         rows += [
-            _row(f"{name}, throughput of upsert_many{note}", many, rates, bound=least, unit="events/s"),
-            _row(f"{name}, throughput of upsert{note}", upsert, rates, bound=None, unit="events/s"),
-            _row(f"{name}, one call{note}", call, times, bound=most, unit="us"),
+            paired(f"{name}, throughput of upsert{note}", upsert, rates, bound=0.8, unit="events/s"),
+            paired(f"{name}, throughput of upsert_many{note}", many, rates, bound=0.8, unit="events/s"),
+            paired(f"{name}, one call{note}", call, times, bound=3.0, unit="us"),
         ]
     return rows
 
@@ -157,17 +156,6 @@ def run(bootstrap_servers: str | None = None) -> list[dict[str, Any]]:
         rows += measure(address, topic, dimension)
         admin.delete_topics([topic])[topic].result(30)
     return rows
-
-
-def _row(name: str, ours: list[float], baseline: list[float], *, bound: float | None, unit: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "ours": statistics.median(ours),
-        "baseline": statistics.median(baseline),
-        "ratio": statistics.median(a / b for a, b in zip(ours, baseline, strict=True)),
-        "bound": bound,
-        "unit": unit,
-    }
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from statistics import median
 from uuid import uuid4
 
 import numpy as np
@@ -17,6 +16,8 @@ from vecferry.stores.pgvector.catalog import read_server, read_table
 from vecferry.stores.pgvector.connection import Connection, Session, Wire
 from vecferry.stores.pgvector.layout import make_layout
 from vecferry.stores.pgvector.store import PgvectorStore
+
+from .pairs import paired
 
 DIMENSION, BATCH_ROWS, BATCHES, ROUNDS = 384, 1000, 10, 16
 PARTITIONS = 8
@@ -38,15 +39,13 @@ def run(url: str) -> list[dict[str, object]]:
         finally:
             admin.execute(f"DROP SCHEMA {schema} CASCADE".encode())
     return [
-        {
-            "name": f"pgvector live apply, {kind}, {BATCH_ROWS} x {DIMENSION}",
-            "ours": BATCH_ROWS / median(ours),
-            "baseline": BATCH_ROWS / median(direct),
-            "ratio": median(b / a for a, b in zip(ours, direct, strict=True)),
-            "bound": BOUND,
-            "unit": "rows/s",
-        }
-        for kind, (ours, direct) in speeds.items()
+        paired(
+            f"pgvector live apply, {kind}, {BATCH_ROWS} x {DIMENSION}",
+            *([BATCH_ROWS / seconds for seconds in side] for side in sides),
+            bound=BOUND,
+            unit="rows/s",
+        )
+        for kind, sides in speeds.items()
     ]
 
 
