@@ -71,6 +71,7 @@ def test_texts_are_written_and_read_back(texts: list[bytes]) -> None:
 @example(encode_long(1) + encode_long(1) + b"a" + encode_long(1) + encode_long(0) + b"\0", 0)  # two blocks
 @example(encode_long(1) + b"\x82\x00" + b"a\0", 0)  # a longer number than is needed
 @example(encode_long(1) + b"\xff" * 9 + b"\x01" + b"a\0", 0)
+@example(encode_long(1) + encode_long(-1) + b"\0", 0)  # a text of less than nothing
 @example(encode_long(2) + encode_long(1) + b"a\0", 0)  # one text is missing
 @example(encode_long(1) + encode_long(1) + b"a", 0)  # no end
 def test_whatever_is_read_is_read_alike(data: bytes, at: int) -> None:
@@ -90,7 +91,10 @@ def test_an_id_has_the_same_partition(ids: list[str], count: int) -> None:
 @example([b"\xc3"], 1)
 @example([b"\xc3", b"\xa9"], 1)  # together they would be valid
 @example([b"\xed\xa0\x80"], 1)
+@example([b"\x81"], 1)  # the first bit alone says that it is not ASCII
 @example([b"[[", b""], 1)
+@example([b'[{"a":1}]'], 1)  # one level more
+@example([b"[[[]]]"], 2)
 def test_texts_are_judged_alike(texts: list[bytes], levels: int) -> None:
     for judge, *more in ((are_utf8,), (are_ids,), (are_shallow, levels)):
         judged, by_python = both(judge, texts, *more)
