@@ -25,7 +25,7 @@ from ledger import BASE, Entry, Tail, digest
 from staleness import UNKNOWN, Absence, Memory, Sighting
 from workload import Popularity, Task
 
-USERS = 50  # per reader: enough that a route of 5 % is met by some
+USERS = 50  # per reader: enough that a route of 5 % is met by some of the names below
 TOKEN_SHARE, GET_SHARE = 0.3, 0.35  # the rest searches
 _THINK_S = 0.08  # without a pause the readers alone would take all of a small machine
 _TIMEOUT_S = 30.0  # longer than a killed worker's partitions take to move on
@@ -53,7 +53,7 @@ class Reader:
         self._random = np.random.default_rng([task.seed, 1_000 + number])
         self._popularity = Popularity(len(catalogue.ids), task.seed)
         known = frozenset(catalogue.ids)
-        self._users = [(vecferry.Session(), Memory(known)) for _ in range(USERS)]
+        self._users = [(user_key(number, user), vecferry.Session(), Memory(known)) for user in range(USERS)]
         self._later = (Path(task.sightings) / f"{number}.sightings").open("a", buffering=1)
         self._generation = -1
         self.counts: Counter[str] = Counter()
@@ -69,39 +69,38 @@ class Reader:
 
     def _run(self) -> None:
         while not self._stop.wait(_THINK_S):
-            session, memory = self._users[self._random.integers(USERS)]
+            user, session, memory = self._users[self._random.integers(USERS)]
+            how = {"key": user, "session": session, "timeout": _TIMEOUT_S}
             chance = self._random.random()
             try:
                 if chance < TOKEN_SHARE and self._recent:
                     self.counts["token"] += 1
-                    self._get_written(session, memory)
+                    self._get_written(how, memory)
                 elif chance < TOKEN_SHARE + GET_SHARE:
-                    self._get_any(session, memory)
+                    self._get_any(how, memory)
                 else:
-                    self._search(session, memory)
+                    self._search(how, memory)
             except (vecferry.VecferryError, Wrong) as error:
                 self.failures[f"{type(error).__name__}: {error}"] += 1
             self.counts["total"] += 1
             self._note_route()
         self._later.close()
 
-    def _get_written(self, session: Any, memory: Memory) -> None:
+    def _get_written(self, how: dict[str, Any], memory: Memory) -> None:
         entry = self._recent[int(self._random.integers(len(self._recent)))]
         token = vecferry.WriteToken(self._task.topic, {entry.partition: entry.position})
-        rows = self._reader.get([entry.id], after=token, session=session, timeout=_TIMEOUT_S)
+        rows = self._reader.get([entry.id], after=token, **how)
         self._judge_get([entry.id], rows, memory, entry.position)
 
-    def _get_any(self, session: Any, memory: Memory) -> None:
+    def _get_any(self, how: dict[str, Any], memory: Memory) -> None:
         ids = list({self._catalogue.ids[self._popularity.pick(self._random)] for _ in range(3)})
-        self._judge_get(ids, self._reader.get(ids, session=session, timeout=_TIMEOUT_S), memory, UNKNOWN)
+        self._judge_get(ids, self._reader.get(ids, **how), memory, UNKNOWN)
 
-    def _search(self, session: Any, memory: Memory) -> None:
+    def _search(self, how: dict[str, Any], memory: Memory) -> None:
         row = self._popularity.pick(self._random)
         section = self._catalogue.metadata[row]["section"] if self._random.random() < 0.5 else None
         filter_ = None if section is None else {"section": section}
-        hits = self._reader.search(
-            self._catalogue.vectors[row], _K, filter=filter_, session=session, timeout=_TIMEOUT_S
-        )
+        hits = self._reader.search(self._catalogue.vectors[row], _K, filter=filter_, **how)
         if section is None and len(hits) < min(_K, len(self._catalogue.ids) // 2):
             raise Wrong(f"a search for {_K} found {len(hits)}")
         if any(section is not None and hit.metadata.get("section") != section for hit in hits):
@@ -134,6 +133,11 @@ class Reader:
         if route is not None and route.generation != self._generation:
             self._generation = route.generation
             self.flips.append((route.generation, time.time()))
+
+
+def user_key(reader: int, user: int) -> str:
+    """The name of a user, by which a route sticks to them: which users a canary takes is the same in every run."""
+    return f"customer-{reader}-{user}"
 
 
 def _position(position: int) -> int:

@@ -166,16 +166,21 @@ class Scenario:
         before = self._answers(store)
         began_s = time.monotonic()
 
+        def moved() -> set[int]:
+            return {reader for reader, reached, _ in self._state.reads.get("flips", ()) if reached >= generation}
+
         def served() -> bool:
-            flips = self._state.reads.get("flips", ())
-            everywhere = {reader for reader, reached, _ in flips if reached >= generation}
             return (
                 time.monotonic() - began_s >= self._options.step_s
-                and len(everywhere) == self._options.readers
+                and len(moved()) == self._options.readers
                 and self._answers(store) - before >= reads
             )
 
-        self._wait(served, f"every reader to serve generation {generation} and {reads} answers from {store}")
+        try:
+            self._wait(served, f"every reader to serve generation {generation} and {reads} answers from {store}")
+        except DemoError as error:
+            there = f"readers {sorted(moved())} do, {self._answers(store) - before} answers came"
+            raise DemoError(f"{error}; {there}; reads failed: {self._state.reads.get('failures')}") from error
 
     def _answers(self, store: str) -> int:
         return int(self._state.reads.get("by_route", {}).get(store, 0))

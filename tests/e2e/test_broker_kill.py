@@ -50,7 +50,7 @@ def kill_and_restart(broker: Kafka) -> None:
 def test_kafka_dies_in_the_middle_of_the_copy(tmp_path: Path, broker: Kafka, postgres_url: str) -> None:
     with moving(tmp_path, broker, postgres_url) as log:
         # The mover dies with chunk 4 sent; the broker before any of it is read by everyone.
-        assert log.run("start", "products", failpoint="backfill.produced:4") == KILLED
+        assert log.run("start", "products", failpoint="backfill.produced:4") == KILLED, log.log()
         kill_and_restart(broker)
         start = log.spawn("start", "products")
         assert start.wait(120) == 0, log.log()
@@ -61,7 +61,7 @@ def test_kafka_dies_under_a_running_copy(tmp_path: Path, broker: Kafka, postgres
     with moving(tmp_path, broker, postgres_url) as log:
         start = log.spawn("start", "products")
         # One line of progress a second: which numbers of chunks it shows is not known before.
-        wait_until(lambda: re.search(r'"chunks_done": ([3-9]|[0-9]{2})', log.log()), 60, "a part of the copy")
+        wait_until(lambda: re.search(r'"chunks_done": ([3-9]|[0-9]{2})', log.log()), 60, "a part of the copy", log.log)
         kill_and_restart(broker)
         code = start.wait(120)
         assert "Traceback" not in log.log()

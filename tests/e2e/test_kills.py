@@ -17,7 +17,7 @@ KILLED = -signal.SIGKILL
 def worker_dies_between_store_and_commit(log: Ferry) -> None:
     doomed = log.spawn("worker", "--store", "new", failpoint="worker.applied:5")
     start = log.spawn("start", "products")
-    assert doomed.wait(60) == KILLED
+    assert doomed.wait(60) == KILLED, log.log()
     log.spawn("worker", "--store", "new")
     assert start.wait(120) == 0, log.log()
 
@@ -32,8 +32,8 @@ def worker_of_the_source_dies(log: Ferry) -> None:
 
 def backfill_dies_after_sending_a_chunk(log: Ferry) -> None:
     log.spawn("worker", "--store", "new")
-    assert log.run("start", "products", failpoint="backfill.produced:3") == KILLED
-    assert log.run("start", "products", failpoint="backfill.marked:2") == KILLED
+    assert log.run("start", "products", failpoint="backfill.produced:3") == KILLED, log.log()
+    assert log.run("start", "products", failpoint="backfill.marked:2") == KILLED, log.log()
     log.must("start", "products")
 
 
