@@ -63,14 +63,28 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
             )
         record = GroupRecord(epoch=collection.epoch, live_start=tuple(offsets))
         place.writer.write({group_key(place.collection, place.store_name): record})
-    marks = [LiveMark(partition=partition, next_offset=start) for partition, start in enumerate(record.live_start)]
-    store.apply(_nothing(collection.space.dimension), marks)  # marks never move back
+    applied = _begun(store, collection.space.dimension, record.live_start)
     # What the store has applied is at or behind the start: commits that Kafka let expire come back where they were.
-    applied = store.applied().live
-    missing = {partition: applied[partition] for partition in range(len(marks)) if partition not in committed}
+    missing = {
+        partition: applied[partition] for partition in range(len(record.live_start)) if partition not in committed
+    }
     if missing:
         place.admin.commit(group, topic, missing)
     return record
+
+
+def _begun(store: Store, dimension: int, live_start: Sequence[int]) -> dict[int, int]:
+    """Partition -> next offset applied, at or behind ``live_start`` from now on."""
+    applied = store.applied().live
+    marks = [
+        LiveMark(partition=partition, next_offset=start)
+        for partition, start in enumerate(live_start)
+        if applied.get(partition, -1) < start
+    ]
+    if not marks:  # nothing is written that is there: a worker may be writing to the same rows without pause
+        return applied
+    store.apply(_nothing(dimension), marks)  # marks never move back
+    return store.applied().live
 
 
 def refuse_traces(control: CompactedView, collection: Collection, store_name: str, store: Store) -> None:

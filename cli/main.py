@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType
 
-from ..errors import ConfigError, Inconclusive, Refused, VecferryError
+from ..errors import ConfigError, Inconclusive, Refused, Transient, VecferryError
 from .options import common
 from .output import Console
 
@@ -96,6 +96,8 @@ def _lines(error: VecferryError) -> Sequence[str]:
             found = error.problems
         case ConfigError() | Inconclusive():
             found = tuple(str(error).splitlines())
+        case Transient():
+            found = (f"{error}; this may pass: run the same command again",)
         case _:
             found = (str(error),)
     return [" ".join(line.split()) for line in found] or [type(error).__name__]

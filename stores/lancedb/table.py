@@ -17,6 +17,8 @@ from ...schemas.collection import Collection, Placement
 from .conditions import column, text
 from .mapping import POSITION, Layout, layout_of
 
+MERGE_TRIES = 5  # each of them ten of Lance's
+
 
 class Connection:
     """``uri`` is a directory or an object store's address. Nothing is opened or made before it must be."""
@@ -120,16 +122,24 @@ def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout, floors: Map
     """The one writing statement of vecferry: newer positions win, absent ids are inserted, in one commit.
 
     ``floors``: id -> the position below which its row is left as it is; a row that is absent is inserted all the same.
-    Returns Lance's MergeResult. Lance retries by itself when another process commits in between, up to 30 s.
+    Returns Lance's MergeResult. When another process commits in between, Lance tries again by itself, ten times within
+    some seconds; beside a writer that never pauses one merge in a hundred needs more, and is begun anew here.
     An index that the application has on its id is passed over: merging through one fails (Lance 0.40).
     """
-    return (
+    merge = (
         table.merge_insert(layout.id.name)
         .when_matched_update_all(where=" AND ".join([f"({layout.guard})", *_above(floors or {}, layout)]))
         .when_not_matched_insert_all()
         .use_index(False)
-        .execute(rows, on_bad_vectors="null")
     )
+    for _ in range(MERGE_TRIES - 1):
+        try:
+            return merge.execute(rows, on_bad_vectors="null")
+        except RuntimeError as error:
+            if "too many concurrent writers" not in str(error).lower():
+                raise
+            table.checkout_latest()
+    return merge.execute(rows, on_bad_vectors="null")
 
 
 def _above(floors: Mapping[str, int], layout: Layout) -> list[str]:

@@ -155,6 +155,22 @@ def test_a_start_that_was_journaled_is_finished_after_a_crash(context: RunContex
     assert committed(context, "third") == store.applied().live == {0: 1, 1: 0, 2: 2}
 
 
+def test_a_group_that_has_begun_writes_nothing(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = begin(context, "third", (1, 0, 2))
+    # Its worker may be writing to the same rows without pause, and whoever comes between them waits, or gives up.
+    monkeypatch.setattr(store, "apply", lambda *_: pytest.fail("written without need"))
+    begin_group(place_of(context, "third"), store, (0, 0, 0))
+    store.live[1] = 7
+    begin_group(place_of(context, "third"), store, (0, 0, 0))
+
+
+def test_a_lost_table_begins_again_where_its_group_did(context: RunContext) -> None:
+    store = begin(context, "third", (1, 0, 2))
+    store.live = {0: 0, 1: 4}
+    begin_group(place_of(context, "third"), store, (0, 0, 0))
+    assert store.applied().live == {0: 1, 1: 4, 2: 2}
+
+
 def test_commits_that_kafka_let_expire_come_back_where_the_store_is(context: RunContext) -> None:
     store = begin(context, "third")
     store.live = {0: 3, 1: 0, 2: 5}

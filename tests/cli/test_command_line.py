@@ -100,6 +100,18 @@ def test_a_configuration_that_is_wrong_exits_2_in_one_line_each(
     assert expected in err
 
 
+def test_a_failure_that_may_pass_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def contended(*_: object) -> None:
+        raise Transient("lancedb table 'products' in lance: Too many concurrent writers")
+
+    monkeypatch.setattr(COMMANDS["init"], "run", contended)
+    assert main(["init"]) == 1
+    assert capsys.readouterr().err == (
+        "vecferry: lancedb table 'products' in lance: Too many concurrent writers; "
+        "this may pass: run the same command again\n"
+    )
+
+
 def test_an_unknown_exception_is_one_line_and_a_traceback_only_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lancedb.merge import LanceMergeInsertBuilder
 from store_data import DIMENSION, PLACEMENT, at, batch, collection
 from vecferry.errors import Fatal, Overloaded, Refused, Rejected, Transient, Unavailable, VecferryError
-from vecferry.schemas.batch import EventBatch, Op
+from vecferry.schemas.batch import EventBatch, Op, Outcome
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb import open as open_store
 from vecferry.stores.lancedb.errors import mapped
+from vecferry.stores.lancedb.table import MERGE_TRIES
 
 SEEN: list[tuple[Exception, type[VecferryError]]] = [
     (RuntimeError("lance error: Retryable commit conflict for version 10: This Rewrite transaction was …"), Transient),
@@ -81,3 +83,34 @@ def test_looking_does_not_make_a_directory(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="create it first"):
         store.apply(batch([(Op.UPSERT, "a", at(1))]), [])
     assert not os.path.exists(tmp_path / "absent")
+
+
+CONTENTION = "lance error: Too many concurrent writers. Attempted 10 retries., retry.rs:103:9"
+
+
+def contended(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
+    """Lance gives up that many merges: so it does beside a writer that never pauses, but only one in a hundred."""
+    execute, left = LanceMergeInsertBuilder.execute, [times]
+
+    def giving_up(*arguments: object, **options: object) -> object:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeError(CONTENTION)
+        return execute(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LanceMergeInsertBuilder, "execute", giving_up)
+    return left
+
+
+def test_a_merge_that_other_writers_came_before_is_begun_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = contended(monkeypatch, MERGE_TRIES - 1)
+    assert store.apply(batch([(Op.UPSERT, "a", at(1))]), []).tolist() == [Outcome.APPLIED]
+    assert left == [0]
+    assert store.apply(batch([(Op.UPSERT, "a", at(1))]), []).tolist() == [Outcome.DUPLICATE]
+
+
+def test_a_merge_is_not_begun_anew_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    contended(monkeypatch, MERGE_TRIES)
+    with pytest.raises(Transient, match="Too many concurrent writers"):
+        store.apply(batch([(Op.UPSERT, "a", at(1))]), [])
+    assert store.count() == 0
