@@ -15,7 +15,8 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
 from ..schemas.collection import Collection
 from .client import connect
-from .delivery import BatchDelivery, Book, Delivery, Outstanding, describe
+from .delivery import BatchDelivery, Delivery, describe
+from .outstanding import Book, Outstanding
 from .records import Records, event_ids, plain_encoder
 from .reports import CALLS_PER_TURN, Reports
 from .validation import Metadata

@@ -27,7 +27,14 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root, self.programs = folder / "checkout", folder / "bin"
         self.environment = {"PATH": str(self.programs), "VECFERRY_HOME": str(folder / "home"), "HOME": str(folder)}
-        for name in ("run", ".ci/run", "pyproject.toml", "producers/_plain.c", "schemas/_columns.c"):
+        for name in (
+            "run",
+            ".ci/run",
+            "pyproject.toml",
+            "producers/_acks.c",
+            "producers/_plain.c",
+            "schemas/_columns.c",
+        ):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
         self.programs.mkdir()

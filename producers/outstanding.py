@@ -1,0 +1,155 @@
+"""What a publisher waits for, whichever kind of publication it was, and the book of what Kafka has yet to answer.
+
+No lock is taken on the way of an acknowledgement: whoever waits first adds itself and then looks at ``_done``, whoever
+finishes sets ``_done`` and then looks for waiters, so one of them sees the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, Message
+
+from ..errors import Inconclusive
+from ..schemas.tokens import WriteToken
+
+_MAX_FAILED = 10_000
+_waiters_lock = threading.Lock()
+
+Waiters = list[Callable[[], None]] | None
+
+
+class Book:
+    """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
+
+    __slots__ = ("_lock", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
+
+    def __init__(self, topic: str, *, epoch: int, partitions: int, on_outgrown: Callable[[str], None]) -> None:
+        self.topic = topic
+        self.epoch = epoch
+        self.partitions = partitions
+        self._on_outgrown = on_outgrown
+        self._lock = threading.Lock()
+        self.pending: dict[Outstanding, None] = {}  # in the order of publication
+        self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
+        self.forgotten = 0  # failures beyond what is kept
+
+    def fail(self, delivery: Outstanding) -> None:
+        """Keep a failed delivery until somebody asks for its result."""
+        with self._lock:
+            if len(self.failed) < _MAX_FAILED:
+                self.failed[delivery] = None
+            else:
+                self.forgotten += 1
+
+    def misplaced(self, partition: int | None, offset: int | None) -> KafkaError | None:
+        """The failure of a record that was acknowledged where nobody can find it; None where it lies well."""
+        if partition is None or partition < 0 or offset is None or offset < 0:
+            return KafkaError(KafkaError._INCONSISTENT, "it was acknowledged without an offset")
+        if partition < self.partitions:
+            return None
+        problem = (
+            f"it lies in partition {partition} of {self.topic}, which had {self.partitions}: partitions were added, "
+            "and workers refuse what lies in another partition than its id had"
+        )
+        self._on_outgrown(problem)
+        return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
+
+    def take_failures(self) -> list[str]:
+        """One line per failure not yet reported to anybody, each reported once."""
+        with self._lock:
+            failed, self.failed = self.failed, {}
+            forgotten, self.forgotten = self.forgotten, 0
+        return [delivery.problem() for delivery in failed] + ([f"{forgotten} more"] if forgotten else [])
+
+
+class Outstanding(ABC):
+    """Something published that Kafka has not answered for yet, or has."""
+
+    __slots__ = ()  # the other base of each class has them, which is compiled where that can be (acks.py)
+
+    if TYPE_CHECKING:
+        _book: Book
+        _done: bool
+
+        @property
+        def _waiters(self) -> Waiters: ...
+        @_waiters.setter
+        def _waiters(self, waiters: Waiters) -> None: ...
+
+    def done(self) -> bool:
+        """True once the result is known."""
+        return self._done
+
+    def result(self, timeout: float | None = None) -> WriteToken:
+        """Block until Kafka has acknowledged; ``timeout`` in seconds, None for as long as it takes.
+
+        Raises NotDelivered with Kafka's reason, and Inconclusive on time-out (the record may still be delivered).
+        """
+        if not self.wait(timeout):
+            raise Inconclusive(f"{self._name()} was not acknowledged within {timeout} s; it may still be, wait again")
+        return self._outcome()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Block until the result is known, at most ``timeout`` seconds; whether it is."""
+        if self._done:
+            return True
+        event = threading.Event()
+        self._add_waiter(event.set)
+        return event.wait(timeout)
+
+    def __await__(self) -> Generator[Any, None, WriteToken]:
+        """As :meth:`result` without a time-out, for coroutines: never blocks the loop, resumes in it."""
+        if not self._done:
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+
+            def wake() -> None:
+                with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                    loop.call_soon_threadsafe(_resolve, future)
+
+            self._add_waiter(wake)
+            yield from future.__await__()
+        return self._outcome()
+
+    @abstractmethod
+    def withdraw(self) -> None:
+        """Called by the publisher when the client did not take the record and the caller is told so instead."""
+
+    @abstractmethod
+    def problem(self) -> str:
+        """Why this failed, and what it was."""
+
+    @abstractmethod
+    def _name(self) -> str: ...
+
+    @abstractmethod
+    def _unplaced(self, error: KafkaError | None, message: Message) -> None:
+        """Called with a report that carries an error, or says that the record lies where nobody finds it."""
+
+    @abstractmethod
+    def _outcome(self) -> WriteToken: ...
+
+    def _add_waiter(self, waiter: Callable[[], None]) -> None:
+        with _waiters_lock:
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+        if self._done:
+            self._wake()
+
+    def _wake(self) -> None:
+        with _waiters_lock:
+            waiters, self._waiters = self._waiters or [], None
+        for waiter in waiters:
+            waiter()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
