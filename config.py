@@ -115,7 +115,7 @@ class MigrationSection(_Section):
 class WorkerSection(_Section):
     """``[worker]``: bounds of one batch, and how long a worker tries a store before it gives up the batch."""
 
-    batch_rows: int = Field(default=10_000, ge=1)
+    batch_rows: int = Field(default=20_000, ge=1)
     batch_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     linger_ms: int = Field(default=20, ge=0, le=10_000)
     commit_interval_ms: int = Field(default=1_000, ge=0)

@@ -62,7 +62,7 @@ to = "new"
 
 # --- bounds: these are the defaults ---------------------------------------------------------------------------------
 [worker]
-# batch_rows = 10000                     # a batch ends at so many events,
+# batch_rows = 20000                     # a batch ends at so many events,
 # batch_bytes = 33554432                 # so many bytes,
 # linger_ms = 20                         # or after waiting so long for more
 # commit_interval_ms = 1000

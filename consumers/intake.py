@@ -11,7 +11,7 @@ from ..clock import Clock
 from ..config import KafkaSection, WorkerSection
 from ..errors import Refused, Unavailable
 from ..kafka.clients import unavailable
-from ..schemas.snapshot import is_snapshot_marker
+from ..schemas.snapshot import closes_run
 from .assignment import Place
 
 _log = logging.getLogger("vecferry.worker")
@@ -69,8 +69,8 @@ class Intake:
         """Block until something arrives (at most 0.1 s), then collect until a bound or ``linger_ms`` is reached.
 
         Snapshot blocks alone are waited for a little longer: nobody waits for them, and a store takes many rows at once
-        for little more than it takes for few. But a store that rests gets what is worth a write, and behind a marker
-        there is nothing to wait for. Raises Refused or Unavailable for errors that do not pass.
+        for little more than it takes for few. But a store that rests gets what is worth a write, and behind the marker
+        that closes a run there is nothing to wait for. Raises Refused or Unavailable for errors that do not pass.
         """
         if not self._held:
             self._keep([self._consumer.poll(_IDLE_POLL_S)])
@@ -114,7 +114,7 @@ class Intake:
     def _awaits_blocks(self) -> bool:
         events = [message for message in self._held if message.error() is None]
         return not any(message.topic() == self._live_topic for message in events) and not (
-            events and is_snapshot_marker(events[-1].value())
+            events and closes_run(events[-1].value())
         )
 
     def _weigh(self) -> tuple[int, int]:

@@ -29,7 +29,7 @@ RUN_CLOSED = -1  # the chunk number of the marker that closes a whole run
 _DIGEST_MODULUS = 2**63
 _POSITION_LIMIT = 2**53
 _SLACK_BYTES = 64  # counts, lengths and numbers of one block, generously
-_MARKERS = frozenset(writers("snapshot_marker"))
+_MARKERS = writers("snapshot_marker")
 _ROW_OVERHEAD_BYTES = 8 + 5 + 5  # a position and the lengths of an id and of metadata
 
 
@@ -144,9 +144,15 @@ def encode_snapshot_marker(marker: SnapshotMarker) -> bytes:
     return b"".join((MAGIC, current("snapshot_marker").fingerprint, _text(marker.run), *map(encode_long, numbers)))
 
 
-def is_snapshot_marker(value: bytes | None) -> bool:
-    """Whether a message of a snapshot topic is a marker, by its header alone."""
-    return value is not None and value[len(MAGIC) : HEADER_BYTES] in _MARKERS
+def closes_run(value: bytes | None) -> bool:
+    """Whether a message of a snapshot topic is the marker behind which nothing comes in its partition."""
+    writer = None if value is None else _MARKERS.get(value[len(MAGIC) : HEADER_BYTES])
+    if value is None or writer is None:
+        return False
+    try:
+        return _marker(decode_record(value, writer, current("snapshot_marker"))).chunk == RUN_CLOSED
+    except DecodeError:
+        return False  # what is wrong with it is said by who decodes it
 
 
 class SnapshotDecoder:

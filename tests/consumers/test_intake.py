@@ -8,10 +8,10 @@ import pytest
 from confluent_kafka import Consumer, KafkaError
 from vecferry.config import KafkaSection, WorkerSection
 from vecferry.consumers.intake import Intake
-from vecferry.schemas.snapshot import SnapshotMarker, encode_snapshot_marker
+from vecferry.schemas.snapshot import RUN_CLOSED, SnapshotMarker, encode_snapshot_marker
 
 LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"
-MARKER = "a marker"  # in the topic of the blocks
+CHUNK, RUN, BROKEN = "the end of a chunk", "the end of the run", "half a marker"  # in the topic of the blocks
 
 
 class Message:
@@ -20,10 +20,10 @@ class Message:
         self._error = error
 
     def topic(self) -> str:
-        return BLOCKS if self._topic == MARKER else self._topic
+        return BLOCKS if self._topic in MARKERS else self._topic
 
     def value(self) -> bytes:
-        return encode_snapshot_marker(CLOSED) if self._topic == MARKER else b"something else"
+        return MARKERS.get(self._topic, b"something else")
 
     def partition(self) -> int:
         return 0
@@ -35,7 +35,11 @@ class Message:
         return 1_000
 
 
-CLOSED = SnapshotMarker(run="r1", chunk=0, generation=1, rows=2, digest=3, chunks=1)
+MARKERS = {
+    name: encode_snapshot_marker(SnapshotMarker(run="r1", chunk=chunk, generation=1, rows=2, digest=3, chunks=1))
+    for name, chunk in ((CHUNK, 0), (RUN, RUN_CLOSED))
+}
+MARKERS[BROKEN] = MARKERS[RUN][:-3]
 AWAY = Message("", KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down"))
 
 
@@ -102,9 +106,15 @@ def test_a_store_that_rests_gets_what_is_worth_a_write() -> None:
     assert gather(arrivals, store_rests=True, batch_rows=100) == ([BLOCKS] * 3, 0.1)
 
 
-def test_behind_a_marker_no_block_is_waited_for() -> None:
-    assert gather([(0.0, BLOCKS), (0.01, MARKER), (0.05, BLOCKS)]) == ([BLOCKS, BLOCKS], 0.02)
-    assert gather([(0.0, MARKER), (0.01, BLOCKS), (0.05, BLOCKS)]) == ([BLOCKS] * 3, 0.1)
+def test_behind_the_end_of_a_run_no_block_is_waited_for() -> None:
+    assert gather([(0.0, BLOCKS), (0.01, RUN), (0.05, BLOCKS)]) == ([BLOCKS, BLOCKS], 0.02)
+    assert gather([(0.0, RUN), (0.01, BLOCKS), (0.05, BLOCKS)]) == ([BLOCKS] * 3, 0.1)
+
+
+@pytest.mark.parametrize("marker", [CHUNK, BROKEN])
+def test_behind_any_other_marker_more_is_waited_for(marker: str) -> None:
+    """The next chunk follows at once, and after the last one the end of the run: each would be a write of its own."""
+    assert gather([(0.0, BLOCKS), (0.01, marker), (0.05, BLOCKS), (0.06, RUN)]) == ([BLOCKS] * 4, 0.06)
 
 
 def test_without_linger_blocks_are_still_collected() -> None:
