@@ -15,6 +15,7 @@ from .scanning import ChunkEnd, Page, Scanner
 from .sending import SnapshotSender
 
 _REPORT_INTERVAL_S = 0.5
+_PLAN_S = 2.0  # a commit is seen after some milliseconds, unless a transaction of another collection is open
 
 
 def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> RunRecord:
@@ -27,7 +28,7 @@ def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> Ru
     """
     if run.state != "copying":
         raise Refused(f"run {run.run} is {run.state}, there is nothing to copy")
-    context.control.sync()
+    _await_plan(context, run)
     done = read_done(context.control, context.collection, run.run)
     pacer = Pacer(context, (run.source, *run.targets))
     scanner = Scanner(
@@ -44,6 +45,16 @@ def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> Ru
         copy = _Copy(context, run, sender, pacer, done, on_progress)
         copy.chunks(scanner)
     return copy.close()
+
+
+def _await_plan(context: RunContext, run: RunRecord) -> None:
+    """Wait until the view shows ``run`` as :func:`open_run` wrote it, and with it the plan, of the same transaction.
+
+    To learn that nothing more is there takes a fetch that waits in vain: 0.1 s in which nobody copies.
+    """
+    key, written = run_key(context.collection, run.run), run.encode()
+    if not context.control.wait_for(lambda: context.control.get(key) == written, _PLAN_S):
+        context.control.sync()
 
 
 def _live_starts(context: RunContext, run: RunRecord) -> dict[str, tuple[int, ...]]:
