@@ -1,7 +1,7 @@
 """What the Kafka client calls with its delivery reports: compiled (``_acks.c``), or the same in Python.
 
 Millions of these live for milliseconds and most are never waited for, so they are slots and flags; an Event or a future
-is made only by who waits. The compiled ones cost a third, and the collector of garbage does not look at them.
+is made only by who waits. The compiled ones cost less, and the collector of garbage does not look at them.
 """
 
 from __future__ import annotations

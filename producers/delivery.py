@@ -65,8 +65,9 @@ class BatchDelivery(BatchAck, Outstanding):
         return f"the batch of {self._sent} that starts with {self.first_id!r}"
 
     def _unplaced(self, error: KafkaError | None, message: Message) -> None:
+        cause = _cause(self._book, error, message)  # of every one: a single misplaced record stops the publisher
         if len(self._errors) < _MAX_NAMED:
-            self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(_cause(self._book, error, message))}")
+            self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(cause)}")
 
     def _outcome(self) -> WriteToken:
         if self._failures:

@@ -131,6 +131,17 @@ def test_a_failure_is_named_once(kind: ModuleType, book: Book) -> None:
     assert book.take_failures() == []
 
 
+def test_a_misplaced_record_is_noticed_however_many_failed_before_it(kind: ModuleType) -> None:
+    problems: list[str] = []
+    book = Book("shop.products.events", epoch=1, partitions=4, on_outgrown=problems.append)
+    batch = kind.BatchDelivery(book, "a")
+    for _ in range(50):
+        batch(KafkaError(KafkaError._MSG_TIMED_OUT), Report(None))
+    assert not problems
+    batch(None, Report(5, where=4))
+    assert len(problems) == 1
+
+
 def test_a_report_that_breaks_says_so(kind: ModuleType, book: Book) -> None:
     class Broken(Report):
         def offset(self) -> int | None:
