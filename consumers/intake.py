@@ -62,6 +62,7 @@ class Intake:
         self._row_bytes = row_bytes
         self._clock = clock
         self._held: list[Any] = []
+        self._rows = self._size = 0  # of what is held: estimated, and in bytes
         self._silent_until_s = float("-inf")
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
 
@@ -78,7 +79,7 @@ class Intake:
             return []
         began_s, linger_s = self._clock.monotonic_s(), self._bounds.linger_ms / 1000
         while True:
-            rows, size = self._weigh()
+            rows, size = self._rows, self._size
             patience_s = max(linger_s, _BLOCKS_LINGER_S) if self._awaits_blocks() else linger_s
             left = began_s + patience_s - self._clock.monotonic_s()
             if rows >= self._bounds.batch_rows or size >= self._bounds.batch_bytes or left <= 0:
@@ -89,6 +90,7 @@ class Intake:
             take = int(max(1, min(room, self._bounds.batch_rows - rows, 1_000)))
             self._keep(self._consumer.consume(take, min(left, _SLICE_S)))
         gathered, self._held = self._held, []
+        self._rows = self._size = 0
         return gathered
 
     def hold(self) -> None:
@@ -97,29 +99,33 @@ class Intake:
 
     def forget(self, places: set[Place]) -> None:
         """Drop what was gathered of ``places``: they were given up, or start anew elsewhere."""
-        self._held = [message for message in self._held if (message.topic(), message.partition()) not in places]
+        kept = [message for message in self._held if (message.topic(), message.partition()) not in places]
+        self._held, self._rows, self._size = [], 0, 0
+        self._keep(kept)
 
     def _keep(self, messages: list[Any]) -> None:
+        sizes = []
         for message in messages:
             if message is None:
                 continue
             error = message.error()
             if error is None:
-                self._average_bytes += 0.05 * (len(message) - self._average_bytes)
+                sizes.append(len(message))
             elif error.code() != KafkaError._PARTITION_EOF:
                 self._judge(error, message)
                 continue
             self._held.append(message)
+        if sizes:
+            self._size += sum(sizes)
+            self._rows += sum([size // self._row_bytes or 1 for size in sizes])
+            self._average_bytes += (1 - 0.95 ** len(sizes)) * (sum(sizes) / len(sizes) - self._average_bytes)
 
     def _awaits_blocks(self) -> bool:
-        events = [message for message in self._held if message.error() is None]
-        return not any(message.topic() == self._live_topic for message in events) and not (
-            events and closes_run(events[-1].value())
-        )
-
-    def _weigh(self) -> tuple[int, int]:
-        sizes = [len(message) for message in self._held if message.error() is None]
-        return sum(max(1, size // self._row_bytes) for size in sizes), sum(sizes)
+        events = (message for message in self._held if message.error() is None)
+        if any(message.topic() == self._live_topic for message in events):
+            return False
+        newest = next((message for message in reversed(self._held) if message.error() is None), None)
+        return newest is None or not closes_run(newest.value())
 
     def _judge(self, error: KafkaError, message: Any) -> None:
         place = f"{message.topic()} [{message.partition()}]"

@@ -75,11 +75,14 @@ class TurnMaker:
         """The turn of ``messages`` (confluent_kafka messages without error, or ends of partition), in their order."""
         live, riding, ends = self._sort(messages, streams)
         letters: list[Letter] = []
-        batch, sources, redelivered = self._decode_live(live, streams, letters)
+        offsets = [message.offset() for message in live]
+        partitions = [message.partition() for message in live]
+        batch, sources = self._decode_live(live, partitions, offsets, letters)
         live_rows, live_letters = len(batch), len(letters)
-        reached: dict[Place, int] = {}
-        for message in live:
-            reached[message.topic(), message.partition()] = next_offset(message.offset())
+        last = dict(zip(partitions, offsets, strict=True))  # a partition's offsets ascend
+        reached: dict[Place, int] = {
+            (self._live_topic, partition): next_offset(offset) for partition, offset in last.items()
+        }
         for place, end in ends.items():  # control records lie between the last event and the end of the partition
             if end > max(reached.get(place, 0), streams[place].next_offset):
                 reached[place] = end
@@ -105,7 +108,7 @@ class TurnMaker:
             live_letters=live_letters,
             live_events=len(live),
             snapshot_events=sum(len(block.events) for block in blocks) + len(letters) - live_letters,
-            redelivered=redelivered,
+            redelivered=_redelivered(partitions, offsets, streams),
             problems=problems,
             streams={place: streams[place] for place in {*reached, *problems}},
             known_below={place: stream.known_below for place, stream in streams.items()},
@@ -148,22 +151,16 @@ class TurnMaker:
         return live, riding, ends
 
     def _decode_live(
-        self, live: list[Any], streams: dict[Place, Stream], letters: list[Letter]
-    ) -> tuple[EventBatch, list[Any], int]:
-        offsets = [message.offset() for message in live]
-        partitions = [message.partition() for message in live]
+        self, live: list[Any], partitions: list[int], offsets: list[int], letters: list[Letter]
+    ) -> tuple[EventBatch, list[Any]]:
         decoded = self._events.decode(
             [message.value() for message in live], [message.key() for message in live], partitions, offsets
         )
         decoded = drop_misplaced(decoded, self._collection.partitions)
         for index, error in decoded.errors.items():
             letters.append(self._letter(live[index], str(error)))
-        known_below = {place[1]: stream.known_below for place, stream in streams.items() if stream.run is None}
-        redelivered = sum(
-            offset < known_below[partition] for offset, partition in zip(offsets, partitions, strict=True)
-        )
         sources = live if len(decoded.rows) == len(live) else [live[index] for index in decoded.rows]
-        return decoded.batch, list(sources), redelivered
+        return decoded.batch, list(sources)
 
     def _take_snapshot(
         self,
@@ -220,6 +217,12 @@ class TurnMaker:
             headers=tuple(message.headers() or ()),
             position=encode_position(self._collection.epoch, message.offset()),
         )
+
+
+def _redelivered(partitions: list[int], offsets: list[int], streams: dict[Place, Stream]) -> int:
+    """How many of the live events were applied or buried before."""
+    known_below = {place[1]: stream.known_below for place, stream in streams.items() if stream.run is None}
+    return sum([offset < known_below[partition] for partition, offset in zip(partitions, offsets, strict=True)])
 
 
 def _concatenate(live: EventBatch, blocks: list[EventBatch]) -> EventBatch:

@@ -203,11 +203,44 @@ static PyObject *partitions(PyObject *module, PyObject *args)
     return made;
 }
 
+PyDoc_STRVAR(tails_doc,
+             "tails(texts, size, taken): the size bytes before the last one of each of a list of bytes, joined; zeros\n"
+             "instead where the byte of taken is 0.");
+
+static PyObject *tails(PyObject *module, PyObject *args)
+{
+    PyObject *texts, *taken;
+    Py_ssize_t size;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OnS", &texts, &size, &taken))
+        return NULL;
+    Py_ssize_t count = PyList_Check(texts) ? PyList_Size(texts) : -1;
+    if (size < 1 || count != PyBytes_Size(taken) || count > PY_SSIZE_T_MAX / size)
+        Py_RETURN_NONE;
+    PyObject *made = PyByteArray_FromStringAndSize(NULL, count * size);
+    if (made == NULL)
+        return NULL;
+    char *out = PyByteArray_AsString(made), *flags = PyBytes_AsString(taken);
+    for (Py_ssize_t i = 0; i < count; i++, out += size) {
+        PyObject *text = PyList_GetItem(texts, i);
+        if (!flags[i]) {
+            memset(out, 0, (size_t)size);
+        } else if (PyBytes_Check(text) && PyBytes_Size(text) > size) {
+            memcpy(out, PyBytes_AsString(text) + PyBytes_Size(text) - 1 - size, (size_t)size);
+        } else {
+            Py_DECREF(made);
+            Py_RETURN_NONE;
+        }
+    }
+    return made;
+}
+
 static PyMethodDef functions[] = {
     {"read_strings", read_strings, METH_VARARGS, read_strings_doc},
     {"encode_strings", encode_strings, METH_O, encode_strings_doc},
     {"are_plain", are_plain, METH_VARARGS, are_plain_doc},
     {"partitions", partitions, METH_VARARGS, partitions_doc},
+    {"tails", tails, METH_VARARGS, tails_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -79,6 +79,20 @@ def slices(texts: Sequence[bytes], start: NDArray[np.int64], end: NDArray[np.int
     return [text[a:b] for text, a, b in zip(texts, start.tolist(), end.tolist(), strict=True)]
 
 
+def vectors_before_last(texts: list[bytes], dimension: int, among: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """float32 [n, dimension]: the vectors in the bytes before the last one of the texts of ``among``, zeros elsewhere.
+
+    Each of these texts is longer than its vector. Copies every vector once.
+    """
+    size = 4 * dimension
+    joined = compiled.tails(texts, size, among.tobytes())
+    if joined is None:
+        zeros = bytes(size)
+        tails = [text[-1 - size : -1] if here else zeros for text, here in zip(texts, among.tolist(), strict=True)]
+        joined = bytearray().join(tails)
+    return np.frombuffer(joined, "<f4").astype(np.float32, copy=False).reshape(len(texts), dimension)
+
+
 def same(left: list[bytes], right: Sequence[bytes | None]) -> NDArray[np.bool_]:
     """Where both lists hold the same."""
     if left == right:

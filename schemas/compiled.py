@@ -7,7 +7,7 @@ without a compiler: so results and refusals do not depend on one.
 from __future__ import annotations
 
 try:
-    from ._columns import are_plain, encode_strings, partitions, read_strings
+    from ._columns import are_plain, encode_strings, partitions, read_strings, tails
 except ImportError:  # built without a compiler
 
     def read_strings(data: bytes, at: int, /) -> tuple[list[bytes], int] | None:
@@ -26,5 +26,9 @@ except ImportError:  # built without a compiler
         """See ``_columns.pyi``."""
         return None
 
+    def tails(texts: object, size: int, taken: bytes, /) -> bytearray | None:
+        """See ``_columns.pyi``."""
+        return None
 
-__all__ = ["are_plain", "encode_strings", "partitions", "read_strings"]
+
+__all__ = ["are_plain", "encode_strings", "partitions", "read_strings", "tails"]

@@ -25,7 +25,7 @@ from .collection import (
     Collection,
     Space,
 )
-from .columns import Cursor, all_finite, are_ids, are_shallow, are_utf8, decode_ids, same, slices
+from .columns import Cursor, all_finite, are_ids, are_shallow, are_utf8, decode_ids, same, slices, vectors_before_last
 from .definitions import Schema, current, writers
 from .partitioner import partitions_of
 from .position import encode_position
@@ -156,7 +156,7 @@ class EventDecoder:
         upserts: NDArray[np.bool_],
         ok: NDArray[np.bool_],
     ) -> _Columns:
-        vectors = self._vectors(texts, upserts)
+        vectors = vectors_before_last(texts, self._space.dimension, upserts)
         ok &= all_finite(vectors)
         if not upserts.all():
             metadata = [text if upsert else b"" for text, upsert in zip(metadata, upserts.tolist(), strict=True)]
@@ -166,16 +166,6 @@ class EventDecoder:
             raw_ids, metadata = [raw_ids[i] for i in kept], [metadata[i] for i in kept]
         ops = np.where(upserts, Op.UPSERT, Op.DELETE).astype(np.int8)
         return _Columns(rows=rows, ids=decode_ids(raw_ids), ops=ops, vectors=vectors, metadata=metadata)
-
-    def _vectors(self, texts: list[bytes], upserts: NDArray[np.bool_]) -> NDArray[np.float32]:
-        tail = self._tail
-        if upserts.all():
-            tails = [text[-tail:-1] for text in texts]
-        else:
-            zeros = bytes(tail - 1)
-            tails = [text[-tail:-1] if upsert else zeros for text, upsert in zip(texts, upserts.tolist(), strict=True)]
-        joined = np.frombuffer(bytearray().join(tails), "<f4").astype(np.float32, copy=False)
-        return joined.reshape(len(texts), self._space.dimension)
 
     def _decode_singly(
         self,

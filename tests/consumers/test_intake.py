@@ -122,6 +122,19 @@ def test_without_linger_blocks_are_still_collected() -> None:
     assert (taken, at_s) == ([BLOCKS, BLOCKS], 0.1)
 
 
+@pytest.mark.parametrize(("given_up", "taken"), [(BLOCKS, [5, 7]), (LIVE, [7, 7])])
+def test_only_what_is_still_held_fills_a_batch(given_up: str, taken: list[int]) -> None:
+    """Three messages of two rows each are held already: two more are enough, unless their partition was given up."""
+    script = Script([(0.0, LIVE)] * 20)
+    kafka = KafkaSection(bootstrap_servers="nowhere:1")
+    section = WorkerSection(batch_rows=8)
+    intake = Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, script)
+    for _ in range(3):
+        intake.hold()
+    intake.forget({(given_up, 0)})
+    assert [len(intake.gather(store_rests=False)) for _ in range(2)] == taken
+
+
 def test_a_kafka_that_is_away_is_said_once_and_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     script = Script([(0.0, "away"), (1.0, "away"), (31.0, "away"), (32.0, LIVE)])
     kafka = KafkaSection(bootstrap_servers="nowhere:1")

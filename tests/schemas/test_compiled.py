@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from vecferry.errors import DecodeError
 from vecferry.schemas import compiled
 from vecferry.schemas.avro import encode_long, encode_strings, read_strings
-from vecferry.schemas.columns import are_ids, are_shallow, are_utf8
+from vecferry.schemas.columns import are_ids, are_shallow, are_utf8, vectors_before_last
 from vecferry.schemas.partitioner import partitions_of
 
 NUMBERS = (0, 1, 2, -1, -2, 63, 64, 2**31, 2**62, 2**63 - 1, -(2**63))
@@ -33,6 +34,7 @@ def python_alone() -> Iterator[None]:
         patch.setattr(compiled, "encode_strings", lambda _texts: None)
         patch.setattr(compiled, "are_plain", lambda _texts, _brackets: False)
         patch.setattr(compiled, "partitions", lambda _ids, _count: None)
+        patch.setattr(compiled, "tails", lambda _texts, _size, _taken: None)
         yield
 
 
@@ -101,6 +103,15 @@ def test_texts_are_judged_alike(texts: list[bytes], levels: int) -> None:
         assert judged == by_python
 
 
+@given(st.lists(st.tuples(st.binary(max_size=9), st.booleans()), max_size=9))
+def test_vectors_are_taken_alike(texts: list[tuple[bytes, bool]]) -> None:
+    floats = np.arange(2 * len(texts), dtype="<f4").reshape(-1, 2) + 1
+    values = [head + row.tobytes() + b"\0" if here else head for (head, here), row in zip(texts, floats, strict=True)]
+    among = np.array([here for _, here in texts], np.bool_)
+    taken, by_python = both(vectors_before_last, values, 2, among)
+    assert taken == by_python == (np.dtype(np.float32), np.where(among[:, None], floats, 0).tolist())
+
+
 def test_what_is_no_list_of_bytes_is_left_to_python() -> None:
     assert compiled.encode_strings((b"a",)) is None
     assert compiled.encode_strings([b"a", "b"]) is None
@@ -110,3 +121,9 @@ def test_what_is_no_list_of_bytes_is_left_to_python() -> None:
     assert compiled.partitions(["a"], 0) is None
     assert compiled.read_strings(b"", -1) is None
     assert compiled.read_strings(b"", 1) is None
+    assert compiled.tails([b"12345"], 4, b"\1") == b"1234"
+    assert compiled.tails([b"1234"], 4, b"\1") is None
+    assert compiled.tails(["12345"], 4, b"\1") is None
+    assert compiled.tails((b"12345",), 4, b"\1") is None
+    assert compiled.tails([b"12345"], 4, b"") is None
+    assert compiled.tails([b"12345"], 0, b"\1") is None
