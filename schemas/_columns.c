@@ -235,12 +235,59 @@ static PyObject *tails(PyObject *module, PyObject *args)
     return made;
 }
 
+/* The UTF-8 of a bytes or a str, or NULL where it is neither, or longer than an int32 can say. */
+static const char *text_of(PyObject *texts, int64_t row, Py_ssize_t *size)
+{
+    PyObject *text = row >= 0 && row < PyList_Size(texts) ? PyList_GetItem(texts, (Py_ssize_t)row) : NULL;
+    const char *data = NULL;
+    if (text != NULL && PyBytes_Check(text)) {
+        data = PyBytes_AsString(text);
+        *size = PyBytes_Size(text);
+    } else if (text != NULL && PyUnicode_Check(text)) {
+        data = PyUnicode_AsUTF8AndSize(text, size);
+        if (data == NULL) /* a lone surrogate */
+            PyErr_Clear();
+    }
+    return data != NULL && *size <= INT32_MAX ? data : NULL;
+}
+
+PyDoc_STRVAR(sized_texts_doc,
+             "sized_texts(texts, order): texts of a list of bytes or str, in the order of the int64 in the bytes order,\n"
+             "each behind its size as a big-endian int32: the elements of an array in PostgreSQL's binary format.");
+
+static PyObject *sized_texts(PyObject *module, PyObject *args)
+{
+    PyObject *texts, *order;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!S", &PyList_Type, &texts, &order))
+        return NULL;
+    Py_ssize_t count = PyBytes_Size(order) / (Py_ssize_t)sizeof(int64_t), total = 0, size;
+    const char *rows = PyBytes_AsString(order), *text;
+    int64_t row;
+    for (Py_ssize_t i = 0; i < count; i++, total += 4 + size) {
+        memcpy(&row, rows + i * (Py_ssize_t)sizeof row, sizeof row);
+        if (text_of(texts, row, &size) == NULL)
+            Py_RETURN_NONE;
+    }
+    PyObject *made = PyBytes_FromStringAndSize(NULL, total);
+    char *out = made == NULL ? NULL : PyBytes_AsString(made);
+    for (Py_ssize_t i = 0; made != NULL && i < count; i++, out += size) {
+        memcpy(&row, rows + i * (Py_ssize_t)sizeof row, sizeof row);
+        text = text_of(texts, row, &size);
+        for (int shift = 24; shift >= 0; shift -= 8)
+            *out++ = (char)(size >> shift);
+        memcpy(out, text, (size_t)size);
+    }
+    return made;
+}
+
 static PyMethodDef functions[] = {
     {"read_strings", read_strings, METH_VARARGS, read_strings_doc},
     {"encode_strings", encode_strings, METH_O, encode_strings_doc},
     {"are_plain", are_plain, METH_VARARGS, are_plain_doc},
     {"partitions", partitions, METH_VARARGS, partitions_doc},
     {"tails", tails, METH_VARARGS, tails_doc},
+    {"sized_texts", sized_texts, METH_VARARGS, sized_texts_doc},
     {NULL, NULL, 0, NULL},
 };
 

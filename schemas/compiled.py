@@ -7,7 +7,7 @@ without a compiler: so results and refusals do not depend on one.
 from __future__ import annotations
 
 try:
-    from ._columns import are_plain, encode_strings, partitions, read_strings, tails
+    from ._columns import are_plain, encode_strings, partitions, read_strings, sized_texts, tails
 except ImportError:  # built without a compiler
 
     def read_strings(data: bytes, at: int, /) -> tuple[list[bytes], int] | None:
@@ -30,5 +30,9 @@ except ImportError:  # built without a compiler
         """See ``_columns.pyi``."""
         return None
 
+    def sized_texts(texts: list[bytes] | list[str], order: bytes, /) -> bytes | None:
+        """See ``_columns.pyi``."""
+        return None
 
-__all__ = ["are_plain", "encode_strings", "partitions", "read_strings", "tails"]
+
+__all__ = ["are_plain", "encode_strings", "partitions", "read_strings", "sized_texts", "tails"]

@@ -46,16 +46,17 @@ def encode_batch(layout: Layout, batch: EventBatch) -> tuple[NDArray[np.intp], l
     dimension = layout.collection.space.dimension
     if batch.vectors.shape[1] != dimension:
         raise Rejected(f"vectors have {batch.vectors.shape[1]} dimensions, the collection has {dimension}")
-    ids = mapping.encode_ids(batch.ids, layout.collection.id_type, layout.id_max_chars)
-    ranked = sorted(range(len(ids)), key=ids.__getitem__)
-    order = np.array(ranked, dtype=np.intp)
-    deletes = (batch.ops == Op.DELETE).tolist()
+    mapping.check_ids(batch.ids, layout.collection.id_type, layout.id_max_chars)
+    order = np.array(sorted(range(len(batch)), key=batch.ids.__getitem__), dtype=np.intp)
+    deletes, metadata = batch.ops == Op.DELETE, batch.metadata
+    if deletes.any():
+        metadata = [b"{}" if delete else text for delete, text in zip(deletes.tolist(), metadata, strict=True)]
     arrays = (
-        mapping.text_array([ids[i] for i in ranked]),
+        mapping.text_array(batch.ids, order),
         mapping.int2_array(batch.ops[order]),
         mapping.int8_array(batch.positions[order]),
         mapping.vector_array(batch.vectors, order, layout.vector_oid),
-        mapping.text_array([b"{}" if deletes[i] else batch.metadata[i] for i in ranked]),
+        mapping.text_array(metadata, order),
     )
     return order, [Wire(array) for array in arrays]
 

@@ -34,6 +34,7 @@ def python_alone() -> Iterator[None]:
         patch.setattr(compiled, "encode_strings", lambda _texts: None)
         patch.setattr(compiled, "are_plain", lambda _texts, _brackets: False)
         patch.setattr(compiled, "partitions", lambda _ids, _count: None)
+        patch.setattr(compiled, "sized_texts", lambda _texts, _order: None)
         patch.setattr(compiled, "tails", lambda _texts, _size, _taken: None)
         yield
 
@@ -121,6 +122,12 @@ def test_what_is_no_list_of_bytes_is_left_to_python() -> None:
     assert compiled.partitions(["a"], 0) is None
     assert compiled.read_strings(b"", -1) is None
     assert compiled.read_strings(b"", 1) is None
+    zero = np.zeros(1, np.int64).tobytes()
+    assert compiled.sized_texts([b"a"], zero) == b"\0\0\0\1a"
+    assert compiled.sized_texts(["\ud800"], zero) is None
+    assert compiled.sized_texts([1], zero) is None  # type: ignore[list-item]
+    assert compiled.sized_texts([], zero) is None
+    assert compiled.sized_texts([b"a"], np.full(1, -1, np.int64).tobytes()) is None
     assert compiled.tails([b"12345"], 4, b"\1") == b"1234"
     assert compiled.tails([b"1234"], 4, b"\1") is None
     assert compiled.tails(["12345"], 4, b"\1") is None

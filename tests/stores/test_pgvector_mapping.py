@@ -1,11 +1,15 @@
-"""Names and ids: what PostgreSQL gives back unchanged, and what it does not."""
+"""Names and ids: what PostgreSQL gives back unchanged, and what it does not; arrays as it reads them."""
 
 from __future__ import annotations
 
+import struct
+
+import numpy as np
 import pytest
 from vecferry.errors import ConfigError, Rejected
+from vecferry.schemas import compiled
 from vecferry.schemas.collection import IdType
-from vecferry.stores.pgvector.mapping import companion, encode_ids, is_canonical, table_parts
+from vecferry.stores.pgvector.mapping import check_ids, companion, is_canonical, table_parts, text_array, vector_array
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,31 @@ def test_canonical_ids(id_type: IdType, id_: str, canonical: bool) -> None:
 
 
 def test_an_id_longer_than_its_column_is_rejected() -> None:
-    assert encode_ids(["ab "], "text", 3) == [b"ab "]
+    check_ids(["ab "], "text", 3)
     with pytest.raises(Rejected, match="3 characters"):
-        encode_ids(["ab  "], "text", 3)
+        check_ids(["ab  "], "text", 3)
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_texts_are_packed_in_the_order_asked_for(
+    is_compiled: bool, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The format of ``array_send``: dimensions, nulls, element type, length, lower bound; each element by its size."""
+    if not is_compiled:
+        monkeypatch.setattr(compiled, "sized_texts", lambda _texts, _order: None)
+    values = ["b", "", "é" * 200]
+    head = struct.pack(">iiIii", 1, 0, 25, 3, 1)
+    elements = b"".join(struct.pack(">i", len(text.encode())) + text.encode() for text in ("é" * 200, "b", ""))
+    given = values if kind is str else [text.encode() for text in values]
+    assert text_array(given, np.array([2, 0, 1])) == head + elements
+    assert text_array([], np.array([], np.intp)) == struct.pack(">iiI", 0, 0, 25)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 300])
+def test_vectors_are_packed_in_the_order_asked_for(rows: int) -> None:
+    vectors = np.random.default_rng(rows).standard_normal((rows, 3)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(rows)
+    head = struct.pack(">iiIii", 1, 0, 4711, rows, 1) if rows else struct.pack(">iiI", 0, 0, 4711)
+    elements = b"".join(struct.pack(">ihh3f", 16, 3, 0, *vectors[row]) for row in order)
+    assert bytes(vector_array(vectors, order, 4711)) == head + elements
