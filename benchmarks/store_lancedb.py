@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import lancedb
 import numpy as np
@@ -26,9 +25,12 @@ from vecferry.schemas.position import base_position, encode_position
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb import open as open_store
 
+from .pairs import paired
+
 DIMENSION = 384
 BOUND = 0.95
 TURNS = {1_000: 60, 10_000: 15}
+TABLES = 3  # one after the other: each merge reads all that its table holds
 EPOCH = 1
 
 GUARD = (
@@ -48,33 +50,36 @@ SCHEMA = pa.schema(
 
 
 def run(directory: Path) -> list[dict[str, object]]:
-    """One row per batch size: rows per second of both sides, from the medians over the turns."""
+    """One row per batch size: rows per second of both sides, and the median of the ratios of the turns."""
     return [_compare(directory / str(rows), rows, turns) for rows, turns in TURNS.items()]
 
 
 def _compare(directory: Path, rows: int, turns: int) -> dict[str, object]:
     vectors = np.random.default_rng(rows).standard_normal((rows, DIMENSION), dtype=np.float32)
+    sides: tuple[list[float], list[float]] = ([], [])
+    for number in range(TABLES):
+        _take_turns(directory / str(number), vectors, turns, sides)
+    name = f"lancedb live apply, batches of {rows} x {DIMENSION}"
+    return paired(name, *([rows / s for s in side] for side in sides), bound=BOUND, unit="rows/s")
+
+
+def _take_turns(
+    directory: Path, vectors: NDArray[np.float32], turns: int, sides: tuple[list[float], list[float]]
+) -> None:
+    """Seconds of each turn, ours and direct, on two new tables."""
+    rows = len(vectors)
     store, direct = _our_side(directory), _direct_side(directory)
-    ours_s, direct_s = [], []
     for turn in range(turns + 2):
         batch = _batch(turn, vectors)
         ready = _as_table(batch, turn)
         mark = [LiveMark(partition=0, next_offset=(turn + 1) * rows)]
-        sides: list[Callable[[], object]] = [partial(store.apply, batch, mark), partial(direct, ready)]
+        calls: list[Callable[[], object]] = [partial(store.apply, batch, mark), partial(direct, ready)]
         first = turn % 2
-        times = {side: _timed(sides[side]) for side in (first, 1 - first)}
+        times = {side: _timed(calls[side]) for side in (first, 1 - first)}
         if turn >= 2:  # the first turns warm both sides up
-            ours_s.append(times[0])
-            direct_s.append(times[1])
+            for side, seconds in times.items():
+                sides[side].append(seconds)
     store.close()
-    return {
-        "name": f"lancedb live apply, batches of {rows} x {DIMENSION}",
-        "ours": rows / median(ours_s),
-        "baseline": rows / median(direct_s),
-        "ratio": median(direct_s) / median(ours_s),
-        "bound": BOUND,
-        "unit": "rows/s",
-    }
 
 
 def _our_side(directory: Path) -> Store:
