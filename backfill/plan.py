@@ -11,7 +11,7 @@ from ..stores.base import Chunk
 # Two bounds of MAX_ID_BYTES each, every byte escaped in JSON, stay below Kafka's default record size with so many.
 PAGE_CHUNKS = 100
 
-_PAGE_BYTES = 4 * 1024 * 1024
+_PAGE_BYTES = 2 * 1024 * 1024
 _MIN_PAGE_ROWS = 256
 
 
@@ -57,7 +57,7 @@ def closed_run(run: RunRecord, done: Mapping[int, ChunkDone]) -> RunRecord:
 
 
 def page_rows(chunk_rows: int, dimension: int) -> int:
-    """Rows to read at a time: 4 MiB of float32 vectors at most (but not too few), and one more than a chunk has.
+    """Rows to read at a time: 2 MiB of float32 vectors at most (but not too few), and one more than a chunk has.
 
     Small, so that encoding and sending begin while most of a chunk is still to be read. A page that is not full tells
     the source that there is no other: the one row more saves the look for it.

@@ -69,7 +69,7 @@ def test_a_closed_run_has_the_lowest_fences_and_all_rows() -> None:
 
 @pytest.mark.parametrize(
     ("chunk_rows", "dimension", "rows"),
-    [(10_000, 384, 2_730), (10_000, 1536, 682), (10_000, 16_000, 256), (100, 16_000, 101), (2_000, 384, 2_001)],
+    [(10_000, 384, 1_365), (10_000, 1536, 341), (10_000, 16_000, 256), (100, 16_000, 101), (1_000, 384, 1_001)],
 )
 def test_pages_are_bounded_by_bytes_and_by_the_chunk(chunk_rows: int, dimension: int, rows: int) -> None:
     assert page_rows(chunk_rows, dimension) == rows
