@@ -1,12 +1,12 @@
-/* Lists of texts, taken in one pass: what snapshot blocks cost most of their time for.
+/* Lists of texts, taken in one pass: what snapshot blocks cost most of their time for, and events some of it.
 
-   Every function does what its Python counterpart in schemas/ does, for the plain case alone, and answers None or False
+   Every function does what its Python counterpart does, for the plain case alone, and answers None or False
    for whatever is not plain: the Python code then decides, and explains. So each rule stands once, in Python; here
    nothing may be accepted that it refuses (tests hold both to each other). Whoever has no compiler runs without this
    module.
 
    Sources: Apache Avro 1.12 specification, "Binary Encoding", for arrays of strings; Austin Appleby's MurmurHash2 (public
-   domain) as in Kafka's Utils.murmur2 for partitions. */
+   domain) as in Kafka's Utils.murmur2 for partitions; PostgreSQL 18, array_recv in arrayfuncs.c, for sized texts. */
 
 #define Py_LIMITED_API 0x030B0000 /* one build serves CPython 3.11 and newer */
 #define PY_SSIZE_T_CLEAN
