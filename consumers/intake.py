@@ -18,6 +18,7 @@ _log = logging.getLogger("vecferry.worker")
 
 _IDLE_POLL_S = 0.02  # between two looks at what else there is to do: new runs begin within a few of them
 _FIRST_TAKE = 64
+_REMEMBERED = 0.95  # of an average, by each further message
 _BLOCKS_LINGER_S = 0.1
 _WORTH_A_WRITE = 0.25  # of batch_rows
 _SILENCE_S = 30.0  # the client repeats itself for every broker and every attempt
@@ -67,7 +68,7 @@ class Intake:
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
 
     def gather(self, *, store_rests: bool) -> list[Any]:
-        """Block until something arrives (at most 0.1 s), then collect until a bound or ``linger_ms`` is reached.
+        """Block until something arrives (at most 0.02 s), then collect until a bound or ``linger_ms`` is reached.
 
         Snapshot blocks alone are waited for a little longer: nobody waits for them, and a store takes many rows at once
         for little more than it takes for few. But a store that rests gets what is worth a write, and behind the marker
@@ -118,7 +119,8 @@ class Intake:
         if sizes:
             self._size += sum(sizes)
             self._rows += sum([size // self._row_bytes or 1 for size in sizes])
-            self._average_bytes += (1 - 0.95 ** len(sizes)) * (sum(sizes) / len(sizes) - self._average_bytes)
+            mean = sum(sizes) / len(sizes)
+            self._average_bytes = mean + _REMEMBERED ** len(sizes) * (self._average_bytes - mean)
 
     def _awaits_blocks(self) -> bool:
         events = (message for message in self._held if message.error() is None)

@@ -28,7 +28,7 @@ INT8_OID = 20
 
 _NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 _LENGTH = struct.Struct(">i")  # of an element of an array
-_CACHED_ROWS = 128
+_CACHED_ROWS = 128  # of vectors that are turned before the next are read
 _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LONGEST_SUFFIX = len("_vecferry_partitions")
 
