@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # re-exported without saying so
@@ -14,6 +14,12 @@ from ..errors import ConfigError, Refused, Unavailable
 from ..schemas.collection import Collection
 from ..schemas.guarantees import PRODUCER_GUARANTEES
 from .delivery import describe
+from .outstanding import Book
+from .records import event_id_at
+from .sending import Sender, make_sender
+
+if TYPE_CHECKING:
+    from ._native import PlainEncoder
 
 _log = logging.getLogger("vecferry.kafka")
 _log.addHandler(logging.NullHandler())  # an application that configures no logging gets none of librdkafka's lines
@@ -48,11 +54,14 @@ def connect(
     topic: str,
     producer_config: Mapping[str, Any],
     *,
+    book: Book,
+    plain: PlainEncoder | None,
     timeout_s: float,
     on_error: Callable[[KafkaError], None],
     clock: Clock,
-) -> Producer:
-    """A client for ``topic``. Blocks at most about ``timeout_s``.
+) -> Sender:
+    """A client for ``topic``; ``book`` is that of its deliveries, ``plain`` encodes plain rows. Blocks at most about
+    ``timeout_s``.
 
     Raises ConfigError, Unavailable when Kafka does not answer in time, and Refused when the topic is absent or has not
     the collection's number of partitions: a key would be in two of them.
@@ -66,9 +75,10 @@ def connect(
         on_error(error)
 
     try:
-        producer = Producer({**config, "error_cb": note})
+        sender = make_sender({**config, "error_cb": note}, topic, book, event_id_at(collection), plain)
     except (KafkaException, TypeError, ValueError) as error:
         raise ConfigError(f"the Kafka client refuses its configuration: {_reason(error)}") from error
+    producer = sender.producer
     try:
         topics = _topics(producer, topic, timeout_s, clock)
     except KafkaException as error:
@@ -85,7 +95,8 @@ def connect(
             f"topic {topic} has {found} partitions and collection {collection.name} says {collection.partitions}; "
             "correct `partitions`, or begin a new epoch if the topic was repartitioned"
         )
-    return producer
+    sender.open()
+    return sender
 
 
 def _topics(producer: Producer, topic: str, timeout_s: float, clock: Clock) -> dict[str, TopicMetadata]:

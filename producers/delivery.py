@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
 from ..errors import NotDelivered
 from ..schemas.position import encode_position
 from ..schemas.tokens import WriteToken
 from .acks import Ack, BatchAck
-from .outstanding import Book, Outstanding
+from .outstanding import Outstanding
 
 _MAX_NAMED = 10
 
@@ -22,16 +22,21 @@ class Delivery(Ack, Outstanding):
         """Nobody holds this delivery; a flush that meanwhile waits for it goes on."""
         self._finish()
 
+    def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:
+        """Called once with what became of the record."""
+        self._error = self._book.misplaced(partition, offset) if error is None else error
+        if self._error is not None:
+            self._book.fail(self)  # before anybody is woken, who would ask for the result
+        elif partition is not None and offset is not None:
+            self._partition, self._offset = partition, offset
+        self._finish()
+
     def problem(self) -> str:
         """Why this failed, and what it was."""
         return f"{self.id!r}: {describe(self._error)}" if self._error is not None else repr(self.id)
 
     def _name(self) -> str:
         return f"{self.id!r}"
-
-    def _unplaced(self, error: KafkaError | None, message: Message) -> None:
-        self._error = _cause(self._book, error, message)
-        self._book.fail(self)
 
     def _outcome(self) -> WriteToken:
         if self._error is not None:
@@ -54,7 +59,22 @@ class BatchDelivery(BatchAck, Outstanding):
     def seal(self, sent: int) -> None:
         """Called once by the publisher: ``sent`` records were handed to the client, no more will come."""
         self._sent = sent
-        self._finish_if_complete()
+        if self._acknowledged == sent:
+            self._complete()
+
+    def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:
+        """Called once for each record with what became of it."""
+        # Of every one: a single misplaced record stops the publisher.
+        cause = self._book.misplaced(partition, offset) if error is None else error
+        if cause is not None:
+            self._failures += 1
+            if len(self._errors) < _MAX_NAMED:
+                self._errors.append(f"{(key or b'').decode()!r}: {describe(cause)}")
+        elif partition is not None and offset is not None:
+            self._offsets[partition] = max(offset, self._offsets.get(partition, offset))
+        self._acknowledged += 1
+        if self._acknowledged == self._sent:
+            self._complete()
 
     def problem(self) -> str:
         """Why this failed, and what it was."""
@@ -64,10 +84,11 @@ class BatchDelivery(BatchAck, Outstanding):
     def _name(self) -> str:
         return f"the batch of {self._sent} that starts with {self.first_id!r}"
 
-    def _unplaced(self, error: KafkaError | None, message: Message) -> None:
-        cause = _cause(self._book, error, message)  # of every one: a single misplaced record stops the publisher
-        if len(self._errors) < _MAX_NAMED:
-            self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(cause)}")
+    def _complete(self) -> None:
+        if not self._done:
+            if self._failures:
+                self._book.fail(self)  # before anybody is woken, who would ask for the result
+            self._finish()
 
     def _outcome(self) -> WriteToken:
         if self._failures:
@@ -80,7 +101,3 @@ class BatchDelivery(BatchAck, Outstanding):
 def describe(error: KafkaError | None) -> str:
     """Kafka's reason, by name and in words."""
     return "" if error is None else f"{error.name()} ({error.str()})"
-
-
-def _cause(book: Book, error: KafkaError | None, message: Message) -> KafkaError | None:
-    return book.misplaced(message.partition(), message.offset()) if error is None else error

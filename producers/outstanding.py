@@ -27,7 +27,7 @@ Waiters = list[Callable[[], None]] | None
 class Book:
     """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
 
-    __slots__ = ("_lock", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
+    __slots__ = ("_lock", "_made_up", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
 
     def __init__(self, topic: str, *, epoch: int, partitions: int, on_outgrown: Callable[[str], None]) -> None:
         self.topic = topic
@@ -35,9 +35,10 @@ class Book:
         self.partitions = partitions
         self._on_outgrown = on_outgrown
         self._lock = threading.Lock()
-        self.pending: dict[Outstanding, None] = {}  # in the order of publication
+        self.pending: dict[Outstanding, None] = {}  # of a sender that has no table of its own
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
+        self._made_up: dict[int, int] = {}  # by partition: the last offset, where it was none
 
     def fail(self, delivery: Outstanding) -> None:
         """Keep a failed delivery until somebody asks for its result."""
@@ -48,8 +49,12 @@ class Book:
                 self.forgotten += 1
 
     def misplaced(self, partition: int | None, offset: int | None) -> KafkaError | None:
-        """The failure of a record that was acknowledged where nobody can find it; None where it lies well."""
-        if partition is None or partition < 0 or offset is None or offset < 0:
+        """The failure of a record that was acknowledged where nobody can find it; None where it lies well.
+
+        Where a broker says that a batch is a duplicate but not where it lies, librdkafka counts offsets up from -1:
+        those that follow a negative one are made up as well.
+        """
+        if partition is None or partition < 0 or self._is_made_up(partition, offset):
             return KafkaError(KafkaError._INCONSISTENT, "it was acknowledged without an offset")
         if partition < self.partitions:
             return None
@@ -59,6 +64,15 @@ class Book:
         )
         self._on_outgrown(problem)
         return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
+
+    def _is_made_up(self, partition: int, offset: int | None) -> bool:
+        offset = -1 if offset is None else offset  # the Python client shows no negative ones
+        made_up = offset < 0 or offset - 1 == self._made_up.get(partition)
+        if made_up:
+            self._made_up[partition] = offset
+        else:
+            self._made_up.pop(partition, None)
+        return made_up
 
     def take_failures(self) -> list[str]:
         """One line per failure not yet reported to anybody, each reported once."""
@@ -75,8 +89,11 @@ class Outstanding(ABC):
 
     if TYPE_CHECKING:
         _book: Book
-        _done: bool
 
+        @property
+        def _done(self) -> bool: ...
+        @_done.setter
+        def _done(self, done: bool) -> None: ...
         @property
         def _waiters(self) -> Waiters: ...
         @_waiters.setter
@@ -121,6 +138,14 @@ class Outstanding(ABC):
     def withdraw(self) -> None:
         """Called by the publisher when the client did not take the record and the caller is told so instead."""
 
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        """The Kafka client's delivery report."""
+        self.report(error, message.partition(), message.offset(), message.key())
+
+    @abstractmethod
+    def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:
+        """What became of a record: it lies there, or ``error``."""
+
     @abstractmethod
     def problem(self) -> str:
         """Why this failed, and what it was."""
@@ -129,11 +154,13 @@ class Outstanding(ABC):
     def _name(self) -> str: ...
 
     @abstractmethod
-    def _unplaced(self, error: KafkaError | None, message: Message) -> None:
-        """Called with a report that carries an error, or says that the record lies where nobody finds it."""
-
-    @abstractmethod
     def _outcome(self) -> WriteToken: ...
+
+    def _finish(self) -> None:
+        self._done = True
+        self._book.pending.pop(self, None)
+        if self._waiters is not None:
+            self._wake()
 
     def _add_waiter(self, waiter: Callable[[], None]) -> None:
         with _waiters_lock:

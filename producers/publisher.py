@@ -21,7 +21,7 @@ from .records import Records, event_ids, plain_encoder
 from .reports import CALLS_PER_TURN, Reports
 from .validation import Metadata
 
-_ANY_PARTITION = -1  # the partitioner decides. Given by place: names cost the client a third of the call
+_OTHERS = 1 << 63  # first counter of what the compiled encoder leaves to Python
 _PURGE_S = 5.0  # purging is local: the reports come at once
 _MAX_NAMED = 10
 _open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
@@ -56,7 +56,6 @@ class Publisher:
         close_timeout_s: float = 30.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._topic = topic
         self._blocks = on_full == "block"
         self._close_timeout_s = close_timeout_s
         self._clock = clock
@@ -64,14 +63,22 @@ class Publisher:
             topic, epoch=collection.epoch, partitions=collection.partitions, on_outgrown=self._on_outgrown
         )
         plain = plain_encoder(collection, metadata_fields, os.urandom(8))
-        self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)), plain)
+        others = event_ids(os.urandom(8), first=_OTHERS)
+        self._records = Records(collection, metadata_fields, clock.unix_s, others, plain)
         self._refusal: str | None = None
         self._closed = False
         self._forked = False
-        self._producer = connect(
-            collection, topic, producer_config, timeout_s=open_timeout_s, on_error=self._on_client_error, clock=clock
+        self._sender = connect(
+            collection,
+            topic,
+            producer_config,
+            book=self._book,
+            plain=plain,
+            timeout_s=open_timeout_s,
+            on_error=self._on_client_error,
+            clock=clock,
         )
-        self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
+        self._reports = Reports(self._sender, f"vecferry-publisher-{topic}", self._on_client_error, clock)
         _open_publishers.add(self)
 
     def upsert(
@@ -82,6 +89,14 @@ class Publisher:
         ``source_text`` is what was embedded, kept for re-embedding. Blocks only as the class says. Raises
         InvalidRecord, NotDelivered (queue full), Refused.
         """
+        if source_text is None and self._refusal is None:
+            plain = self._sender.upsert(id, vector, metadata, self._clock.unix_s())
+            if plain is not None:
+                reports = self._reports
+                reports.calls += 1  # as _count does, without the call
+                if not reports.calls % CALLS_PER_TURN:
+                    reports.serve()
+                return plain
         key, value = self._records.upsert(id, vector, metadata, source_text)
         delivery = Delivery(self._book, id)
         self._send(key, value, delivery)
@@ -110,14 +125,13 @@ class Publisher:
         """
         records = self._records.upserts(ids, vectors, metadata, source_texts)
         batch = BatchDelivery(self._book, ids[0] if len(ids) else "")
-        produce, topic, reports, sent = self._producer.produce, self._topic, self._reports, 0
-        self._book.pending[batch] = None
+        send, reports, sent = self._sender.send, self._reports, 0
         try:
             for key, value in records:  # as _send does, without the call
                 if self._refusal is not None:
                     raise self._refused()
                 try:
-                    produce(topic, value, key, _ANY_PARTITION, batch)
+                    send(key, value, batch)
                 except (BufferError, KafkaException) as error:
                     self._not_taken(key, value, batch, error)
                 sent += 1
@@ -139,7 +153,7 @@ class Publisher:
         if self._forked:
             raise self._refused()
         deadline = self._clock.monotonic_s() + timeout_s
-        waiting = list(self._book.pending)
+        waiting = self._sender.waiting()
         for delivery in reversed(waiting):  # once the last is done nearly all are: one wait instead of one each
             if not delivery.wait(max(0.0, deadline - self._clock.monotonic_s())):
                 break
@@ -158,14 +172,15 @@ class Publisher:
         try:
             self.flush(self._close_timeout_s)
         finally:
-            if self._book.pending:
-                self._producer.purge()
-                for delivery in list(self._book.pending):
+            if self._sender.waiting():
+                self._sender.producer.purge()
+                for delivery in self._sender.waiting():
                     delivery.wait(_PURGE_S)
                 self._book.take_failures()  # named by flush already
             self._closed = True
             self._reports.stop()
-            self._producer.close()
+            self._sender.close()
+            self._sender.producer.close()
             _open_publishers.discard(self)
 
     def __enter__(self) -> Publisher:
@@ -185,13 +200,15 @@ class Publisher:
     def _send(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
         if self._refusal is not None:
             raise self._refused()
-        self._book.pending[delivery] = None  # before the client can report on it
         try:
-            self._producer.produce(self._topic, value, key, _ANY_PARTITION, delivery)
+            self._sender.send(key, value, delivery)
         except (BufferError, KafkaException) as error:
             self._not_taken(key, value, delivery, error)
+        self._count()
+
+    def _count(self) -> None:
         reports = self._reports
-        reports.calls += 1  # as count does, without the call
+        reports.calls += 1
         if not reports.calls % CALLS_PER_TURN:
             reports.serve()
 
@@ -212,7 +229,7 @@ class Publisher:
                 if self._refusal is not None:
                     raise self._refused()
                 try:
-                    self._producer.produce(self._topic, value, key, _ANY_PARTITION, delivery)
+                    self._sender.send(key, value, delivery)
                 except BufferError:
                     continue
                 return
@@ -224,8 +241,8 @@ class Publisher:
             raise
         delivery.withdraw()
         raise NotDelivered(
-            f"the client's queue is full ({len(self._producer)} records wait): Kafka takes them too slowly or is away; "
-            "publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"
+            f"the client's queue is full ({len(self._sender.producer)} records wait): Kafka takes them too slowly or "
+            "is away; publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"
         )
 
     def _rejected(self, error: KafkaException) -> VecferryError:

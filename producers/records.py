@@ -11,12 +11,13 @@ import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
-from ..schemas.codec import EventEncoder
+from ..schemas.batch import Op
+from ..schemas.codec import EventEncoder, event_prefix
 from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BYTES, Collection
 from .validation import Metadata, Validator, each_of, rows_of, too_large
 
 try:
-    from ._plain import PlainEncoder
+    from ._native import PlainEncoder
 except ImportError:  # installed where no compiler was: everything goes through the Python code, with the same bytes
     PlainEncoder = None  # type: ignore[assignment, misc]
 
@@ -110,9 +111,18 @@ class Records:
                 raise too_large(size, f"records[{row}]")
 
 
-def event_ids(random: bytes) -> Iterator[bytes]:
-    """Ids of 16 bytes: the 8 of ``random`` and a counter, so that no two publishers give the same. Thread-safe."""
-    return map(functools.partial(_EVENT_ID.pack, random), itertools.count())
+def event_ids(random: bytes, first: int = 0) -> Iterator[bytes]:
+    """Ids of 16 bytes: the 8 of ``random`` and a counter, so that no two publishers give the same. Thread-safe.
+
+    Within a publisher the counter alone says which record an event is, so that of :func:`plain_encoder`, which begins
+    with 0, needs another range.
+    """
+    return map(functools.partial(_EVENT_ID.pack, random), itertools.count(first))
+
+
+def event_id_at(collection: Collection) -> int:
+    """At which byte of an event its id begins, whatever it does."""
+    return len(event_prefix(collection, Op.UPSERT))
 
 
 def plain_encoder(collection: Collection, metadata_fields: frozenset[str] | None, random: bytes) -> PlainEncoder | None:

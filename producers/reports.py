@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from ..clock import Clock
+from .sending import Sender
 
 CALLS_PER_TURN = 64
 _REST_S = 0.005
@@ -21,10 +22,10 @@ class Reports:
     the rate, so the thread rests while ``calls`` shows that the callers are busy enough to serve.
     """
 
-    __slots__ = ("_clock", "_on_error", "_producer", "_room", "_serving", "_stopping", "_thread", "calls")
+    __slots__ = ("_clock", "_on_error", "_room", "_sender", "_serving", "_stopping", "_thread", "calls")
 
-    def __init__(self, producer: Producer, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
-        self._producer = producer
+    def __init__(self, sender: Sender, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
+        self._sender = sender
         self._on_error = on_error
         self._clock = clock
         self._room = threading.Condition()
@@ -49,7 +50,10 @@ class Reports:
         if not self._serving.acquire(blocking=timeout_s > 0):
             return
         try:
-            served = self._producer.poll(timeout_s)
+            try:
+                served = self._sender.producer.poll(timeout_s)
+            finally:
+                self._sender.drain()
         except KafkaException as error:  # the client raises here too when it stops for good
             self._on_error(error.args[0])
             return

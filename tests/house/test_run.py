@@ -31,8 +31,8 @@ class Checkout:
             "run",
             ".ci/run",
             "pyproject.toml",
-            "producers/_acks.c",
-            "producers/_plain.c",
+            "producers/_native.c",
+            "producers/_native.h",
             "schemas/_columns.c",
         ):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class Checkout:
         """As a first run leaves it."""
         self.program(self.root / ".venv" / "bin" / "python", PYTHON.format(python=sys.executable))
         made_from = subprocess.run(
-            ["bash", "-c", "{ pwd -P; cat pyproject.toml ./*/_*.c; } | cksum"],
+            ["bash", "-c", "{ pwd -P; cat pyproject.toml ./*/_*.[ch]; } | cksum"],
             cwd=self.root,
             capture_output=True,
             check=True,

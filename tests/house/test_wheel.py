@@ -77,7 +77,7 @@ def test_the_source_archive_holds_the_tests(built: Path) -> None:
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"tests/conftest.py", "tests/house/test_wheel.py", "run", ".ci/run", "LICENSE", "local/pom.xml"} <= names
-    assert {"producers/_acks.c", "producers/_plain.c", "schemas/_columns.c"} <= names
+    assert {"producers/_native.c", "producers/_native.h", "producers/_intercept.c", "schemas/_columns.c"} <= names
 
 
 def test_an_application_that_publishes_needs_no_store_client(python: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import vecferry.producers
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import example, given
 from hypothesis import strategies as st
 from vecferry.clock import SYSTEM_CLOCK
@@ -54,8 +54,8 @@ def python_alone() -> Iterator[ModuleType]:
         for name in again:
             patch.delitem(sys.modules, name)
             patch.setattr(vecferry.producers, name.rpartition(".")[2], None)
-        patch.setitem(sys.modules, "vecferry.producers._acks", None)
-        patch.delattr(vecferry.producers, "_acks", raising=False)
+        patch.setitem(sys.modules, "vecferry.producers._native", None)
+        patch.delattr(vecferry.producers, "_native", raising=False)
         yield importlib.import_module("vecferry.producers.delivery")
 
 
@@ -84,7 +84,7 @@ def reported(delivery: Any, *reports: Report) -> Any:
 
 
 def test_deliveries_are_compiled_where_they_can_be_and_never_collected() -> None:
-    assert delivery.Delivery.__mro__[1].__module__.endswith("_acks" if COMPILER else ".acks")
+    assert delivery.Delivery.__mro__[1].__module__.endswith("_native" if COMPILER else ".acks")
     assert python_delivery.Delivery.__mro__[1].__module__.endswith(".acks")
     if COMPILER:
         assert not gc.is_tracked(delivery.Delivery(make_book(), "a"))
@@ -142,17 +142,16 @@ def test_a_misplaced_record_is_noticed_however_many_failed_before_it(kind: Modul
     assert len(problems) == 1
 
 
-def test_a_report_that_breaks_says_so(kind: ModuleType, book: Book) -> None:
-    class Broken(Report):
-        def offset(self) -> int | None:
-            raise ZeroDivisionError
-
-    for made in (kind.Delivery(book, "a"), kind.BatchDelivery(book, "a")):
-        with pytest.raises(ZeroDivisionError):
-            made(None, Broken(1))
-        with pytest.raises(TypeError):
-            made(None)
-        assert not made.done()
+def test_offsets_that_librdkafka_made_up_are_none(kind: ModuleType, book: Book) -> None:
+    batch = kind.BatchDelivery(book, "a")
+    batch.seal(4)
+    for at, where in ((5, 0), (None, 0), (7, 1), (0, 0)):
+        batch(None, Report(at, where=where))
+    with pytest.raises(NotDelivered, match="2 of the batch of 4"):
+        batch.result(0)
+    one = kind.Delivery(book, "a")
+    one(None, Report(6))
+    assert one.result(0).positions == {0: encode_position(1, 6)}
 
 
 some_reports = st.tuples(
@@ -222,13 +221,15 @@ def test_a_batch_is_told_alike(reports: list[tuple[int | None, Report]], missing
     assert stories[0] == stories[1]
 
 
-class CountingProducer:
-    """Tells how many threads were inside ``poll`` at once."""
+class CountingSender:
+    """Tells how many threads were inside ``poll`` at once. Its own client."""
 
     def __init__(self) -> None:
-        self.inside = self.most = self.polls = 0
+        self.producer = self
+        self.inside = self.most = self.polls = self.drained = 0
         self.entered = threading.Event()
         self.leave = threading.Event()
+        self.error: KafkaError | None = None
 
     def poll(self, timeout_s: float) -> int:
         self.inside += 1
@@ -237,15 +238,32 @@ class CountingProducer:
         self.entered.set()
         self.leave.wait(10)
         self.inside -= 1
+        if self.error is not None:
+            raise KafkaException(self.error)
         return 1
+
+    def drain(self) -> None:
+        self.drained += 1
+        assert self.most == 1
 
 
 def test_reports_are_served_by_one_thread_at_a_time() -> None:
-    producer = CountingProducer()
-    reports = Reports(producer, "reports", lambda error: None, SYSTEM_CLOCK)  # type: ignore[arg-type]
-    assert producer.entered.wait(10)
+    sender = CountingSender()
+    reports = Reports(sender, "reports", lambda error: None, SYSTEM_CLOCK)  # type: ignore[arg-type]
+    assert sender.entered.wait(10)
     reports.serve()  # returns at once, although the thread holds the client
-    assert (producer.polls, producer.most) == (1, 1)
-    producer.leave.set()
+    assert (sender.polls, sender.most) == (1, 1)
+    sender.leave.set()
     reports.stop()
-    assert producer.most == 1
+    assert sender.most == 1
+
+
+def test_a_client_that_stops_for_good_has_its_last_reports_taken_in() -> None:
+    sender, errors = CountingSender(), []
+    sender.error = KafkaError(KafkaError._FATAL)
+    sender.leave.set()
+    reports = Reports(sender, "reports", errors.append, SYSTEM_CLOCK)  # type: ignore[arg-type]
+    assert sender.entered.wait(10)
+    reports.stop()
+    assert errors[0] == sender.error
+    assert sender.drained == sender.polls

@@ -18,12 +18,19 @@ from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 
+pytestmark = pytest.mark.usefixtures("sender")
+
 
 @pytest.fixture
 def kafka() -> Iterator[MockKafka]:
     with MockKafka() as cluster:
         cluster.create_topic(TOPIC, PARTITIONS)
         yield cluster
+
+
+def test_publishers_use_the_sender_that_is_meant(kafka: MockKafka, sender: str) -> None:
+    with open_publisher(kafka) as publisher:
+        assert type(publisher._sender).__name__ == sender
 
 
 def test_an_upsert_is_acknowledged_at_its_position(kafka: MockKafka) -> None:

@@ -16,13 +16,16 @@ from mock_kafka import MockKafka
 from publishing import PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all
 from vecferry.errors import Inconclusive, NotDelivered, Refused
 from vecferry.producers import Publisher
+from vecferry.producers.reports import Reports
 from waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("sender")
 
 
 def warm(publisher: Publisher) -> None:
     """Connect, and wait until the client has cleared the place of what it reported."""
     publisher.upsert("warm", VECTOR).result(timeout=30)
-    wait_until(lambda: len(publisher._producer) == 0, what="an empty queue")
+    wait_until(lambda: len(publisher._sender.producer) == 0, what="an empty queue")
 
 
 @pytest.fixture
@@ -30,6 +33,19 @@ def kafka() -> Iterator[MockKafka]:
     with MockKafka() as cluster:
         cluster.create_topic(TOPIC, PARTITIONS)
         yield cluster
+
+
+@pytest.fixture
+def waits_for_room(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a call waits for room in the client's queue."""
+    waits, wait_for_room = threading.Event(), Reports.wait_for_room
+
+    def noted(reports: Reports) -> None:
+        waits.set()
+        wait_for_room(reports)
+
+    monkeypatch.setattr(Reports, "wait_for_room", noted)
+    return waits
 
 
 def test_retriable_errors_are_retried_without_duplicates_or_reordering(kafka: MockKafka) -> None:
@@ -69,6 +85,19 @@ def test_a_batch_names_what_kafka_refused(kafka: MockKafka) -> None:
         kafka.fail_next(*[mock_kafka.MESSAGE_TOO_LARGE] * PARTITIONS)
         with pytest.raises(NotDelivered, match=r"of the batch of 20 that starts with 'id-0': 'id-\d+': MSG_SIZE"):
             publisher.upsert_many([f"id-{i}" for i in range(20)], np.ones((20, D))).result(timeout=30)
+
+
+def test_a_duplicate_that_the_broker_does_not_remember_has_no_position(kafka: MockKafka) -> None:
+    """librdkafka takes it for a success and counts offsets up from -1: a token would let a reader see older rows."""
+    with open_publisher(kafka, {"linger.ms": 50}) as publisher:
+        for _ in range(20):
+            publisher.upsert("a", VECTOR).result(timeout=30)
+        kafka.fail_next(mock_kafka.DUPLICATE_SEQUENCE_NUMBER)
+        for delivery in [publisher.upsert("a", VECTOR) for _ in range(5)]:
+            with pytest.raises(NotDelivered, match="without an offset"):
+                delivery.result(timeout=30)
+        token = publisher.upsert("a", VECTOR).result(timeout=30)
+    assert read_all(kafka, 21).positions[-1] == token.position
 
 
 def test_leaving_the_context_names_what_failed_unseen(kafka: MockKafka) -> None:
@@ -140,7 +169,9 @@ def test_the_accepted_rows_of_a_broken_off_batch_are_still_awaited(kafka: MockKa
     assert len(read_all(kafka, 11)) == 11
 
 
-def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(kafka: MockKafka) -> None:
+def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(
+    kafka: MockKafka, waits_for_room: threading.Event
+) -> None:
     publisher = open_publisher(kafka, {"queue.buffering.max.messages": 1}, close_timeout_s=30.0)
     warm(publisher)
     kafka.set_down()
@@ -155,7 +186,7 @@ def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(kafka: MockK
 
     writer = threading.Thread(target=write)
     writer.start()
-    wait_until(lambda: len(publisher._book.pending) == 2, what="a call that waits for room")
+    assert waits_for_room.wait(30)
     closer = threading.Thread(target=publisher.close)
     closer.start()
     writer.join(30)
@@ -166,7 +197,7 @@ def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(kafka: MockK
     assert read_all(kafka, 2).ids.count("b") == 0
 
 
-def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka) -> None:
+def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka, waits_for_room: threading.Event) -> None:
     with open_publisher(kafka, {"queue.buffering.max.messages": 10}) as publisher:
         warm(publisher)
         kafka.set_down()
@@ -179,8 +210,7 @@ def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka) -> None:
 
         writer = threading.Thread(target=write)
         writer.start()
-        # Ten in the queue, and one that waits for room: the writer can only be inside that call.
-        wait_until(lambda: len(publisher._book.pending) == 11, what="a call that waits for room")
+        assert waits_for_room.wait(30)
         assert not done.is_set()
         kafka.set_up()
         writer.join(30)
@@ -246,6 +276,7 @@ FORK_AND_EXIT = """
 import os, sys
 import numpy as np
 from vecferry.producers import Publisher
+from vecferry.producers.reports import Reports
 from vecferry.schemas.collection import Collection, Space
 
 collection = Collection(name="c", space=Space(model="m", version="1", dimension=2, metric="dot"), partitions=4)

@@ -115,3 +115,24 @@ def test_partitions_added_under_a_publisher_stop_it(kafka_bootstrap: str) -> Non
     assert "which had 4: partitions were added" in undelivered[0]
     assert "begin a new epoch" in refused[0]
     publisher.close()
+
+
+@pytest.mark.server
+def test_records_that_the_broker_refuses_one_by_one_are_all_told_so(kafka_bootstrap: str, sender: str) -> None:
+    """As with a clock that is wrong: the broker's answer names each record of a batch, and says why."""
+    topic = f"old-{uuid.uuid4().hex}"
+    settings = {"message.timestamp.before.max.ms": "1"}
+    new = NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1, config=settings)
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    admin.create_topics([new])[topic].result(30)
+    config = {"bootstrap.servers": kafka_bootstrap, "linger.ms": 200}
+    with Publisher(COLLECTION, topic=topic, producer_config=config) as publisher:
+        assert type(publisher._sender).__name__ == sender
+        batch = publisher.upsert_many([f"id-{n}" for n in range(20)], np.tile(VECTOR, (20, 1)))
+        alone = [publisher.upsert("a", VECTOR), publisher.upsert("a", VECTOR), publisher.delete("b")]
+        told = r"INVALID_(RECORD|TIMESTAMP) \(" + {"DirectSender": "Timestamp", "CallbackSender": "Broker"}[sender]
+        with pytest.raises(NotDelivered, match=rf"20 of the batch of 20 .*'id-\d+': {told}"):
+            batch.result(30)
+        for delivery in alone:
+            with pytest.raises(NotDelivered, match=told):
+                delivery.result(30)

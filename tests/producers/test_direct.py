@@ -1,0 +1,285 @@
+"""The compiled sender: records to the client's library, and what the library's threads say of them."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from fake_librdkafka import QUEUE_FULL, UNKNOWN_TOPIC, FakeLibrary, Taken
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vecferry.errors import NotDelivered
+from vecferry.producers import sending
+from vecferry.producers.delivery import BatchDelivery, Delivery
+from vecferry.producers.outstanding import Book, Outstanding
+from vecferry.producers.records import PlainEncoder, event_id_at, event_ids, plain_encoder
+from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.collection import Collection, Space
+from vecferry.schemas.position import encode_position
+
+PARTITIONS = 4
+COLLECTION = Collection(
+    name="products", space=Space(model="m", version="1", dimension=2, metric="dot"), partitions=PARTITIONS
+)
+VECTOR = np.ones(2, np.float32)
+
+pytestmark = pytest.mark.skipif(PlainEncoder is None, reason="nothing was compiled here")
+
+
+class World:
+    """A sender on a client whose reports the test writes."""
+
+    def __init__(self) -> None:
+        self.outgrown: list[str] = []
+        self.book = Book("t", epoch=1, partitions=PARTITIONS, on_outgrown=self.outgrown.append)
+        self.library = FakeLibrary()
+        plain = plain_encoder(COLLECTION, None, bytes(8))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sending, "functions_of_the_client", lambda: self.library.functions)
+            patch.setattr(sending, "Producer", lambda config: self.library.load())
+            self.sender = sending.DirectSender({}, "t", self.book, event_id_at(COLLECTION), plain)
+        self.sender.open()
+        self._encoder = EventEncoder(COLLECTION)
+        self._ids = event_ids(bytes(8), first=1 << 63)
+
+    def upsert(self, id_: str = "a") -> Delivery | None:
+        return self.sender.upsert(id_, VECTOR, None, 0.0)
+
+    def send(self, delivery: Delivery | BatchDelivery, id_: str = "a") -> None:
+        value = self._encoder.upsert(id_.encode(), VECTOR, b"{}", event_id=next(self._ids), occurred_at_ms=0)
+        self.sender.send(id_.encode(), value, delivery)
+
+    def delivered(self) -> Delivery:
+        delivery = Delivery(self.book, "a")
+        self.send(delivery)
+        return delivery
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_plain_row_is_sent_as_the_encoder_writes_it(world: World) -> None:
+    delivery = world.upsert("é")
+    expected = EventEncoder(COLLECTION).upsert("é".encode(), VECTOR, b"{}", event_id=bytes(16), occurred_at_ms=0)
+    assert world.library.taken == [Taken("é".encode(), expected)]
+    assert isinstance(delivery, Delivery)
+    assert not delivery.done()
+    world.library.report(world.library.taken[0], partition=2, offset=7)
+    assert not delivery.done()  # whoever polls the client tells it
+    world.sender.drain()
+    assert delivery.result(0).positions == {2: encode_position(1, 7)}
+
+
+def test_what_is_not_plain_is_left_to_python(world: World) -> None:
+    assert world.sender.upsert("a", [1.0, 1.0], None, 0.0) is None
+    assert world.library.taken == []
+    assert world.sender.waiting() == []
+
+
+def test_a_row_that_the_client_does_not_take_is_left_to_python_too(world: World) -> None:
+    world.library.refusal = QUEUE_FULL
+    assert world.upsert() is None
+    assert world.sender.waiting() == []
+
+
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_refusal_is_raised_and_nothing_is_pending(world: World, reported: bool) -> None:
+    world.library.reports_refusals = reported
+    batch = BatchDelivery(world.book, "a")
+    world.send(batch)
+    world.library.refusal = QUEUE_FULL
+    with pytest.raises(BufferError):
+        world.send(batch)
+    world.library.refusal = UNKNOWN_TOPIC
+    with pytest.raises(KafkaException, match="_UNKNOWN_TOPIC"):
+        world.send(batch)
+    with pytest.raises(KafkaException):
+        world.delivered()
+    assert world.sender.waiting() == [batch]
+    batch.seal(1)
+    world.sender.drain()
+    assert not batch.done()  # what was refused at once is no result of the record that was taken
+    world.library.report(world.library.taken[0], offset=0)
+    world.sender.drain()
+    assert batch.result(0).positions == {0: encode_position(1, 0)}
+
+
+def test_a_closed_sender_refuses(world: World) -> None:
+    world.sender.close()
+    world.sender.close()
+    assert (world.library.topics, world.library.open_topics) == (["t"], 0)
+    assert world.upsert() is None
+    with pytest.raises(KafkaException, match="_DESTROY"):
+        world.delivered()
+
+
+def test_a_failure_carries_the_brokers_words(world: World) -> None:
+    delivery = world.delivered()
+    text = "Timestamp 5 of message with offset 0 is out of range"
+    world.library.report(world.library.taken[0], error=KafkaError.INVALID_TIMESTAMP, text=text.encode())
+    world.sender.drain()
+    with pytest.raises(NotDelivered, match=rf"'a': INVALID_TIMESTAMP \({text}\)"):
+        delivery.result(0)
+    batch = BatchDelivery(world.book, "b")
+    world.send(batch, "b")
+    batch.seal(1)
+    world.library.report(world.library.taken[0], error=KafkaError._MSG_TIMED_OUT)
+    world.sender.drain()
+    with pytest.raises(NotDelivered, match=r"'b': _MSG_TIMED_OUT \(.*timed out\)"):
+        batch.result(0)
+
+
+def test_offsets_that_librdkafka_made_up_are_none(world: World) -> None:
+    offsets = [(0, 5), (1, 1), (0, -1), (1, 2), (0, 0), (0, 1), (0, 9), (0, 2), (1, 0)]
+    deliveries = [world.delivered() for _ in offsets]
+    for record, (partition, offset) in zip(list(world.library.taken), offsets, strict=True):
+        world.library.report(record, partition=partition, offset=offset)
+    world.sender.drain()
+    for delivery, (partition, offset), made_up in zip(deliveries, offsets, [0, 0, 1, 0, 1, 1, 0, 0, 0], strict=True):
+        if made_up:
+            with pytest.raises(NotDelivered, match="without an offset"):
+                delivery.result(0)
+        else:
+            assert delivery.result(0).positions == {partition: encode_position(1, offset)}
+
+
+def test_a_batch_keeps_the_highest_offsets_in_whatever_order_they_come(world: World) -> None:
+    batch = BatchDelivery(world.book, "a")
+    for _ in range(3):
+        world.send(batch)
+    batch.seal(3)
+    for record, offset in zip(list(world.library.taken), (8, 9, 7), strict=True):
+        world.library.report(record, offset=offset)
+    world.sender.drain()
+    assert batch.result(0).positions == {0: encode_position(1, 9)}
+
+
+def test_a_partition_that_was_added_stops_the_publisher(world: World) -> None:
+    delivery = world.delivered()
+    world.library.report(world.library.taken[0], partition=PARTITIONS, offset=0)
+    world.sender.drain()
+    with pytest.raises(NotDelivered, match="partitions were added"):
+        delivery.result(0)
+    assert len(world.outgrown) == 1
+
+
+def test_a_waiter_that_breaks_keeps_nothing_from_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
+    deliveries = [world.delivered() for _ in range(3)]
+    deliveries[1]._add_waiter(lambda: 1 // 0)
+    for record in list(world.library.taken):
+        world.library.report(record, offset=len(unraisable) + 3 - len(world.library.taken))
+    world.sender.drain()
+    assert [delivery.done() for delivery in deliveries] == [True] * 3
+    assert [type(noted.exc_value) for noted in unraisable] == [ZeroDivisionError]
+
+
+def test_a_client_that_takes_no_plug_in_is_used_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeLibrary()
+    monkeypatch.setattr(sending, "functions_of_the_client", lambda: library.functions)
+    monkeypatch.setattr(sending, "Producer", lambda config: library)
+    book = Book("t", epoch=1, partitions=1, on_outgrown=lambda problem: None)
+    assert type(sending.make_sender({}, "t", book, 0, None)) is sending.CallbackSender
+
+
+def test_a_plug_in_of_the_application_is_loaded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, configs = FakeLibrary(), []
+    monkeypatch.setattr(sending, "functions_of_the_client", lambda: library.functions)
+    monkeypatch.setattr(sending, "Producer", lambda config: (configs.append(config), library.load())[1])
+    book = Book("t", epoch=1, partitions=1, on_outgrown=lambda problem: None)
+    sending.make_sender({"plugin.library.paths": "/theirs"}, "t", book, 0, None)
+    assert configs[0]["plugin.library.paths"].startswith("/theirs;/")
+
+
+def test_reports_outlive_the_client_and_the_sender() -> None:
+    world = World()
+    delivery = world.delivered()
+    world.library.report(world.library.taken[0], offset=0)
+    world.library.destroy()
+    world.sender.drain()
+    assert delivery.done()
+    world = World()
+    world.delivered()
+    world.sender.close()
+    library = world.library
+    del world.sender
+    library.report(library.taken[0], error=KafkaError._PURGE_QUEUE)  # a thread of the client that is late
+    library.destroy()
+
+
+def test_reports_of_many_threads_all_arrive(world: World) -> None:
+    deliveries = [world.delivered() for _ in range(4_000)]
+    taken = list(world.library.taken)
+
+    def report(partition: int) -> None:
+        for offset, record in enumerate(taken[partition::PARTITIONS]):
+            world.library.report(record, partition=partition, offset=offset)
+
+    threads = [threading.Thread(target=report, args=(partition,)) for partition in range(PARTITIONS)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        world.sender.drain()
+    world.sender.drain()
+    for number, delivery in enumerate(deliveries):
+        at = encode_position(1, number // PARTITIONS)
+        assert delivery.result(0).positions == {number % PARTITIONS: at}
+
+
+@given(st.integers(0, 2**32), st.sampled_from([10, 1_000, 4_000]))
+@settings(max_examples=30, deadline=None)
+def test_every_record_finds_its_delivery(seed: int, steps: int) -> None:
+    """Against a dict: thousands of records of both encoders on their way, answered in any order."""
+    world, chance = World(), random.Random(seed)
+    pending: dict[Taken, Delivery | BatchDelivery] = {}
+    batch, sent, answered, offset = BatchDelivery(world.book, "a"), 0, 0, 0
+    for step in range(steps):
+        if chance.random() < (0.8 if step < steps // 2 else 0.2):
+            kind = chance.choice(["plain", "other", "batch"])
+            delivery: Delivery | BatchDelivery | None = batch if kind == "batch" else None
+            if kind == "plain":
+                delivery = world.upsert()
+            else:
+                delivery = delivery or Delivery(world.book, "a")
+                world.send(delivery)
+                sent += kind == "batch"
+            assert delivery is not None
+            pending[world.library.taken.pop()] = delivery
+        elif pending:
+            record = chance.choice(list(pending)) if len(pending) < 50 else next(iter(pending))
+            delivery = pending.pop(record)
+            world.library.report(record, offset=offset)
+            world.sender.drain()
+            if delivery is batch:
+                answered += 1
+                assert batch._acknowledged == answered
+            else:
+                assert delivery.result(0).positions == {0: encode_position(1, offset)}
+            offset += 1
+    batch.seal(sent)
+    assert batch.done() == (sent == answered)
+    assert sorted(map(id, world.sender.waiting())) == sorted({id(delivery) for delivery in pending.values()})
+
+
+def test_what_waits_is_told_in_the_order_of_publication(world: World) -> None:
+    first = [world.upsert() for _ in range(200)]
+    batch = BatchDelivery(world.book, "a")
+    world.send(batch)
+    world.send(batch)
+    expected: list[Outstanding | None] = [*first, batch]
+    assert world.sender.waiting() == expected
+
+
+@pytest.mark.parametrize("arguments", [(), (b"a", b"short", None), (b"a", bytes(200), None), ("a", b"", None)])
+def test_what_is_no_record_is_refused(world: World, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        world.sender.send(*arguments)
+    with pytest.raises(TypeError):
+        world.sender.upsert()  # type: ignore[call-arg]
