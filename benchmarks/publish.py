@@ -1,7 +1,8 @@
 """What publishing costs beside the bare Kafka client: throughput, and the time of one call.
 
 Both sides send the same bytes with the same client configuration to the same topic, in turns within one run; a ratio is
-the median of those of the rounds. The bare client is measured twice: without and with delivery reports, which the
+the median of those of the rounds. Each round begins with another side: what one leaves behind (freed memory, what the
+broker has yet to write) the next one pays for. The bare client is measured twice: without and with delivery reports, which the
 publisher needs for its tokens. Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
 """
 
@@ -13,6 +14,7 @@ import os
 import statistics
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from vecferry.schemas.collection import Collection, Space
 from .pairs import paired
 
 PARTITIONS = 4
-ROUNDS = 7
+ROUNDS = 8  # each of the four sides comes first twice
 CALLS = 20_000  # timed one by one
 LAPS = 6  # of CALLS events, for throughput: a shorter run would measure how much fits into the client's queue
 BATCH_ROWS = 1_000
@@ -122,7 +124,8 @@ def measure(bootstrap_servers: str, topic: str, dimension: int) -> list[dict[str
     with Publisher(collection, topic=topic, producer_config=settings) as publisher:
         ours, bare = Ours(publisher, ids, vectors), Bare(client_config(settings), topic, keys, values)
         ours.calls(), bare.calls()  # connections, producer ids, caches
-        bursts = [(ours.burst(), ours.burst_many(), bare.burst(), bare.burst(on_delivery=_take)) for _ in range(ROUNDS)]
+        sides = (ours.burst, ours.burst_many, bare.burst, lambda: bare.burst(on_delivery=_take))
+        bursts = [_in_turns(sides, first=number) for number in range(ROUNDS)]
         calls = [
             [statistics.median(times) for times in (ours.calls(), bare.calls(), bare.calls(on_delivery=_take))]
             for _ in range(ROUNDS)
@@ -138,6 +141,14 @@ def measure(bootstrap_servers: str, topic: str, dimension: int) -> list[dict[str
             paired(f"{name}, one call{note}", call, times, bound=3.0, unit="us"),
         ]
     return rows
+
+
+def _in_turns(sides: Sequence[Callable[[], float]], first: int) -> list[float]:
+    """What each side says, asked one after the other from ``first`` on."""
+    said = [0.0] * len(sides)
+    for number in range(first, first + len(sides)):
+        said[number % len(sides)] = sides[number % len(sides)]()
+    return said
 
 
 def _take(error: object, message: Any) -> None:

@@ -8,7 +8,7 @@
 #include "_native.h"
 #include <stdlib.h>
 
-enum { ANY_PARTITION = -1, FREE = 1, COPY = 2 };
+enum { ANY_PARTITION = -1, COPY = 2 };
 
 typedef struct {
     PyObject_HEAD
@@ -19,6 +19,8 @@ typedef struct {
     PyObject *encoder; /* PlainEncoder, or None */
     PyObject *book; /* of the deliveries that are made here */
     PyTypeObject *delivery; /* their class, a kind of Ack */
+    char *value;            /* of the row that is being sent: the client copies it */
+    Py_ssize_t room;
 } Direct;
 
 PyDoc_STRVAR(attach_doc, "attach(make, /)\n--\n\n"
@@ -63,11 +65,11 @@ static PyObject *close_topic(Direct *self, PyObject *Py_UNUSED(nothing))
 
 /* Makes ``delivery`` pending for the record and hands it over. 0, or the client's error, after which it is not pending; or
    -1 with an exception. Between both no other thread of Python runs. */
-static int hand_over(Direct *self, PyObject *delivery, int flags, void *value, Py_ssize_t size, Span key)
+static int hand_over(Direct *self, PyObject *delivery, const char *value, Py_ssize_t size, Span key)
 {
     const Kafka *kafka = &self->shared->kafka;
     const int closed = -197; /* RD_KAFKA_RESP_ERR__DESTROY */
-    const uint64_t record = counter_of((char *)value + self->shared->event_id_at);
+    const uint64_t record = counter_of(value + self->shared->event_id_at);
     int error = 0;
     if (add_pending(&self->pending, record, delivery) < 0) { /* before it can be reported */
         PyErr_NoMemory();
@@ -75,7 +77,8 @@ static int hand_over(Direct *self, PyObject *delivery, int flags, void *value, P
     }
     if (self->topic == NULL)
         error = closed;
-    else if (kafka->produce(self->topic, ANY_PARTITION, flags, value, (size_t)size, key.data, (size_t)key.size, NULL))
+    else if (kafka->produce(self->topic, ANY_PARTITION, COPY, (void *)value, (size_t)size, key.data, (size_t)key.size,
+                            NULL))
         error = kafka->last_error();
     if (error)
         Py_XDECREF(take_pending(&self->pending, record));
@@ -96,12 +99,27 @@ static PyObject *send_record(Direct *self, PyObject *const *args, Py_ssize_t cou
     if ((size_t)value.size < self->shared->event_id_at + EVENT_ID_BYTES ||
         !(PyObject_TypeCheck(args[2], ack_type) || PyObject_TypeCheck(args[2], batch_type)))
         return PyErr_Format(PyExc_ValueError, "send takes an event, and a delivery of this module");
-    int error = hand_over(self, args[2], COPY, (void *)value.data, value.size, key);
+    int error = hand_over(self, args[2], value.data, value.size, key);
     if (error == 0)
         Py_RETURN_NONE;
     if (!PyErr_Occurred())
         Py_XDECREF(PyObject_CallFunction(self->refuse, "i", error));
     return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_SystemError, "the client's error %d was not raised", error);
+}
+
+/* Room for a value of ``size`` bytes, or -1 with an exception. */
+static int reserve(Direct *self, Py_ssize_t size)
+{
+    if (size <= self->room)
+        return 0;
+    char *value = realloc(self->value, (size_t)size);
+    if (value == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->value = value;
+    self->room = size;
+    return 0;
 }
 
 PyDoc_STRVAR(upsert_doc, "upsert(id, vector, metadata, unix_s, /)\n--\n\n"
@@ -123,17 +141,15 @@ static PyObject *upsert(Direct *self, PyObject *const *args, Py_ssize_t count)
     if (!plain)
         Py_RETURN_NONE;
     Py_ssize_t size = size_of_record(encoder, &row);
-    char *value = malloc((size_t)size); /* librdkafka frees it */
-    PyObject *delivery = value == NULL ? PyErr_NoMemory() : (PyObject *)new_ack(self->delivery, self->book, args[0]);
+    PyObject *delivery = (PyObject *)new_ack(self->delivery, self->book, args[0]);
     int error = -1;
-    if (delivery != NULL) {
-        write_record(encoder, &row, value);
-        error = hand_over(self, delivery, FREE, value, size, row.key);
+    if (delivery != NULL && reserve(self, size) == 0) {
+        write_record(encoder, &row, self->value);
+        error = hand_over(self, delivery, self->value, size, row.key);
     }
     release_row(&held);
     if (error == 0)
         return delivery;
-    free(value);
     Py_XDECREF(delivery);
     if (PyErr_Occurred())
         return NULL;
@@ -228,6 +244,7 @@ static void release(Direct *self)
     if (self->shared != NULL)
         let_go(self->shared);
     release_pending(&self->pending);
+    free(self->value);
     Py_XDECREF(self->refuse);
     Py_XDECREF(self->encoder);
     Py_XDECREF(self->book);

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from vecferry.producers import _native
 
 QUEUE_FULL, UNKNOWN_TOPIC = -184, -188
-FREE = 1
+COPY = 2
 _POINTER, _INT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
 
 
@@ -45,8 +45,6 @@ class Taken:
 _ON_NEW = ctypes.CFUNCTYPE(_INT, _POINTER, _POINTER, _POINTER, _POINTER, _SIZE)
 _ON_ACKNOWLEDGEMENT = ctypes.CFUNCTYPE(_INT, _POINTER, ctypes.POINTER(Message), _POINTER)
 _ON_CONF_DESTROY = ctypes.CFUNCTYPE(_INT, _POINTER)
-_free = ctypes.CDLL(None).free
-_free.argtypes, _free.restype = [_POINTER], None
 
 
 class FakeLibrary:
@@ -144,7 +142,6 @@ class FakeLibrary:
             if self.reports_refusals:
                 self.report(record, error=self.refusal)
             return -1
+        assert flags == COPY
         self.taken.append(record)
-        if flags & FREE:
-            _free(value)
         return 0
