@@ -2,8 +2,8 @@
 
 Both sides send the same bytes with the same client configuration to the same topic, in turns within one run; a ratio is
 the median of those of the rounds. Each round begins with another side: what one leaves behind (freed memory, what the
-broker has yet to write) the next one pays for. The bare client is measured twice: without and with delivery reports, which the
-publisher needs for its tokens. Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
+broker has yet to write) the next one pays for. The bare client is measured twice: without and with delivery reports,
+which the publisher needs for its tokens. Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
 """
 
 from __future__ import annotations
