@@ -28,7 +28,12 @@ _ACK_TIMEOUT_S = 150.0  # above delivery.timeout.ms, so that the client's own ve
 _POLL_S = 0.1
 _QUEUE_KIB = 64 * 1024  # bounds what waits in the client: blocks are large, so this is many of them
 
-_SETTINGS = {"linger.ms": 0, "queue.buffering.max.kbytes": _QUEUE_KIB}
+_SETTINGS = {
+    "linger.ms": 0,
+    "queue.buffering.max.kbytes": _QUEUE_KIB,
+    # flush says that all were reported; a report of success would only copy its block.
+    "delivery.report.only.error": True,
+}
 
 
 class SnapshotSender:

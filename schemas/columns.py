@@ -30,7 +30,7 @@ class Cursor:
     __slots__ = ("_at", "_data", "_last", "_starts", "ok")
 
     def __init__(self, texts: Sequence[bytes]) -> None:
-        sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        sizes = lengths(texts)
         ends = np.cumsum(sizes)
         self._starts = ends - sizes
         self._data = np.frombuffer(b"".join((*texts, b"\0")), np.uint8)
@@ -72,6 +72,11 @@ class Cursor:
         """Every cursor must be at the end of its text."""
         ends = np.append(self._starts[1:], self._last)
         self.ok &= self._at == ends
+
+
+def lengths(texts: Sequence[bytes]) -> NDArray[np.int64]:
+    """Bytes of each text."""
+    return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
 def slices(texts: Sequence[bytes], start: NDArray[np.int64], end: NDArray[np.int64]) -> list[bytes]:

@@ -25,7 +25,18 @@ from .collection import (
     Collection,
     Space,
 )
-from .columns import Cursor, all_finite, are_ids, are_shallow, are_utf8, decode_ids, same, slices, vectors_before_last
+from .columns import (
+    Cursor,
+    all_finite,
+    are_ids,
+    are_shallow,
+    are_utf8,
+    decode_ids,
+    lengths,
+    same,
+    slices,
+    vectors_before_last,
+)
 from .definitions import Schema, current, writers
 from .partitioner import partitions_of
 from .position import encode_position
@@ -115,7 +126,7 @@ class EventDecoder:
         upsert, delete, tail = self._upsert, self._delete, self._tail
         texts = [b"" if value is None else value for value in values]
         cut = np.array([tail if v.startswith(upsert) else v.startswith(delete) for v in texts], np.int64)
-        sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        sizes = lengths(texts)
         rows = np.flatnonzero((cut > 0) & (sizes >= len(upsert) + EVENT_ID_BYTES + cut) & (sizes <= MAX_RECORD_BYTES))
         if len(rows) < len(texts):
             cut = cut[rows]

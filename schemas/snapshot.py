@@ -19,7 +19,7 @@ from .avro import encode_long, encode_size, encode_strings, read_bytes, read_lon
 from .batch import EventBatch, Op, Rows
 from .codec import encode_space, little_endian
 from .collection import MAX_METADATA_DEPTH, MAX_RECORD_BYTES, Collection
-from .columns import all_finite, are_ids, are_shallow, are_utf8, decode_ids
+from .columns import all_finite, are_ids, are_shallow, are_utf8, decode_ids, lengths
 from .decode import check_space
 from .definitions import Definition, current, writers
 from .framing import HEADER_BYTES, MAGIC
@@ -97,9 +97,7 @@ def encode_snapshot_blocks(
     ids = [id_.encode() for id_ in rows.ids]
     _check_rows(ids, rows)
     row_bytes = 4 * collection.space.dimension + _ROW_OVERHEAD_BYTES
-    sizes = np.fromiter(
-        (row_bytes + len(a) + len(b) for a, b in zip(ids, rows.metadata, strict=True)), np.int64, len(ids)
-    )
+    sizes = row_bytes + lengths(ids) + lengths(rows.metadata)
     room = max_bytes - len(head) - _SLACK_BYTES
     totals = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
     start = 0
