@@ -45,7 +45,7 @@ static PyObject *open_topic(Direct *self, PyObject *name)
     const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
     if (text == NULL)
         return NULL;
-    if (self->shared->client != NULL && self->topic == NULL)
+    if (self->shared->client != NULL && self->book != NULL && self->topic == NULL)
         self->topic = self->shared->kafka.topic_new(self->shared->client, text, NULL);
     if (self->topic == NULL)
         return PyErr_Format(PyExc_ValueError, "the client did not take the topic %s", text);
@@ -60,6 +60,7 @@ static PyObject *close_topic(Direct *self, PyObject *Py_UNUSED(nothing))
     self->topic = self->shared->client = NULL;
     if (topic != NULL)
         self->shared->kafka.topic_destroy(topic);
+    Py_CLEAR(self->book); /* it leads back to who has this, which the collector of garbage would not see */
     Py_RETURN_NONE;
 }
 
@@ -132,7 +133,7 @@ static PyObject *upsert(Direct *self, PyObject *const *args, Py_ssize_t count)
     Held held;
     if (count != 4)
         return PyErr_Format(PyExc_TypeError, "upsert takes id, vector, metadata and unix_s");
-    if (self->encoder == Py_None)
+    if (self->encoder == Py_None || self->topic == NULL)
         Py_RETURN_NONE;
     PlainEncoder *encoder = (PlainEncoder *)self->encoder;
     int plain = plain_row(encoder, args[0], args[1], args[2], args[3], &row, &held);

@@ -70,7 +70,7 @@ class Sender(Protocol):
         """Tell deliveries what came in; after every poll of the client, by one thread at a time."""
 
     def waiting(self) -> list[Outstanding]:
-        """What is pending, in the order of publication; a batch once."""
+        """What is pending, a batch once: about in the order of publication."""
 
     def close(self) -> None:
         """No more is sent. Before the client is closed; idempotent."""

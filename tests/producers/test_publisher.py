@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +33,17 @@ def kafka() -> Iterator[MockKafka]:
 def test_publishers_use_the_sender_that_is_meant(kafka: MockKafka, sender: str) -> None:
     with open_publisher(kafka) as publisher:
         assert type(publisher._sender).__name__ == sender
+
+
+def test_a_closed_publisher_leaves_nothing_behind(kafka: MockKafka) -> None:
+    publisher = open_publisher(kafka)
+    publisher.upsert("a", VECTOR).result(timeout=30)
+    publisher.upsert_many(["b"], np.ones((1, D))).result(timeout=30)
+    publisher.close()
+    gone = weakref.ref(publisher)
+    del publisher
+    gc.collect()
+    assert gone() is None
 
 
 def test_an_upsert_is_acknowledged_at_its_position(kafka: MockKafka) -> None:
