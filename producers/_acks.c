@@ -9,8 +9,6 @@
 
 PyTypeObject *ack_type, *batch_type;
 
-static PyObject *name_wake, *name_complete;
-
 static Base *allocate(PyTypeObject *type, PyObject *book)
 {
     Base *self = (Base *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
@@ -92,28 +90,27 @@ static int keep_highest(PyObject *offsets, int32_t partition, int64_t offset)
     return status;
 }
 
-/* The record of ``delivery``, or one of them, lies where ``report`` says. 0, or -1 with an exception. */
-int succeed(PyObject *delivery, const Report *report)
+/* The record of ``delivery``, or one of them, lies where ``report`` says. Runs no Python: TO_BE_TOLD where waiters are to be
+   woken or a batch that failed is complete; FAILED with an exception. */
+enum Success succeed(PyObject *delivery, const Report *report)
 {
+    Base *base = (Base *)delivery;
     if (PyObject_TypeCheck(delivery, batch_type)) {
         BatchAck *batch = (BatchAck *)delivery;
-        batch->acknowledged++;
         if (keep_highest(batch->offsets, report->partition, report->offset) < 0)
-            return -1;
-        PyObject *done = batch->acknowledged != batch->sent ? Py_NewRef(Py_None)
-                                                            : PyObject_CallMethodObjArgs(delivery, name_complete, NULL);
-        Py_XDECREF(done);
-        return done == NULL ? -1 : 0;
+            return FAILED;
+        batch->acknowledged++;
+        if (batch->acknowledged != batch->sent)
+            return SILENT;
+        if (batch->failures > 0)
+            return TO_BE_TOLD;
     }
-    Ack *ack = (Ack *)delivery;
-    ack->partition = report->partition;
-    ack->offset = report->offset;
-    ack->base.done = 1; /* before waiters are looked for */
-    if (ack->base.waiters == NULL || ack->base.waiters == Py_None)
-        return 0;
-    PyObject *woken = PyObject_CallMethodObjArgs(delivery, name_wake, NULL);
-    Py_XDECREF(woken);
-    return woken == NULL ? -1 : 0;
+    else {
+        ((Ack *)delivery)->partition = report->partition;
+        ((Ack *)delivery)->offset = report->offset;
+    }
+    base->done = 1; /* before waiters are looked for */
+    return base->waiters == NULL || base->waiters == Py_None ? SILENT : TO_BE_TOLD;
 }
 
 #define BASE_MEMBERS                                                                                                   \
@@ -158,8 +155,5 @@ static PyType_Spec batch_spec = {"vecferry.producers._native.BatchAck", sizeof(B
 
 int add_acks(PyObject *module)
 {
-    if ((name_wake = PyUnicode_InternFromString("_wake")) == NULL ||
-        (name_complete = PyUnicode_InternFromString("_complete")) == NULL || add_type(module, &ack_spec, &ack_type) < 0)
-        return -1;
-    return add_type(module, &batch_spec, &batch_type);
+    return add_type(module, &ack_spec, &ack_type) < 0 ? -1 : add_type(module, &batch_spec, &batch_type);
 }

@@ -15,6 +15,7 @@ typedef struct {
     Shared *shared;
     void *topic;
     Pending pending;   /* Acks and BatchAcks */
+    PyObject *untold;  /* list */
     PyObject *refuse;  /* raises what an error code of the client means */
     PyObject *encoder; /* PlainEncoder, or None */
     PyObject *book; /* of the deliveries that are made here */
@@ -133,7 +134,7 @@ static PyObject *upsert(Direct *self, PyObject *const *args, Py_ssize_t count)
     Held held;
     if (count != 4)
         return PyErr_Format(PyExc_TypeError, "upsert takes id, vector, metadata and unix_s");
-    if (self->encoder == Py_None || self->topic == NULL)
+    if (self->encoder == Py_None)
         Py_RETURN_NONE;
     PlainEncoder *encoder = (PlainEncoder *)self->encoder;
     int plain = plain_row(encoder, args[0], args[1], args[2], args[3], &row, &held);
@@ -141,8 +142,15 @@ static PyObject *upsert(Direct *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     if (!plain)
         Py_RETURN_NONE;
+    PyObject *book = self->book; /* another thread may close this where Python runs: above, and where memory is got */
+    if (book == NULL) {
+        release_row(&held);
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(book);
     Py_ssize_t size = size_of_record(encoder, &row);
-    PyObject *delivery = (PyObject *)new_ack(self->delivery, self->book, args[0]);
+    PyObject *delivery = (PyObject *)new_ack(self->delivery, book, args[0]);
+    Py_DECREF(book);
     int error = -1;
     if (delivery != NULL && reserve(self, size) == 0) {
         write_record(encoder, &row, self->value);
@@ -157,21 +165,30 @@ static PyObject *upsert(Direct *self, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-/* Tells a delivery of ``report``, or adds to ``others`` what Python must tell it. */
-static int deliver(Direct *self, const Report *report, PyObject *others)
+/* What Python has to tell the delivery of a record. */
+static int leave(Direct *self, PyObject *delivery, const Report *report)
 {
-    PyObject *delivery = take_pending(&self->pending, report->record);
+    PyObject *told = report->success ? Py_BuildValue("(KOO)", (unsigned long long)report->record, delivery, Py_None)
+                                     : Py_BuildValue("(KO(iyiLy#))", (unsigned long long)report->record, delivery,
+                                                     report->error, report->text, report->partition,
+                                                     (long long)report->offset, report->key,
+                                                     (Py_ssize_t)report->key_size);
+    int status = told == NULL ? -1 : PyList_Append(self->untold, told);
+    Py_XDECREF(told);
+    return status;
+}
+
+/* A record about which Python has to do something stays pending until ``told``. */
+static int deliver(Direct *self, const Report *report)
+{
+    PyObject *delivery = get_pending(&self->pending, report->record);
     if (delivery == NULL)
         return 0; /* the client did not take it, and said so at once */
-    int status;
-    if (report->text == NULL)
-        status = succeed(delivery, report);
-    else {
-        PyObject *other = Py_BuildValue("(OiyiLy#)", delivery, report->error, report->text, report->partition,
-                                        (long long)report->offset, report->key, (Py_ssize_t)report->key_size);
-        status = other == NULL ? -1 : PyList_Append(others, other);
-        Py_XDECREF(other);
-    }
+    Py_INCREF(delivery);
+    enum Success success = report->success ? succeed(delivery, report) : TO_BE_TOLD;
+    int status = success == TO_BE_TOLD ? leave(self, delivery, report) : success == FAILED ? -1 : 0;
+    if (success == SILENT)
+        Py_XDECREF(take_pending(&self->pending, report->record));
     Py_DECREF(delivery);
     return status;
 }
@@ -181,31 +198,46 @@ PyDoc_STRVAR(pending_doc, "pending()\n--\n\nWhat is on its way: a list of (count
 static PyObject *all_pending(Direct *self, PyObject *Py_UNUSED(nothing)) { return list_pending(&self->pending); }
 
 PyDoc_STRVAR(drain_doc, "drain()\n--\n\n"
-                        "Tell deliveries what came in. Returns what the caller has to tell them with ``report``: a list\n"
-                        "of delivery, error code or 0, its text, partition, offset, key. One thread at a time.");
+                        "Take in what the client said; runs no Python. False if some of it was lost for want of memory.");
 
 static PyObject *drain(Direct *self, PyObject *Py_UNUSED(nothing))
 {
     Shared *shared = self->shared;
-    PyObject *others = PyList_New(0);
-    if (others == NULL)
-        return NULL;
     PyThread_acquire_lock(shared->lock, WAIT_LOCK);
     Report *reports = shared->reports;
     size_t count = shared->count;
-    int out_of_memory = shared->out_of_memory;
+    int lost = shared->out_of_memory;
     shared->reports = NULL;
     shared->count = shared->room = 0;
     shared->out_of_memory = 0;
     PyThread_release_lock(shared->lock);
     for (size_t at = 0; at < count; at++)
-        if (deliver(self, &reports[at], others) < 0)
-            PyErr_WriteUnraisable((PyObject *)self); /* the others are to be told all the same */
+        if (deliver(self, &reports[at]) < 0) {
+            PyErr_Clear();
+            lost = 1;
+        }
     free_reports(reports, count);
-    if (!out_of_memory)
-        return others;
-    Py_DECREF(others);
-    return PyErr_NoMemory();
+    return PyBool_FromLong(!lost);
+}
+
+PyDoc_STRVAR(untold_doc, "untold()\n--\n\n"
+                         "The first of what deliveries have to be told: counter of the record, delivery, and either None\n"
+                         "(it is done, or complete) or error code or 0, its text, partition, offset, key. Else None.");
+
+static PyObject *first_untold(Direct *self, PyObject *Py_UNUSED(nothing))
+{
+    return Py_NewRef(PyList_Size(self->untold) ? PyList_GetItem(self->untold, 0) : Py_None);
+}
+
+PyDoc_STRVAR(told_doc, "told(record, /)\n--\n\nWhat ``untold`` returned was told: the record is not pending any more.");
+
+static PyObject *told(Direct *self, PyObject *record)
+{
+    unsigned long long counter = PyLong_AsUnsignedLongLong(record);
+    if (PyErr_Occurred() || PyList_SetSlice(self->untold, 0, 1, NULL) < 0)
+        return NULL;
+    Py_XDECREF(take_pending(&self->pending, counter));
+    Py_RETURN_NONE;
 }
 
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -232,7 +264,8 @@ static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->book = Py_NewRef(book);
     self->delivery = (PyTypeObject *)Py_NewRef(delivery);
     self->shared = new_shared(&kafka, (size_t)event_id_at, partitions);
-    if (self->shared == NULL) {
+    self->untold = PyList_New(0);
+    if (self->shared == NULL || self->untold == NULL) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -245,6 +278,7 @@ static void release(Direct *self)
     if (self->shared != NULL)
         let_go(self->shared);
     release_pending(&self->pending);
+    Py_XDECREF(self->untold);
     free(self->value);
     Py_XDECREF(self->refuse);
     Py_XDECREF(self->encoder);
@@ -261,6 +295,8 @@ static PyMethodDef methods[] = {
     {"upsert", (PyCFunction)(void (*)(void))upsert, METH_FASTCALL, upsert_doc},
     {"send", (PyCFunction)(void (*)(void))send_record, METH_FASTCALL, send_doc},
     {"pending", (PyCFunction)(void (*)(void))all_pending, METH_NOARGS, pending_doc},
+    {"untold", (PyCFunction)(void (*)(void))first_untold, METH_NOARGS, untold_doc},
+    {"told", (PyCFunction)(void (*)(void))told, METH_O, told_doc},
     {"drain", (PyCFunction)(void (*)(void))drain, METH_NOARGS, drain_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -97,7 +97,8 @@ static int is_made_up(Shared *shared, int32_t partition, int64_t offset)
 {
     int64_t *next = &shared->made_up[partition];
     const int made_up = offset < 0 || offset == *next;
-    *next = made_up ? offset + 1 : NONE;
+    if (made_up)
+        *next = offset + 1; /* a real one is never as low later: as many records as these lie before it */
     return made_up;
 }
 
@@ -112,7 +113,8 @@ static int note(Shared *shared, const Message *message)
                        .partition = message->partition,
                        .error = message->error};
     if (placed && !message->error) {
-        if (!is_made_up(shared, message->partition, message->offset))
+        report->success = !is_made_up(shared, message->partition, message->offset);
+        if (report->success)
             return 0;
         report->offset = INVALID_OFFSET;
     }
@@ -121,7 +123,12 @@ static int note(Shared *shared, const Message *message)
     report->key_size = message->key_size;
     report->key = copy_of(message->key, message->key_size);
     report->text = copy_of(text, strlen(text));
-    return report->key == NULL || report->text == NULL ? -1 : 0;
+    if (report->key != NULL && report->text != NULL)
+        return 0;
+    free(report->key);
+    free(report->text);
+    shared->count--;
+    return -1;
 }
 
 static int on_acknowledgement(void *client, Message *message, void *opaque)

@@ -75,7 +75,8 @@ typedef struct {
     uint64_t record; /* the counter in its event id */
     int64_t offset;
     int32_t partition, error;
-    char *key, *text; /* NULL for a plain success; ``key`` is of ``key_size`` bytes, ``text`` ends with a zero */
+    char success;
+    char *key, *text; /* of what is no success; ``key`` is of ``key_size`` bytes, ``text`` ends with a zero */
     size_t key_size;
 } Report;
 
@@ -92,7 +93,9 @@ typedef struct { /* lives until Python and the client's configuration have both 
     int64_t *made_up; /* by partition: the next offset that is none */
 } Shared;
 
-int succeed(PyObject *delivery, const Report *report); /* of _acks.c */
+enum Success { FAILED = -1, SILENT, TO_BE_TOLD };
+
+enum Success succeed(PyObject *delivery, const Report *report); /* of _acks.c */
 
 extern Shared *awaiting; /* whose client is being made: under the interpreter's lock and one of sending.py */
 
@@ -114,6 +117,7 @@ typedef struct {
 } Pending;
 
 int add_pending(Pending *pending, uint64_t record, PyObject *delivery);
+PyObject *get_pending(const Pending *pending, uint64_t record);
 PyObject *take_pending(Pending *pending, uint64_t record);
 PyObject *list_pending(const Pending *pending);
 void release_pending(Pending *pending);

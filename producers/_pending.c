@@ -46,6 +46,12 @@ int add_pending(Pending *pending, uint64_t record, PyObject *delivery)
     return 0;
 }
 
+/* The delivery of ``record``, borrowed; NULL where none is pending. */
+PyObject *get_pending(const Pending *pending, uint64_t record)
+{
+    return pending->slots == NULL ? NULL : pending->slots[find(pending, record)].delivery;
+}
+
 /* The delivery of ``record``, now the caller's; NULL where none is pending. */
 PyObject *take_pending(Pending *pending, uint64_t record)
 {
@@ -67,19 +73,27 @@ PyObject *take_pending(Pending *pending, uint64_t record)
     return delivery;
 }
 
-/* A list of (counter, delivery). */
+/* A list of (counter, delivery). Making it may run other threads, so it is made of a copy. */
 PyObject *list_pending(const Pending *pending)
 {
+    const size_t count = pending->used;
+    Slot *copy = malloc((count + 1) * sizeof *copy);
+    if (copy == NULL)
+        return PyErr_NoMemory();
+    for (size_t at = 0, found = 0; found < count; at++)
+        if (pending->slots[at].delivery != NULL) {
+            copy[found] = pending->slots[at];
+            Py_INCREF(copy[found++].delivery);
+        }
     PyObject *all = PyList_New(0);
-    for (size_t at = 0; all != NULL && pending->slots != NULL && at <= pending->mask; at++) {
-        const Slot slot = pending->slots[at];
-        if (slot.delivery == NULL)
-            continue;
-        PyObject *pair = Py_BuildValue("(KO)", (unsigned long long)slot.record, slot.delivery);
+    for (size_t at = 0; at < count; at++) {
+        PyObject *pair = all == NULL ? NULL : Py_BuildValue("(KO)", (unsigned long long)copy[at].record, copy[at].delivery);
         if (pair == NULL || PyList_Append(all, pair) < 0)
             Py_CLEAR(all);
         Py_XDECREF(pair);
+        Py_DECREF(copy[at].delivery);
     }
+    free(copy);
     return all;
 }
 

@@ -31,6 +31,14 @@ class Delivery(Ack, Outstanding):
             self._partition, self._offset = partition, offset
         self._finish()
 
+    def settle(self) -> None:
+        """Wake who waits: where it lies is known."""
+        self._wake()
+
+    def abandon(self, error: KafkaError) -> None:
+        """It failed with ``error``."""
+        self.report(error, None, None, None)
+
     def problem(self) -> str:
         """Why this failed, and what it was."""
         return f"{self.id!r}: {describe(self._error)}" if self._error is not None else repr(self.id)
@@ -75,6 +83,18 @@ class BatchDelivery(BatchAck, Outstanding):
         self._acknowledged += 1
         if self._acknowledged == self._sent:
             self._complete()
+
+    def settle(self) -> None:
+        """All that were sent have their result."""
+        self._complete()
+        self._wake()
+
+    def abandon(self, error: KafkaError) -> None:
+        """The records that nothing is known of failed with ``error``."""
+        self._failures += self._sent - self._acknowledged
+        self._acknowledged = self._sent
+        self._errors.append(describe(error))
+        self._complete()
 
     def problem(self) -> str:
         """Why this failed, and what it was."""

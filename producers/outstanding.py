@@ -68,10 +68,8 @@ class Book:
     def _is_made_up(self, partition: int, offset: int | None) -> bool:
         offset = -1 if offset is None else offset  # the Python client shows no negative ones
         made_up = offset < 0 or offset - 1 == self._made_up.get(partition)
-        if made_up:
+        if made_up:  # a real one is never as low later: as many records as these lie before it
             self._made_up[partition] = offset
-        else:
-            self._made_up.pop(partition, None)
         return made_up
 
     def take_failures(self) -> list[str]:
@@ -145,6 +143,14 @@ class Outstanding(ABC):
     @abstractmethod
     def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:
         """What became of a record: it lies there, or ``error``."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Its last record lies where it should: what follows from that."""
+
+    @abstractmethod
+    def abandon(self, error: KafkaError) -> None:
+        """Nothing will be known of it any more, for this reason."""
 
     @abstractmethod
     def problem(self) -> str:

@@ -174,13 +174,17 @@ class Publisher:
         finally:
             if self._sender.waiting():
                 self._sender.producer.purge()
+                deadline_s = self._clock.monotonic_s() + _PURGE_S
                 for delivery in self._sender.waiting():
-                    delivery.wait(_PURGE_S)
-                self._book.take_failures()  # named by flush already
+                    delivery.wait(max(0.0, deadline_s - self._clock.monotonic_s()))
             self._closed = True
             self._reports.stop()
             self._sender.close()
             self._sender.producer.close()
+            self._reports.finish()
+            for delivery in self._sender.waiting():
+                delivery.abandon(KafkaError(KafkaError._DESTROY, "the publisher was closed"))
+            self._book.take_failures()  # named by flush already
             _open_publishers.discard(self)
 
     def __enter__(self) -> Publisher:

@@ -42,13 +42,22 @@ class Reports:
         if self.calls // CALLS_PER_TURN != turn:
             self.serve()
 
-    def serve(self, timeout_s: float = 0.0) -> None:
-        """Serve what is there, or what comes within ``timeout_s``; what is fatal to the client goes to ``on_error``.
+    def serve(self) -> None:
+        """Take in what is there; where another thread is at it, nothing is left to do."""
+        if self._serving.acquire(blocking=False):
+            try:
+                self._poll(0.0)
+            finally:
+                self._serving.release()
 
-        Deliveries count on being told by one thread at a time: where another one is at it, nothing is left to do.
-        """
-        if not self._serving.acquire(blocking=timeout_s > 0):
-            return
+    def finish(self) -> None:
+        """After the thread has ended and the client was closed: what it said last."""
+        with self._serving:
+            self._sender.drain()
+            self._sender.tell()
+
+    def _poll(self, timeout_s: float) -> None:
+        """What is fatal to the client goes to ``on_error``. Deliveries count on being told by one thread at a time."""
         try:
             try:
                 served = self._sender.producer.poll(timeout_s)
@@ -57,8 +66,6 @@ class Reports:
         except KafkaException as error:  # the client raises here too when it stops for good
             self._on_error(error.args[0])
             return
-        finally:
-            self._serving.release()
         if served:
             with self._room:
                 self._room.notify_all()
@@ -76,7 +83,10 @@ class Reports:
     def _run(self) -> None:
         seen = 0
         while not self._stopping:
-            self.serve(_POLL_S)
+            with self._serving:
+                self._sender.tell()  # what callers took in
+                self._poll(_POLL_S)
+                self._sender.tell()
             busy, seen = self.calls - seen >= CALLS_PER_TURN, self.calls
             if busy:
                 self._clock.sleep_s(_REST_S)

@@ -8,7 +8,9 @@ the library takes no plug-ins.
 from __future__ import annotations
 
 import ctypes
+import logging
 import operator
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -41,6 +43,7 @@ _FUNCTIONS = (  # in the order of _native.h
     "rd_kafka_produce",
     "rd_kafka_last_error",
 )
+_log = logging.getLogger("vecferry.kafka")
 _making = threading.Lock()  # a plug-in learns from nothing but the moment whose client loads it
 
 
@@ -67,7 +70,13 @@ class Sender(Protocol):
         """Begin, once it is known that the topic exists."""
 
     def drain(self) -> None:
-        """Tell deliveries what came in; after every poll of the client, by one thread at a time."""
+        """Take in what the client said; after every poll of it, by one thread at a time."""
+
+    def tell(self) -> None:
+        """Tell deliveries what they do not know from :meth:`drain`; by the same one thread.
+
+        Runs what waits for them, so it is for a thread in which no KeyboardInterrupt can be raised.
+        """
 
     def waiting(self) -> list[Outstanding]:
         """What is pending, a batch once: about in the order of publication."""
@@ -102,6 +111,9 @@ class CallbackSender:
 
     def drain(self) -> None:
         """Nothing is to be done: the poll has called them."""
+
+    def tell(self) -> None:
+        """Nothing is to be done."""
 
     def waiting(self) -> list[Outstanding]:
         """As :class:`Sender` says."""
@@ -140,13 +152,23 @@ class DirectSender:
 
     def drain(self) -> None:
         """As :class:`Sender` says."""
-        try:
-            reports = self._direct.drain()
-        except MemoryError as lost:
-            raise KafkaException(KafkaError(KafkaError._FAIL, "reports were lost for want of memory", True)) from lost
-        for delivery, code, text, partition, offset, key in reports:
-            error = KafkaError(code, text.decode(errors="replace") or None) if code else None
-            delivery.report(error, partition, offset, key)
+        if not self._direct.drain():
+            raise KafkaException(KafkaError(KafkaError._FAIL, "reports were lost for want of memory", True))
+
+    def tell(self) -> None:
+        """As :class:`Sender` says."""
+        while (untold := self._direct.untold()) is not None:
+            record, delivery, report = untold
+            try:
+                if report is None:
+                    delivery.settle()
+                else:
+                    code, text, partition, offset, key = report
+                    error = KafkaError(code, text.decode(errors="replace") or None) if code else None
+                    delivery.report(error, partition, offset, key)
+            except Exception:  # noqa: BLE001  a waiter's own: the others are to be told all the same
+                _log.exception("a delivery of %s could not be told", self._topic)
+            self._direct.told(record)
 
     def waiting(self) -> list[Outstanding]:
         """As :class:`Sender` says."""
@@ -176,3 +198,11 @@ def _refuse(code: int) -> None:
     if code == KafkaError._QUEUE_FULL:
         raise BufferError(error.str())
     raise KafkaException(error)
+
+
+def _renew_lock() -> None:
+    global _making
+    _making = threading.Lock()  # whoever held it does not exist in a forked child
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -246,6 +246,9 @@ class CountingSender:
         self.drained += 1
         assert self.most == 1
 
+    def tell(self) -> None:
+        assert self.inside == 0
+
 
 def test_reports_are_served_by_one_thread_at_a_time() -> None:
     sender = CountingSender()

@@ -16,6 +16,7 @@ from mock_kafka import MockKafka
 from publishing import PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all
 from vecferry.errors import Inconclusive, NotDelivered, Refused
 from vecferry.producers import Publisher
+from vecferry.producers.delivery import Delivery
 from vecferry.producers.reports import Reports
 from waiting import wait_until
 
@@ -195,6 +196,28 @@ def test_closing_does_not_wait_for_a_call_that_still_waits_for_room(
     closer.join(60)
     assert accepted.result(timeout=0).topic == TOPIC
     assert read_all(kafka, 2).ids.count("b") == 0
+
+
+def test_a_call_that_is_under_way_while_the_publisher_closes_has_its_result(
+    kafka: MockKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = open_publisher(kafka)
+    warm(publisher)
+    late: list[Delivery] = []
+    stop = Reports.stop
+
+    def stopped(reports: Reports) -> None:
+        stop(reports)
+        delivery = Delivery(publisher._book, "late")  # its call had passed the check before close began
+        key, value = publisher._records.upsert("late", VECTOR, None, None)
+        publisher._sender.send(key, value, delivery)
+        late.append(delivery)
+
+    monkeypatch.setattr(Reports, "stop", stopped)
+    publisher.close()
+    assert late[0].done()
+    if late[0].problem() == "'late'":
+        assert read_all(kafka, 2).ids.count("late") == 1
 
 
 def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka, waits_for_room: threading.Event) -> None:
