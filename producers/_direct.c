@@ -15,7 +15,8 @@ typedef struct {
     Shared *shared;
     void *topic;
     Pending pending;   /* Acks and BatchAcks */
-    PyObject *untold;  /* list */
+    PyObject *untold;  /* list; those before ``next`` were told */
+    Py_ssize_t next;
     PyObject *refuse;  /* raises what an error code of the client means */
     PyObject *encoder; /* PlainEncoder, or None */
     PyObject *book; /* of the deliveries that are made here */
@@ -226,7 +227,7 @@ PyDoc_STRVAR(untold_doc, "untold()\n--\n\n"
 
 static PyObject *first_untold(Direct *self, PyObject *Py_UNUSED(nothing))
 {
-    return Py_NewRef(PyList_Size(self->untold) ? PyList_GetItem(self->untold, 0) : Py_None);
+    return Py_NewRef(self->next < PyList_Size(self->untold) ? PyList_GetItem(self->untold, self->next) : Py_None);
 }
 
 PyDoc_STRVAR(told_doc, "told(record, /)\n--\n\nWhat ``untold`` returned was told: the record is not pending any more.");
@@ -234,9 +235,14 @@ PyDoc_STRVAR(told_doc, "told(record, /)\n--\n\nWhat ``untold`` returned was told
 static PyObject *told(Direct *self, PyObject *record)
 {
     unsigned long long counter = PyLong_AsUnsignedLongLong(record);
-    if (PyErr_Occurred() || PyList_SetSlice(self->untold, 0, 1, NULL) < 0)
+    if (PyErr_Occurred() || PyList_SetItem(self->untold, self->next, Py_NewRef(Py_None)) < 0)
         return NULL;
     Py_XDECREF(take_pending(&self->pending, counter));
+    if (++self->next == PyList_Size(self->untold)) {
+        self->next = 0;
+        if (PyList_SetSlice(self->untold, 0, PyList_Size(self->untold), NULL) < 0)
+            return NULL;
+    }
     Py_RETURN_NONE;
 }
 

@@ -217,6 +217,20 @@ def test_what_python_has_to_be_told_is_pending_until_then(world: World) -> None:
             delivery.result(0)
 
 
+def test_thousands_that_fail_at_once_are_all_told(world: World) -> None:
+    deliveries = [world.delivered() for _ in range(3_000)]
+    for record in list(world.library.taken):
+        world.library.report(record, error=KafkaError._MSG_TIMED_OUT)
+    world.tell()
+    assert all(delivery.done() for delivery in deliveries)
+    assert len(world.book.take_failures()) == 3_000
+    assert world.sender.waiting() == []
+    after = world.delivered()
+    world.library.report(world.library.taken[0], error=KafkaError._MSG_TIMED_OUT)
+    world.tell()
+    assert after.done()
+
+
 def test_a_batch_that_failed_is_complete_with_its_last_success(world: World) -> None:
     batch = BatchDelivery(world.book, "a")
     world.send(batch)
