@@ -91,7 +91,7 @@ class BatchDelivery(BatchAck, Outstanding):
 
     def abandon(self, error: KafkaError) -> None:
         """The records that nothing is known of failed with ``error``."""
-        self._failures += self._sent - self._acknowledged
+        self._failures += max(1, self._sent - self._acknowledged)  # even if it is not known yet how many were sent
         self._acknowledged = self._sent
         self._errors.append(describe(error))
         self._complete()

@@ -217,6 +217,18 @@ def test_what_python_has_to_be_told_is_pending_until_then(world: World) -> None:
             delivery.result(0)
 
 
+def test_a_batch_that_is_given_up_while_it_is_sent_has_failed(world: World) -> None:
+    batch = BatchDelivery(world.book, "a")
+    world.send(batch)
+    world.send(batch)
+    world.library.report(world.library.taken[0], offset=0)
+    world.tell()
+    batch.abandon(KafkaError(KafkaError._DESTROY, "the publisher was closed"))
+    batch.seal(2)
+    with pytest.raises(NotDelivered, match="_DESTROY"):
+        batch.result(0)
+
+
 def test_thousands_that_fail_at_once_are_all_told(world: World) -> None:
     deliveries = [world.delivered() for _ in range(3_000)]
     for record in list(world.library.taken):
