@@ -218,6 +218,9 @@ def test_a_call_that_is_under_way_while_the_publisher_closes_has_its_result(
     assert late[0].done()
     if late[0].problem() == "'late'":
         assert read_all(kafka, 2).ids.count("late") == 1
+    else:
+        with pytest.raises(NotDelivered, match=r"_DESTROY|_PURGE_"):
+            late[0].result(0)
 
 
 def test_a_full_queue_blocks_until_there_is_room(kafka: MockKafka, waits_for_room: threading.Event) -> None:
