@@ -7,7 +7,6 @@ resident memory of the process, as the operating system counts it: the medians o
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -74,12 +73,10 @@ def _peak_mib(bootstrap: str, waiting: int) -> float:
         progress = CompactedView(log.config.kafka, progress_topic(log.namespace))
         published = min(waiting, EVENTS)
         log.publish(published, ids=IDS)
-        environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # peaks of many arenas would be noise on either side
         child = subprocess.Popen(
             [sys.executable, "-c", _CHILD, str(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
             text=True,
         )
         while (applied := _applied(progress, log)) < EVENTS:
