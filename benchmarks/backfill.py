@@ -11,11 +11,12 @@ partition's closing marker.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,7 +37,6 @@ from vecferry.backfill.runs import open_run
 from vecferry.backfill.waiting import wait_applied
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
-from vecferry.consumers.service import run_worker
 from vecferry.heap import keep_freed_buffers
 from vecferry.kafka.admin import Admin
 from vecferry.kafka.control import ControlWriter
@@ -58,6 +58,7 @@ ROUNDS, WARM_UPS = 10, 2  # each of the five sides comes first twice
 PAGE_ROWS = 10_000
 MIN_ROWS = 40_000
 COLUMNS = ("summary", "section", "priority", "version", "architecture", "installed_kib")
+CONFIG = "vecferry.toml"
 DEFAULT_DATA = Path(__file__).parent.parent / "examples" / "data" / "catalog-5k.parquet"
 
 
@@ -72,7 +73,7 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
         dimension, rows = load_table(url, path)
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
         for turn in range(WARM_UPS + ROUNDS):
-            config = make_config(servers.kafka, url, Path(scratch) / str(turn) / "pipe", dimension)
+            config = make_config(servers.kafka, url, Path(scratch) / str(turn), dimension)
             enrol(config, NAME)
             names = list(SIDES)
             names = names[turn % len(names) :] + names[: turn % len(names)]
@@ -91,26 +92,33 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def make_config(kafka: str, url: str, lance: Path, dimension: int) -> Config:
-    """A namespace of its own each time."""
-    placement = {"table": NAME, "id": "id", "vector": "embedding", "metadata": list(COLUMNS)}
-    return load_config(
-        {
-            "namespace": f"bench{uuid.uuid4().hex[:10]}",
-            "kafka": {"bootstrap_servers": kafka},
-            "stores": {"old": {"kind": "pgvector", "url": url}, "new": {"kind": "lancedb", "uri": str(lance)}},
-            "collections": {
-                NAME: {
-                    "dimension": dimension,
-                    "metric": "cosine",
-                    "space": {"model": "all-MiniLM-L6-v2", "version": "1"},
-                    "partitions": PARTITIONS,
-                    "in": {"old": placement, "new": {"table": NAME}},
-                }
-            },
-            "migrations": {NAME: {"from": "old", "to": "new"}},
-        }
-    )
+def make_config(kafka: str, url: str, directory: Path, dimension: int) -> Config:
+    """A namespace of its own each time; written to ``directory`` too, for the command line."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = directory / CONFIG
+    written.write_text(f"""
+namespace = "bench{uuid.uuid4().hex[:10]}"
+[kafka]
+bootstrap_servers = "{kafka}"
+[stores.old]
+kind = "pgvector"
+url = "{url}"
+[stores.new]
+kind = "lancedb"
+uri = "{directory / "new"}"
+[collections.{NAME}]
+dimension = {dimension}
+metric = "cosine"
+space = {{model = "all-MiniLM-L6-v2", version = "1"}}
+partitions = {PARTITIONS}
+[collections.{NAME}.in]
+old = {{table = "{NAME}", id = "id", vector = "embedding", metadata = {json.dumps(COLUMNS)}}}
+new = {{table = "{NAME}"}}
+[migrations.{NAME}]
+from = "old"
+to = "new"
+""")
+    return load_config(written)
 
 
 def load_table(url: str, path: Path) -> tuple[int, int]:
@@ -189,7 +197,7 @@ def one_side(side: str, config: dict[str, Any], directory: Path, rows: int, answ
         answer.send(SIDES[side](context, directory, rows))
 
 
-def pipe(context: RunContext, _directory: Path, _rows: int) -> float:
+def pipe(context: RunContext, directory: Path, _rows: int) -> float:
     """Seconds from opening the run until the worker's store holds it."""
 
     def copy() -> None:
@@ -205,7 +213,7 @@ def pipe(context: RunContext, _directory: Path, _rows: int) -> float:
             clock=context.clock,
         )
 
-    with worker(context), closing(open_named(context.config, "new")) as target:
+    with worker(context, directory.with_name(CONFIG)), closing(open_named(context.config, "new")) as target:
         return timed(copy)
 
 
@@ -215,24 +223,19 @@ def mover(context: RunContext, _directory: Path, _rows: int) -> float:
 
 
 @contextmanager
-def worker(context: RunContext) -> Iterator[None]:
-    """A worker process of the store new that has its partitions and waits."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=(context.config.model_dump(),))
-    process.start()
+def worker(context: RunContext, config: Path) -> Iterator[None]:
+    """A worker of the store new, as the command line starts it, that has its partitions and waits."""
+    command = [sys.executable, "-m", "vecferry", "worker", "--config", str(config), "--store", "new"]
+    log = config.with_name("worker.log")
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
     try:
         owned = context.progress.wait_for(lambda: len(context.progress.items("live/")) == PARTITIONS, 60.0)
-        assert owned, "the worker did not start"
+        assert owned, f"the worker did not start: {log.read_text()}"
         yield
     finally:
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-
-
-def work(config: dict[str, Any]) -> None:
-    """The worker process; ended by a signal."""
-    keep_freed_buffers()
-    run_worker(Config.model_validate(config), "new", [NAME], SYSTEM_CLOCK, threading.Event())
+        process.kill()
+        process.wait()
 
 
 def scan(context: RunContext, _directory: Path, _rows: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError
@@ -67,12 +68,14 @@ class Intake:
         self._silent_until_s = float("-inf")
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
 
-    def gather(self, *, store_rests: bool) -> list[Any]:
+    def gather(self, *, store_rests: Callable[[], bool]) -> list[Any]:
         """Block until something arrives (at most 0.02 s), then collect until a bound or ``linger_ms`` is reached.
 
         Snapshot blocks alone are waited for a little longer: nobody waits for them, and a store takes many rows at once
-        for little more than it takes for few. But a store that rests gets what is worth a write, and behind the marker
-        that closes a run there is nothing to wait for. Raises Refused or Unavailable for errors that do not pass.
+        for little more than it takes for few. So while ``store_rests`` says that it is at work, blocks are kept, for
+        this call to return nothing and the next ones to add to them. But a store that rests gets what is worth a write,
+        and behind the marker that closes a run there is nothing to wait for. Raises Refused or Unavailable for errors
+        that do not pass.
         """
         if not self._held:
             self._keep([self._consumer.poll(_IDLE_POLL_S)])
@@ -81,11 +84,16 @@ class Intake:
         began_s, linger_s = self._clock.monotonic_s(), self._bounds.linger_ms / 1000
         while True:
             rows, size = self._rows, self._size
-            patience_s = max(linger_s, _BLOCKS_LINGER_S) if self._awaits_blocks() else linger_s
+            awaits_blocks, rests = self._awaits_blocks(), store_rests()
+            patience_s = max(linger_s, _BLOCKS_LINGER_S) if awaits_blocks else linger_s
             left = began_s + patience_s - self._clock.monotonic_s()
-            if rows >= self._bounds.batch_rows or size >= self._bounds.batch_bytes or left <= 0:
+            if rows >= self._bounds.batch_rows or size >= self._bounds.batch_bytes:
                 break
-            if store_rests and rows >= _WORTH_A_WRITE * self._bounds.batch_rows:
+            if rests and rows >= _WORTH_A_WRITE * self._bounds.batch_rows:
+                break
+            if left <= 0:
+                if awaits_blocks and not rests:
+                    return []
                 break
             room = (self._bounds.batch_bytes - size) / max(self._average_bytes, 1.0)
             take = int(max(1, min(room, self._bounds.batch_rows - rows, 1_000)))

@@ -132,7 +132,7 @@ class CollectionWorker:
             self._progress.own(followed.live, self._assignment.complete)
             self._progress.applied(followed.marks)
         try:
-            messages = self._intake.gather(store_rests=self._in_flight is None or self._in_flight[0].done())
+            messages = self._intake.gather(store_rests=self._store_rests)
         finally:
             self._raise_failure()  # what a callback met explains what the client says after it
         if messages:
@@ -144,6 +144,9 @@ class CollectionWorker:
         elif self._in_flight is not None and self._in_flight[0].done():
             self._finish(None)
         self._housekeeping()
+
+    def _store_rests(self) -> bool:
+        return self._in_flight is None or self._in_flight[0].done()
 
     def _start_waiting(self) -> None:
         if self._waiting is not None:

@@ -70,12 +70,16 @@ class Script:
         return [AWAY if topic == "away" else Message(topic) for _, topic in due]
 
 
-def gather(arrivals: list[tuple[float, str]], *, store_rests: bool = False, **bounds: Any) -> tuple[list[str], float]:
-    script = Script(arrivals)
+def intake_of(script: Script, **bounds: Any) -> Intake:
     section = WorkerSection(**{"linger_ms": 20, **bounds})
     kafka = KafkaSection(bootstrap_servers="nowhere:1")
-    intake = Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, script)
-    return [message.topic() for message in intake.gather(store_rests=store_rests)], round(script.now_s, 6)
+    return Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, script)
+
+
+def gather(arrivals: list[tuple[float, str]], *, store_rests: bool = True, **bounds: Any) -> tuple[list[str], float]:
+    script = Script(arrivals)
+    intake = intake_of(script, **bounds)
+    return [message.topic() for message in intake.gather(store_rests=lambda: store_rests)], round(script.now_s, 6)
 
 
 def test_live_events_are_collected_for_the_linger() -> None:
@@ -94,7 +98,8 @@ def test_a_live_event_does_not_wait_with_the_blocks() -> None:
 
 
 def test_blocks_that_fill_a_batch_are_not_waited_for() -> None:
-    taken, at_s = gather([(0.0, BLOCKS)] * 4, batch_rows=8)  # 1,000 bytes at 400 a row: two rows each
+    # 1,000 bytes at 400 a row: two rows each
+    taken, at_s = gather([(0.0, BLOCKS)] * 4, store_rests=False, batch_rows=8)
     assert taken == [BLOCKS] * 4
     assert at_s <= 0.02
 
@@ -102,8 +107,20 @@ def test_blocks_that_fill_a_batch_are_not_waited_for() -> None:
 def test_a_store_that_rests_gets_what_is_worth_a_write() -> None:
     arrivals = [(0.0, BLOCKS), (0.03, BLOCKS), (0.06, BLOCKS)]
     assert gather(arrivals, store_rests=True, batch_rows=16) == ([BLOCKS] * 2, 0.04)  # it looks every 0.02 s
-    assert gather(arrivals, store_rests=False, batch_rows=16) == ([BLOCKS] * 3, 0.1)
     assert gather(arrivals, store_rests=True, batch_rows=100) == ([BLOCKS] * 3, 0.1)
+
+
+def test_blocks_grow_in_number_while_the_store_is_at_work() -> None:
+    script = Script([(0.0, BLOCKS), (0.15, BLOCKS), (0.25, BLOCKS)])
+    intake = intake_of(script, batch_rows=16)
+    taken = [len(intake.gather(store_rests=lambda: script.now_s >= 0.23)) for _ in range(3)]
+    assert (taken, round(script.now_s, 6)) == ([0, 0, 2], 0.24)  # it looks every 0.02 s
+
+
+@pytest.mark.parametrize("urgent", [LIVE, RUN])
+def test_a_store_at_work_is_not_waited_for_with_a_live_event_or_the_end_of_a_run(urgent: str) -> None:
+    arrivals = [(0.0, BLOCKS), (0.03, urgent), (0.05, BLOCKS)]
+    assert gather(arrivals, store_rests=False) == ([BLOCKS, LIVE if urgent == LIVE else BLOCKS], 0.04)
 
 
 def test_behind_the_end_of_a_run_no_block_is_waited_for() -> None:
@@ -126,20 +143,17 @@ def test_without_linger_blocks_are_still_collected() -> None:
 def test_only_what_is_still_held_fills_a_batch(given_up: str, taken: list[int]) -> None:
     """Three messages of two rows each are held already: two more are enough, unless their partition was given up."""
     script = Script([(0.0, LIVE)] * 20)
-    kafka = KafkaSection(bootstrap_servers="nowhere:1")
-    section = WorkerSection(batch_rows=8)
-    intake = Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, script)
+    intake = intake_of(script, batch_rows=8)
     for _ in range(3):
         intake.hold()
     intake.forget({(given_up, 0)})
-    assert [len(intake.gather(store_rests=False)) for _ in range(2)] == taken
+    assert [len(intake.gather(store_rests=lambda: False)) for _ in range(2)] == taken
 
 
 def test_a_kafka_that_is_away_is_said_once_and_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     script = Script([(0.0, "away"), (1.0, "away"), (31.0, "away"), (32.0, LIVE)])
-    kafka = KafkaSection(bootstrap_servers="nowhere:1")
-    intake = Intake(cast(Consumer, script), kafka, WorkerSection(), "products", LIVE, 400, script)
-    while not intake.gather(store_rests=True):
+    intake = intake_of(script)
+    while not intake.gather(store_rests=lambda: True):
         pass
     assert [record.getMessage() for record in caplog.records] == [
         "products: Kafka does not answer (all brokers are down); going on when it does"
