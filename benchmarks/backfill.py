@@ -4,6 +4,7 @@ The direct copy reads keyset pages of 10,000 rows and merges each under the guar
 the bulk copy is one binary COPY of the table and one append, without guard, order or resumption: a floor, not a rival.
 All of them run in turns within one run, each turn beginning with another, because what one leaves to be written the
 next one pays for; on fresh targets, each in a process of its own that is up when its clock starts, as the worker is.
+``kept`` is the direct copy with the memory settings of a worker, which a plain script does not have.
 The clock of the backfill starts when the run is opened, with the worker idle, and stops when its store holds every
 partition's closing marker.
 """
@@ -11,7 +12,6 @@ partition's closing marker.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import subprocess
@@ -24,19 +24,18 @@ from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import lancedb
 import numpy as np
-import psycopg
 import pyarrow as pa
-import pyarrow.parquet as pq
 from vecferry.backfill.context import RunContext
 from vecferry.backfill.copying import copy_run
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.runs import open_run
 from vecferry.backfill.waiting import wait_applied
 from vecferry.clock import SYSTEM_CLOCK
-from vecferry.config import Config, load_config
+from vecferry.config import Config
 from vecferry.heap import keep_freed_buffers
 from vecferry.kafka.admin import Admin
 from vecferry.kafka.control import ControlWriter
@@ -50,15 +49,11 @@ from vecferry.schemas.topics import control_topic, dlq_topic, progress_topic
 from vecferry.stores.base import Chunk, Store
 from vecferry.stores.registry import open_store
 
+from .catalogue import CONFIG, NAME, PARTITIONS, load_table, make_config
 from .pairs import paired
 
-NAME = "products"
-PARTITIONS = 4
-ROUNDS, WARM_UPS = 10, 2  # each of the five sides comes first twice
+ROUNDS, WARM_UPS = 12, 2  # each of the six sides comes first twice
 PAGE_ROWS = 10_000
-MIN_ROWS = 40_000
-COLUMNS = ("summary", "section", "priority", "version", "architecture", "installed_kib")
-CONFIG = "vecferry.toml"
 DEFAULT_DATA = Path(__file__).parent.parent / "examples" / "data" / "catalog-5k.parquet"
 
 
@@ -86,66 +81,11 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
         paired(f"{name}, {named}", rates[ours], rates[baseline], bound=bound, unit="rows/s")
         for name, ours, baseline, bound in (
             ("backfill pgvector to LanceDB", "pipe", "direct", 1.0),
+            ("backfill beside a direct copy with a worker's memory settings", "pipe", "kept", None),
             ("backfill's share of COPY + one append", "pipe", "bulk", None),
             ("mover alone (pgvector to Kafka) beside its scan", "mover", "scan", None),
         )
     ]
-
-
-def make_config(kafka: str, url: str, directory: Path, dimension: int) -> Config:
-    """A namespace of its own each time; written to ``directory`` too, for the command line."""
-    directory.mkdir(parents=True, exist_ok=True)
-    written = directory / CONFIG
-    written.write_text(f"""
-namespace = "bench{uuid.uuid4().hex[:10]}"
-[kafka]
-bootstrap_servers = "{kafka}"
-[stores.old]
-kind = "pgvector"
-url = "{url}"
-[stores.new]
-kind = "lancedb"
-uri = "{directory / "new"}"
-[collections.{NAME}]
-dimension = {dimension}
-metric = "cosine"
-space = {{model = "all-MiniLM-L6-v2", version = "1"}}
-partitions = {PARTITIONS}
-[collections.{NAME}.in]
-old = {{table = "{NAME}", id = "id", vector = "embedding", metadata = {json.dumps(COLUMNS)}}}
-new = {{table = "{NAME}"}}
-[migrations.{NAME}]
-from = "old"
-to = "new"
-""")
-    return load_config(written)
-
-
-def load_table(url: str, path: Path) -> tuple[int, int]:
-    """An application's table with the rows of ``path`` in random order; returns dimension and number of rows.
-
-    A small catalogue is repeated under other ids until there are enough rows: what a run costs once must not prevail.
-    """
-    table = pq.read_table(path)
-    copies = -(-MIN_ROWS // table.num_rows)
-    ids = pa.array([f"{id_}~{copy}" if copy else id_ for copy in range(copies) for id_ in table["id"].to_pylist()])
-    table = pa.concat_tables([table] * copies).set_column(0, "id", ids)
-    table = table.take(np.random.default_rng(1).permutation(table.num_rows))
-    dimension = table.schema.field("embedding").type.list_size
-    vectors = table["embedding"].combine_chunks().flatten().to_numpy().astype(np.float32).reshape(-1, dimension)
-    columns = [table[name].to_pylist() for name in ("id", *COLUMNS)]
-    with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        texts = ", ".join(f"{name} text" for name in COLUMNS[:-1])
-        cursor.execute(
-            f"CREATE TABLE {NAME} (id text PRIMARY KEY, {texts}, {COLUMNS[-1]} bigint, "
-            f"embedding vector({dimension}) NOT NULL)"
-        )
-        with cursor.copy(f"COPY {NAME} FROM STDIN") as copy:
-            for *values, vector in zip(*columns, vectors.tolist(), strict=True):
-                copy.write_row((*values, str(vector)))
-        cursor.execute(f"VACUUM ANALYZE {NAME}")
-    return dimension, len(vectors)
 
 
 @contextmanager
@@ -180,7 +120,8 @@ def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe(duplex=False)
     process = spawn.Process(target=one_side, args=(side, config.model_dump(), directory, rows, there))
-    process.start()
+    with patch.dict(os.environ, KEPT if side == "kept" else {}):
+        process.start()
     there.close()
     try:
         seconds: float = here.recv()  # EOFError when the process ended without an answer
@@ -301,11 +242,20 @@ SIDES: dict[str, Callable[[RunContext, Path, int], float]] = {
     "mover": mover,
     "scan": scan,
     "direct": direct,
+    "kept": direct,
     "bulk": bulk,
 }
 
 
 OURS = ("pipe", "mover")
+
+# What keep_freed_buffers sets, as glibc and Arrow read it when a process begins.
+KEPT = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
 
 
 def ignore(progress: Progress) -> None:
