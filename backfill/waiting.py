@@ -48,7 +48,7 @@ def wait_applied(
             shown = _held(store, run)
             refuse_problems(_believed(reports, shown), collection, store_name, run)
             open_partitions = [p for p in open_partitions if not shown[p].closed]
-        on_progress(_progress(shown if reports else {}, run, store_name))
+        on_progress(_progress(shown if reports or not open_partitions else {}, run, store_name))
         first = False
         if not open_partitions:
             return

@@ -104,6 +104,15 @@ def test_called_late_it_returns_at_once() -> None:
     assert len(wait(view)) == 1
 
 
+def test_a_store_that_was_there_before_any_report_reads_as_done() -> None:
+    view = ScriptedView([(partition, report(4, closed=True)) for partition in range(2)])
+    for _ in range(2):
+        view.wait_for(lambda: True, 0.0)
+    view.values.clear()
+    (seen,) = wait(view)
+    assert (seen.percent, seen.chunks_done, seen.note) == (100.0, 4, "")
+
+
 def test_without_a_worker_the_time_out_says_so() -> None:
     with pytest.raises(Inconclusive, match="is one running"):
         wait(ScriptedView([]), timeout_s=2.0)
