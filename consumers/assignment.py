@@ -42,12 +42,16 @@ class Stream:
 
     ``known_below``: what the store had already applied when the partition was assigned; below it is redelivery.
     ``marked``: of a run, the newest mark that the store has or is being given.
+    ``gap``: the newest gap between offsets: the first of it, and the one behind it; ``has_gaps``: one was there again
+    when it was read again, so it is the log's own.
     """
 
     next_offset: int
     known_below: int
     run: str | None = None
     marked: int = 0
+    gap: tuple[int, int] | None = None
+    has_gaps: bool = False
     tally: Tally = field(default_factory=Tally)
 
 
@@ -246,6 +250,13 @@ class Assignment:
         if gone:
             self._consumer.incremental_unassign([TopicPartition(topic, partition) for topic, partition in gone])
             _log.info("%s: gave up %s", self._collection, by_topic(gone))
+
+    def read_again(self, starts: dict[Place, int]) -> None:
+        """Go back to ``starts``: place → offset. What the client holds of these places is dropped."""
+        for place, offset in starts.items():
+            said = "%s: %s [%d]: the client passed over offset %d; reading from there again"
+            _log.warning(said, self._collection, *place, offset)
+            self._consumer.seek(TopicPartition(*place, offset))
 
     def pause(self, wanted: set[Place]) -> None:
         """Make exactly the ``wanted`` places (those owned) paused."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaError
 
 from ..errors import DecodeError
 from ..schemas.batch import EventBatch, LiveMark, Mark, SnapshotMark
@@ -17,6 +16,7 @@ from ..schemas.decode import EventDecoder, drop_misplaced
 from ..schemas.position import encode_position, next_offset
 from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder, encode_row
 from .assignment import Place, Stream
+from .continuity import sort_out
 from .letters import Letter
 from .tally import close_chunk, count_block
 
@@ -31,6 +31,7 @@ class Turn:
     live_events, snapshot_events   how many were consumed: each of them owes an outcome
     streams    place → the stream it belonged to: a place that was given up meanwhile is recognised by it
     known_below   place → below it everything was applied or buried before, see ``Stream``
+    passed_over   place → the offset from which it has to be read again, see ``sort_out``
     """
 
     batch: EventBatch
@@ -45,6 +46,7 @@ class Turn:
     problems: dict[Place, str]
     streams: dict[Place, Stream]
     known_below: dict[Place, int]
+    passed_over: dict[Place, int]
     sources: tuple[Any, ...]  # live_rows messages, then one (message, block, first row) per block
 
     @property
@@ -73,17 +75,16 @@ class TurnMaker:
 
     def make(self, messages: Sequence[Any], streams: dict[Place, Stream]) -> Turn:
         """The turn of ``messages`` (confluent_kafka messages without error, or ends of partition), in their order."""
-        live, riding, ends = self._sort(messages, streams)
+        found = sort_out(messages, streams, self._live_topic)
+        live, partitions, offsets = found.live, found.partitions, found.offsets
         letters: list[Letter] = []
-        offsets = [message.offset() for message in live]
-        partitions = [message.partition() for message in live]
         batch, sources = self._decode_live(live, partitions, offsets, letters)
         live_rows, live_letters = len(batch), len(letters)
         last = dict(zip(partitions, offsets, strict=True))  # a partition's offsets ascend
         reached: dict[Place, int] = {
             (self._live_topic, partition): next_offset(offset) for partition, offset in last.items()
         }
-        for place, end in ends.items():  # control records lie between the last event and the end of the partition
+        for place, end in found.ends.items():  # control records lie between the last event and the end of the partition
             if end > max(reached.get(place, 0), streams[place].next_offset):
                 reached[place] = end
         marks: list[Mark] = [
@@ -94,7 +95,7 @@ class TurnMaker:
             streams[place].next_offset = offset
         blocks: list[SnapshotBlock] = []
         problems: dict[Place, str] = {}
-        for message in riding:
+        for message in found.riding:
             place = (message.topic(), message.partition())
             self._take_snapshot(message, streams[place], blocks, sources, letters, marks, reached)
             if streams[place].tally.problem:
@@ -113,6 +114,7 @@ class TurnMaker:
             streams={place: streams[place] for place in {*reached, *problems}},
             known_below={place: stream.known_below for place, stream in streams.items()},
             sources=tuple(sources),
+            passed_over=found.passed_over,
         )
 
     def letter(self, turn: Turn, row: int, reason: str) -> Letter:
@@ -130,25 +132,6 @@ class TurnMaker:
                     position=int(block.events.positions[inner]),
                 )
         raise IndexError(row)
-
-    def _sort(
-        self, messages: Sequence[Any], streams: dict[Place, Stream]
-    ) -> tuple[list[Any], list[Any], dict[Place, int]]:
-        live, riding = [], []
-        ends: dict[Place, int] = {}
-        for message in messages:
-            topic = message.topic()
-            if (topic, message.partition()) not in streams:
-                continue  # given up inside the very call that returned it: the next owner reads it
-            error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF and topic == self._live_topic:
-                    ends[topic, message.partition()] = message.offset()
-            elif topic == self._live_topic:
-                live.append(message)
-            else:
-                riding.append(message)
-        return live, riding, ends
 
     def _decode_live(
         self, live: list[Any], partitions: list[int], offsets: list[int], letters: list[Letter]

@@ -137,6 +137,7 @@ class CollectionWorker:
             self._raise_failure()  # what a callback met explains what the client says after it
         if messages:
             turn = self._maker.make(messages, self._assignment.streams)
+            self._assignment.read_again(turn.passed_over)
             if not turn.empty:
                 self._waiting = turn
                 self._finish(None)

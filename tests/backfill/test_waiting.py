@@ -104,15 +104,6 @@ def test_called_late_it_returns_at_once() -> None:
     assert len(wait(view)) == 1
 
 
-def test_a_store_that_was_there_before_any_report_reads_as_done() -> None:
-    view = ScriptedView([(partition, report(4, closed=True)) for partition in range(2)])
-    for _ in range(2):
-        view.wait_for(lambda: True, 0.0)
-    view.values.clear()
-    (seen,) = wait(view)
-    assert (seen.percent, seen.chunks_done, seen.note) == (100.0, 4, "")
-
-
 def test_without_a_worker_the_time_out_says_so() -> None:
     with pytest.raises(Inconclusive, match="is one running"):
         wait(ScriptedView([]), timeout_s=2.0)
@@ -138,13 +129,14 @@ def test_an_old_problem_is_not_believed_of_a_store_that_stands_elsewhere() -> No
         wait(ScriptedView([(0, report(4, closed=True)), (1, report(2)), old[0]]))
 
 
-def test_the_store_is_asked_where_no_report_came_through() -> None:
+def test_a_store_that_is_complete_without_a_report_reads_as_done() -> None:
     view = ScriptedView([])
     for partition in (0, 1):
         view.held["r1", partition] = SnapshotMark(
             run="r1", partition=partition, next_offset=9, next_chunk=4, closed=True
         )
-    wait(view)
+    (seen,) = wait(view)
+    assert (seen.percent, seen.chunks_done, seen.note) == (100.0, 4, "")
 
 
 def test_the_store_is_left_alone_while_nothing_is_decided() -> None:

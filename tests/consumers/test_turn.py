@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from confluent_kafka import KafkaError
+from messages import Message
 from store_data import DIMENSION, collection
 from vecferry.consumers.assignment import Stream
 from vecferry.consumers.turn import TurnMaker
@@ -13,34 +14,6 @@ LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"
 VALUE = EventEncoder(collection()).upsert(
     b"a", np.ones(DIMENSION, np.float32), b"{}", event_id=bytes(16), occurred_at_ms=1
 )
-
-
-class Message:
-    def __init__(
-        self, topic: str, partition: int, offset: int, value: bytes | None, error: KafkaError | None = None
-    ) -> None:
-        self._place, self._offset, self._value, self._error = (topic, partition), offset, value, error
-
-    def topic(self) -> str:
-        return self._place[0]
-
-    def partition(self) -> int:
-        return self._place[1]
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes:
-        return b"a"
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def headers(self) -> None:
-        return None
-
-    def error(self) -> KafkaError | None:
-        return self._error
 
 
 def maker() -> TurnMaker:
