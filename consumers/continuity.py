@@ -1,9 +1,9 @@
 """Whether the client handed over all of a partition: what it passed over is read again. Pure, but for notes in streams.
 
 Offsets without a message are normal where a log holds control records or is compacted. Anywhere else a message was lost
-on its way here, and taking in the ones behind it would commit past it. So the first gap of a stream is read once more
-from its start: what was lost arrives, and a gap that is there again is the log's own. From then on that stream's gaps
-are believed, for a log of transactions has one behind each of them.
+on its way here, and taking in the ones behind it would commit past it. So a gap is read once more from its start: what
+was lost arrives, and a gap that is there again is the log's own. From then on that stream's gaps are believed, for a
+log of transactions has one behind each of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def sort_out(messages: Sequence[Any], streams: dict[Place, Stream], live_topic: 
     for message in messages:
         topic, partition = place = message.topic(), message.partition()
         if place not in awaited:
-            continue  # given up inside the very call that returned it: the next owner reads it
+            continue  # behind a gap, or given up inside the very call that returned it: the next owner reads it
         offset, is_end = message.offset(), message.error() is not None
         if offset != awaited[place]:
             if offset < awaited[place]:
