@@ -63,7 +63,10 @@ class Unavailable(VecferryError):
 
 
 class NotDelivered(VecferryError):
-    """Kafka did not acknowledge a record; it may or may not be in the log, and publishing it again is safe."""
+    """Kafka did not acknowledge a record; it may or may not be in the log.
+
+    Publish it again, unless its id was published anew since: of two writes of an id the later one in the log counts.
+    """
 
 
 class StoreError(VecferryError):

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..schemas.guarantees import CONSUMER_GUARANTEES, PRODUCER_GUARANTEES
+from ..schemas.guarantees import CONSUMER_GUARANTEES, ONE_REQUEST_AT_A_TIME, PRODUCER_GUARANTEES
 
 T = TypeVar("T")
 
@@ -63,8 +63,8 @@ def admin_config(kafka: KafkaSection) -> dict[str, Any]:
 
 
 def producer_config(kafka: KafkaSection) -> dict[str, Any]:
-    """For Producer: idempotent, acknowledged by all, Java partitioner."""
-    return {**_PRODUCER_DEFAULTS, **_common(kafka), **PRODUCER_GUARANTEES}
+    """For Producer: idempotent, acknowledged by all, Java partitioner, one request at a time with each broker."""
+    return {**_PRODUCER_DEFAULTS, **_common(kafka), **PRODUCER_GUARANTEES, **ONE_REQUEST_AT_A_TIME}
 
 
 def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, object] | None = None) -> dict[str, Any]:

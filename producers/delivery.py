@@ -11,6 +11,7 @@ from .acks import Ack, BatchAck
 from .outstanding import Outstanding
 
 _MAX_NAMED = 10
+_REMEDY = "publish again what was not published anew since"
 
 
 class Delivery(Ack, Outstanding):
@@ -49,7 +50,7 @@ class Delivery(Ack, Outstanding):
     def _outcome(self) -> WriteToken:
         if self._error is not None:
             self._book.failed.pop(self, None)
-            raise NotDelivered(f"Kafka did not acknowledge {self.problem()}; publishing it again is safe")
+            raise NotDelivered(f"Kafka did not acknowledge {self.problem()}; {_REMEDY}")
         return WriteToken(self._book.topic, {self._partition: encode_position(self._book.epoch, self._offset)})
 
 
@@ -113,7 +114,7 @@ class BatchDelivery(BatchAck, Outstanding):
     def _outcome(self) -> WriteToken:
         if self._failures:
             self._book.failed.pop(self, None)
-            raise NotDelivered(f"Kafka did not acknowledge {self.problem()}; publishing them again is safe")
+            raise NotDelivered(f"Kafka did not acknowledge {self.problem()}; {_REMEDY}")
         epoch = self._book.epoch
         return WriteToken(self._book.topic, {p: encode_position(epoch, at) for p, at in self._offsets.items()})
 

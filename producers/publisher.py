@@ -121,7 +121,7 @@ class Publisher:
 
         All rows are validated before the first is published; an error names the row as ``vectors[3]``. Blocks as the
         class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
-        publishing the whole batch again is safe.
+        publish the whole batch again.
         """
         records = self._records.upserts(ids, vectors, metadata, source_texts)
         batch = BatchDelivery(self._book, ids[0] if len(ids) else "")

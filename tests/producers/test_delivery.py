@@ -108,7 +108,7 @@ def test_a_delivery_that_nobody_holds_is_gone_and_holds_nothing(kind: ModuleType
 
 
 def test_a_write_acknowledged_without_an_offset_is_not_called_delivered(kind: ModuleType, book: Book) -> None:
-    with pytest.raises(NotDelivered, match=r"without an offset.*again is safe"):
+    with pytest.raises(NotDelivered, match=r"without an offset.*publish again what was not"):
         reported(kind.Delivery(book, "a"), Report(UNKNOWN_OFFSET)).result(0)
 
 

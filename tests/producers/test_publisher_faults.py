@@ -18,6 +18,7 @@ from vecferry.errors import Inconclusive, NotDelivered, Refused
 from vecferry.producers import Publisher
 from vecferry.producers.delivery import Delivery
 from vecferry.producers.reports import Reports
+from vecferry.producers.sending import DirectSender
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("sender")
@@ -99,6 +100,22 @@ def test_a_duplicate_that_the_broker_does_not_remember_has_no_position(kafka: Mo
                 delivery.result(timeout=30)
         token = publisher.upsert("a", VECTOR).result(timeout=30)
     assert read_all(kafka, 21).positions[-1] == token.position
+
+
+def test_a_refused_write_is_not_taken_for_acknowledged_when_a_later_one_is(kafka: MockKafka) -> None:
+    """librdkafka reports it as delivered, without an offset, and it is not in the log: see docs/decisions/0020."""
+    kafka.answer_after(20)  # so that the later ones are under way by then
+    one_each = {"linger.ms": 0, "batch.num.messages": 1, "retry.backoff.ms": 10, "retry.backoff.max.ms": 50}
+    with open_publisher(kafka, one_each) as publisher:
+        kafka.fail_next(mock_kafka.NOT_LEADER)
+        written = [publisher.upsert("a", VECTOR, {"n": n}) for n in range(4)]
+        if isinstance(publisher._sender, DirectSender):
+            with pytest.raises(NotDelivered, match=r"without an offset\); publish again what was not"):
+                written.pop(0).result(timeout=30)
+        positions = [delivery.result(timeout=30).position for delivery in written]
+    events = read_all(kafka, len(written))
+    assert events.positions.tolist() == positions
+    assert events.metadata == [b'{"n":0}', b'{"n":1}', b'{"n":2}', b'{"n":3}'][-len(written) :]
 
 
 def test_leaving_the_context_names_what_failed_unseen(kafka: MockKafka) -> None:
@@ -303,6 +320,7 @@ import os, sys
 import numpy as np
 from vecferry.producers import Publisher
 from vecferry.producers.reports import Reports
+from vecferry.producers.sending import DirectSender
 from vecferry.schemas.collection import Collection, Space
 
 collection = Collection(name="c", space=Space(model="m", version="1", dimension=2, metric="dot"), partitions=4)

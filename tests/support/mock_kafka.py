@@ -67,6 +67,10 @@ class MockKafka:
         codes = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api, len(errors), codes)
 
+    def answer_after(self, milliseconds: int) -> None:
+        """From now on every request waits that long for its answer."""
+        assert self._library.rd_kafka_mock_broker_set_rtt(self._cluster, 1, milliseconds) == 0
+
     def set_down(self) -> None:
         assert self._library.rd_kafka_mock_broker_set_down(self._cluster, 1) == 0
 
