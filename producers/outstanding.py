@@ -27,7 +27,18 @@ Waiters = list[Callable[[], None]] | None
 class Book:
     """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
 
-    __slots__ = ("_lock", "_made_up", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
+    __slots__ = (
+        "_last",
+        "_lock",
+        "_made_up",
+        "_on_outgrown",
+        "epoch",
+        "failed",
+        "forgotten",
+        "partitions",
+        "pending",
+        "topic",
+    )
 
     def __init__(self, topic: str, *, epoch: int, partitions: int, on_outgrown: Callable[[str], None]) -> None:
         self.topic = topic
@@ -39,6 +50,7 @@ class Book:
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
         self._made_up: dict[int, int] = {}  # by partition: the last offset, where it was none
+        self._last: dict[int, int] = {}  # by partition: the last offset where it was one
 
     def fail(self, delivery: Outstanding) -> None:
         """Keep a failed delivery until somebody asks for its result."""
@@ -66,11 +78,13 @@ class Book:
         return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
 
     def _is_made_up(self, partition: int, offset: int | None) -> bool:
-        offset = -1 if offset is None else offset  # the Python client shows no negative ones
-        made_up = offset < 0 or offset - 1 == self._made_up.get(partition)
-        if made_up:  # a real one is never as low later: as many records as these lie before it
-            self._made_up[partition] = offset
-        return made_up
+        # The Python client shows no negative ones: behind one of them, those that count up from 0 may be real, in a
+        # partition where none was before. Later a real one is never as low: as many records as these lie before it.
+        offset = -1 if offset is None else offset
+        counted = offset - 1 == self._made_up.get(partition) and offset <= self._last.get(partition, -1)
+        kept = self._made_up if offset < 0 or counted else self._last
+        kept[partition] = offset
+        return kept is self._made_up
 
     def take_failures(self) -> list[str]:
         """One line per failure not yet reported to anybody, each reported once."""

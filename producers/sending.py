@@ -19,7 +19,6 @@ import confluent_kafka.cimpl
 from confluent_kafka import KafkaError, KafkaException, Producer
 from numpy.typing import ArrayLike
 
-from ..schemas.guarantees import ONE_REQUEST_AT_A_TIME
 from .delivery import BatchDelivery, Delivery
 from .outstanding import Book, Outstanding
 from .validation import Metadata
@@ -87,14 +86,10 @@ class Sender(Protocol):
 
 
 class CallbackSender:
-    """The client calls each delivery with its report.
-
-    It hides negative offsets, and with them what tells a record that librdkafka takes for delivered by mistake from one
-    whose offset it made up. Of these two mistakes the first needs several requests in flight.
-    """
+    """The client calls each delivery with its report."""
 
     def __init__(self, config: dict[str, Any], topic: str, book: Book) -> None:
-        self.producer = Producer({**config, **ONE_REQUEST_AT_A_TIME})
+        self.producer = Producer(config)
         self._topic = topic
         self._pending = book.pending
 
