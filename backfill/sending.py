@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, producer_config, unavailable
+from ..kafka.clients import REQUEST_TIMEOUT_S, learn_producer_id, producer_config, unavailable
 from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.control import RunRecord
@@ -53,7 +53,7 @@ class SnapshotSender:
         self._failure: KafkaError | None = None
         self._producer = Producer({**_SETTINGS, **producer_config(kafka)})
         try:
-            learn_leaders(self._producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
+            learn_producer_id(self._producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
         except KafkaException as error:
             raise unavailable(kafka, error) from error
         self._kept: list[list[Rows]] = [[] for _ in range(run.partitions)]  # not sent yet; less than a block of each

@@ -84,6 +84,8 @@ class Intake:
         began_s, linger_s = self._clock.monotonic_s(), self._bounds.linger_ms / 1000
         while True:
             rows, size = self._rows, self._size
+            if not rows:
+                break  # ends of partitions: there is nothing to gather with
             awaits_blocks, rests = self._awaits_blocks(), store_rests()
             patience_s = max(linger_s, _BLOCKS_LINGER_S) if awaits_blocks else linger_s
             left = began_s + patience_s - self._clock.monotonic_s()
@@ -131,11 +133,10 @@ class Intake:
             self._average_bytes = mean + _REMEMBERED ** len(sizes) * (self._average_bytes - mean)
 
     def _awaits_blocks(self) -> bool:
-        events = (message for message in self._held if message.error() is None)
+        events = [message for message in self._held if message.error() is None]
         if any(message.topic() == self._live_topic for message in events):
             return False
-        newest = next((message for message in reversed(self._held) if message.error() is None), None)
-        return newest is None or not closes_run(newest.value())
+        return not closes_run(events[-1].value())
 
     def _judge(self, error: KafkaError, message: Any) -> None:
         place = f"{message.topic()} [{message.partition()}]"

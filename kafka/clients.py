@@ -105,15 +105,22 @@ def learn_leaders(client: Producer | Consumer, topic: str, *, clock: Clock, time
     """Make ``client`` ask for the leaders of ``topic`` until every partition has one, for at most ``timeout_s``.
 
     Blocks. Left alone with a topic that was only just created, a client asks again after half a second or more, and
-    until then nothing is sent or read. So it is with the id of an idempotent producer: it is asked for whenever
-    metadata arrive, but only of a broker that is connected by then, and the one that told of the others does not count.
-    That is why there is a second question. Raises KafkaException when Kafka does not answer.
+    until then nothing is sent or read. Raises KafkaException when Kafka does not answer.
     """
-    deadline_s, settled = clock.monotonic_s() + timeout_s, 0
-    while settled < 2 and clock.monotonic_s() <= deadline_s:
-        clock.sleep_s(_LEADER_PAUSE_S if settled else 0.0)
+    deadline_s = clock.monotonic_s() + timeout_s
+    while clock.monotonic_s() <= deadline_s:
         partitions = client.list_topics(topic, timeout=timeout_s).topics[topic].partitions.values()
         if partitions and all(entry.error is None and entry.leader >= 0 for entry in partitions):
-            settled += 1
-        else:
-            clock.sleep_s(_LEADER_PAUSE_S)
+            return
+        clock.sleep_s(_LEADER_PAUSE_S)
+
+
+def learn_producer_id(producer: Producer, topic: str, *, clock: Clock, timeout_s: float) -> None:
+    """:func:`learn_leaders`, and again: a new idempotent ``producer`` then has its id at once, not after half a second.
+
+    It asks for the id whenever metadata arrive, but only a broker that is connected by then, and the one that told of
+    the others does not count. Blocks and raises as it does.
+    """
+    learn_leaders(producer, topic, clock=clock, timeout_s=timeout_s)
+    clock.sleep_s(_LEADER_PAUSE_S)
+    learn_leaders(producer, topic, clock=clock, timeout_s=timeout_s)

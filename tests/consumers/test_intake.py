@@ -40,7 +40,10 @@ MARKERS = {
     for name, chunk in ((CHUNK, 0), (RUN, RUN_CLOSED))
 }
 MARKERS[BROKEN] = MARKERS[RUN][:-3]
-AWAY = Message("", KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down"))
+ERRORS = {
+    "away": Message("", KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down")),
+    "end": Message(LIVE, KafkaError(KafkaError._PARTITION_EOF, "no more messages")),
+}
 
 
 class Script:
@@ -67,7 +70,7 @@ class Script:
         due = [arrival for arrival in self._arrivals if arrival[0] <= until_s][:wanted]
         self._arrivals = self._arrivals[len(due) :]
         self.now_s = max(self.now_s, due[-1][0]) if len(due) == wanted else until_s
-        return [AWAY if topic == "away" else Message(topic) for _, topic in due]
+        return [ERRORS.get(topic) or Message(topic) for _, topic in due]
 
 
 def intake_of(script: Script, **bounds: Any) -> Intake:
@@ -84,6 +87,12 @@ def gather(arrivals: list[tuple[float, str]], *, store_rests: bool = True, **bou
 
 def test_live_events_are_collected_for_the_linger() -> None:
     assert gather([(0.0, LIVE), (0.015, LIVE), (0.030, LIVE)]) == ([LIVE, LIVE], 0.02)
+
+
+@pytest.mark.parametrize("store_rests", [True, False])
+def test_nothing_is_waited_for_with_the_end_of_a_partition(store_rests: bool) -> None:
+    """A run that appears meanwhile would not be seen."""
+    assert gather([(0.01, "end"), (0.03, LIVE)], store_rests=store_rests) == ([LIVE], 0.01)
 
 
 def test_blocks_alone_are_collected_for_longer() -> None:
