@@ -14,7 +14,6 @@ partition's closing marker.
 from __future__ import annotations
 
 import argparse
-import mmap
 import multiprocessing
 import os
 import subprocess
@@ -53,11 +52,11 @@ from vecferry.stores.base import Chunk, Store
 from vecferry.stores.registry import open_store
 
 from .catalogue import CONFIG, NAME, PARTITIONS, load_table, make_config
+from .machine import have_memory_given, spin
 from .pairs import paired
 
 ROUNDS, WARM_UPS = 12, 2  # each of the six sides comes first twice
 PAGE_ROWS = 10_000
-GIVEN_BYTES = 1 << 30  # above what a side takes, the files that it leaves in the page cache included
 DEFAULT_DATA = Path(__file__).parent.parent / "examples" / "data" / "catalog-5k.parquet"
 
 
@@ -71,15 +70,23 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
         url = create_database(servers.postgres, f"bench_{uuid.uuid4().hex[:10]}")
         dimension, rows = load_table(url, path)
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
+        two, one = [], []
         for turn in range(WARM_UPS + ROUNDS):
-            config = make_config(servers.kafka, url, Path(scratch) / str(turn), dimension)
-            enrol(config, NAME)
             names = list(SIDES)
             names = names[turn % len(names) :] + names[: turn % len(names)]
-            seconds = {name: fresh(name, config, Path(scratch) / str(turn) / name, rows) for name in names}
+            turns = Path(scratch) / str(turn)
+            # A namespace for each: a worker would read the run of a mover that came before.
+            configs = {name: make_config(servers.kafka, url, turns / name, dimension) for name in OURS}
+            for config in configs.values():
+                enrol(config, NAME)
+            seconds = {
+                name: fresh(name, configs.get(name, configs["pipe"]), turns / name / "side", rows) for name in names
+            }
             if turn >= WARM_UPS:  # those before warm what the servers keep and compile
                 for side, took in seconds.items():
                     rates[side].append(rows / took)
+                two.append(spin(2))
+                one.append(spin(1))
     named = f"{rows} x {dimension}"
     return [
         paired(f"{name}, {named}", rates[ours], rates[baseline], bound=bound, unit="rows/s")
@@ -89,7 +96,7 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
             ("backfill's share of COPY + one append", "pipe", "bulk", None),
             ("mover alone (pgvector to Kafka) beside its scan", "mover", "scan", None),
         )
-    ]
+    ] + [paired("two processes at once, each beside one alone", two, one, bound=None, unit="loops/s")]
 
 
 @contextmanager
@@ -133,12 +140,6 @@ def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
         return seconds
     finally:
         process.join()
-
-
-def have_memory_given() -> None:
-    """Touch memory and let it go: what comes next takes it."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)  # Linux alone has the last
-    mmap.mmap(-1, GIVEN_BYTES, flags=flags).close()
 
 
 def one_side(side: str, config: dict[str, Any], directory: Path, rows: int, answer: Connection) -> None:
