@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import REQUEST_TIMEOUT_S, learn_producer_id, producer_config, unavailable
+from ..kafka.clients import REQUEST_TIMEOUT_S, learn_producer_id, own_producer_config, unavailable
 from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.control import RunRecord
@@ -51,7 +51,7 @@ class SnapshotSender:
         self._collection = collection
         self._run = run
         self._failure: KafkaError | None = None
-        self._producer = Producer({**_SETTINGS, **producer_config(kafka)})
+        self._producer = Producer({**_SETTINGS, **own_producer_config(kafka)})
         try:
             learn_producer_id(self._producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
         except KafkaException as error:

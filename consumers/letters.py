@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import producer_config, unavailable
+from ..kafka.clients import own_producer_config, unavailable
 from ..schemas.dead_letters import CUT, Origin
 
 _log = logging.getLogger("vecferry.worker")
@@ -119,7 +119,7 @@ class LetterBox:
 def _producer_config(kafka: KafkaSection) -> dict[str, Any]:
     # A record that a broker took at its bound, 48,588 bytes above the client's default, must not fail here: its letter
     # would never be written and its offset never passed.
-    config = producer_config(kafka)
+    config = own_producer_config(kafka)
     return {**config, "message.max.bytes": max(MAX_LETTER_BYTES, int(config.get("message.max.bytes", 0)))}
 
 

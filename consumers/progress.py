@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from ..clock import Clock
 from ..config import KafkaSection
-from ..kafka.clients import producer_config
+from ..kafka.clients import own_producer_config
 from ..schemas.batch import LiveMark, Mark
 from ..schemas.control import (
     LiveProgress,
@@ -37,7 +37,7 @@ class ProgressPublisher:
         self._lock = threading.Lock()
         self._applied: dict[int, int] = {}
         self._complete: set[int] = set()
-        self._producer = Producer({**producer_config(kafka), "linger.ms": 0})
+        self._producer = Producer({**own_producer_config(kafka), "linger.ms": 0})
 
     def own(self, applied: dict[int, int], complete: set[int]) -> None:
         """Start to speak for these live partitions."""

@@ -63,8 +63,13 @@ def admin_config(kafka: KafkaSection) -> dict[str, Any]:
 
 
 def producer_config(kafka: KafkaSection) -> dict[str, Any]:
-    """For Producer: idempotent, acknowledged by all, Java partitioner, one request at a time with each broker."""
-    return {**_PRODUCER_DEFAULTS, **_common(kafka), **PRODUCER_GUARANTEES, **ONE_REQUEST_AT_A_TIME}
+    """For the client of a Publisher: idempotent, acknowledged by all, Java partitioner."""
+    return {**_PRODUCER_DEFAULTS, **_common(kafka), **PRODUCER_GUARANTEES}
+
+
+def own_producer_config(kafka: KafkaSection) -> dict[str, Any]:
+    """For every other Producer: the same, and one request at a time with each broker."""
+    return {**producer_config(kafka), **ONE_REQUEST_AT_A_TIME}
 
 
 def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, object] | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..config import KafkaSection
 from ..errors import Refused
 from ..schemas.topics import control_topic
-from .clients import REQUEST_TIMEOUT_S, patiently, producer_config, unavailable
+from .clients import REQUEST_TIMEOUT_S, own_producer_config, patiently, unavailable
 
 
 class _Encodable(Protocol):
@@ -49,7 +49,7 @@ class ControlWriter:
         self._lock = threading.Lock()
         self._unanswered: _End | None = None
         identity = f"{namespace}.{collection}.controller"
-        self._producer = Producer({**producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
+        self._producer = Producer({**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
         patiently(kafka, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
 
     def write(self, records: Mapping[str, _Encodable | None]) -> None:

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException, Producer
 
 from ..config import Config
 from ..errors import DecodeError, Refused, Rejected, Unavailable
-from ..kafka.clients import REQUEST_TIMEOUT_S, producer_config, unavailable
+from ..kafka.clients import REQUEST_TIMEOUT_S, own_producer_config, unavailable
 from ..schemas.batch import EventBatch, Outcome
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import CUT, Origin, parse_origin
@@ -136,7 +136,7 @@ class _Resolver:
     def __init__(self, config: Config, collection: str) -> None:
         self._kafka = config.kafka
         self._topic = dlq_topic(config.namespace, collection)
-        self._producer = Producer(producer_config(config.kafka))
+        self._producer = Producer(own_producer_config(config.kafka))
 
     def resolve(self, key: str) -> None:
         """Block until Kafka has it; raises Unavailable."""

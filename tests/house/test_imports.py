@@ -133,6 +133,30 @@ def test_a_misplaced_client_is_found() -> None:
     assert len(misplaced_clients(planted)) == len(planted)
 
 
+def hasty_producers(sources: Iterable[Source]) -> list[str]:
+    """Where a client is made that has several requests under way, and is not that of a publisher."""
+    return [
+        f"{source.path}:{line}: {name}"
+        for source in sources
+        if source.part != "pipeline"
+        for line, name in imports(source)
+        if name == "vecferry.kafka.clients.producer_config"
+    ]
+
+
+def test_only_a_publisher_has_several_requests_under_way() -> None:
+    assert hasty_producers(package_sources()) == []
+
+
+def test_a_hasty_producer_is_found() -> None:
+    planted = [
+        parse("backfill/planted.py", "from ..kafka.clients import producer_config"),
+        parse("kafka/planted.py", "def late():\n    from .clients import producer_config"),
+    ]
+    assert len(hasty_producers(planted)) == len(planted)
+    assert hasty_producers([parse("pipeline.py", "from .kafka.clients import producer_config")]) == []
+
+
 def impure(sources: Iterable[Source]) -> list[str]:
     """What the files of :data:`PURE` import to do I/O, to read a clock or to draw lots."""
     return [

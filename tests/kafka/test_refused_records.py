@@ -16,7 +16,7 @@ from mock_kafka import MockKafka
 from vecferry.backfill.sending import SnapshotSender
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import KafkaSection
-from vecferry.kafka.clients import producer_config
+from vecferry.kafka.clients import own_producer_config, producer_config
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.control import RunRecord
@@ -69,15 +69,15 @@ def send(config: dict[str, object], count: int) -> list[int | None]:
 def test_our_producers_send_it_again(kafka: MockKafka, set_by_user: dict[str, str]) -> None:
     kafka.fail_next(mock_kafka.NOT_LEADER)
     section = KafkaSection(bootstrap_servers=kafka.bootstrap_servers, client={**QUICK, **set_by_user})
-    assert send(producer_config(section), 4) == [0, 1, 2, 3]
+    assert send(own_producer_config(section), 4) == [0, 1, 2, 3]
     assert values(kafka) == [b"0", b"1", b"2", b"3"]
 
 
 def test_the_client_still_has_this_fault(kafka: MockKafka) -> None:
     """When this fails the fault is mended, and decision 20 can be looked at anew."""
     kafka.fail_next(mock_kafka.NOT_LEADER)
-    bare = {"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, **QUICK}
-    assert send(bare, 4) == [None, 0, 1, 2]
+    of_a_publisher = producer_config(KafkaSection(bootstrap_servers=kafka.bootstrap_servers, client=QUICK))
+    assert send(of_a_publisher, 4) == [None, 0, 1, 2]
     assert values(kafka) == [b"1", b"2", b"3"]
 
 
