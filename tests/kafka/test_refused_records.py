@@ -21,6 +21,7 @@ from vecferry.schemas.batch import Rows
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.control import RunRecord
 from vecferry.schemas.snapshot import SnapshotDecoder, SnapshotMarker
+from waiting import wait_until
 
 TOPIC = "shop.products.snapshot.r-0001"
 QUICK = {"retry.backoff.ms": "10", "retry.backoff.max.ms": "50"}
@@ -41,14 +42,18 @@ def kafka() -> Iterator[MockKafka]:
         yield cluster
 
 
-def values(kafka: MockKafka) -> list[bytes]:
+def values(kafka: MockKafka) -> list[bytes | None]:
     """What the topic holds, in its order."""
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "g"})
     _, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=10)
     consumer.assign([TopicPartition(TOPIC, 0, 0)])
-    found: list[bytes] = []
-    while len(found) < end:
-        found.extend(message.value() or b"" for message in consumer.consume(end - len(found), 10))
+    found: list[bytes | None] = []
+
+    def enough() -> bool:
+        found.extend(message.value() for message in consumer.consume(end - len(found), 0.1))
+        return len(found) == end
+
+    wait_until(enough, what=f"{end} records")
     consumer.close()
     return found
 
