@@ -44,7 +44,10 @@ _PASSING = frozenset(
 
 
 class Intake:
-    """Gathers the messages of one turn. Used by the polling thread; callbacks of the consumer run inside ``gather``."""
+    """Gathers the messages of one turn. Used by the polling thread; callbacks of the consumer run inside ``gather``.
+
+    ``read_ahead`` is given each message of a snapshot topic as it arrives, some of them twice.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Intake:
         collection: str,
         live_topic: str,
         row_bytes: int,
+        read_ahead: Callable[[Any], None],
         clock: Clock,
     ) -> None:
         self._consumer = consumer
@@ -62,6 +66,7 @@ class Intake:
         self._kafka = kafka
         self._bounds = bounds
         self._row_bytes = row_bytes
+        self._read_ahead = read_ahead
         self._clock = clock
         self._held: list[Any] = []
         self._rows = self._size = 0  # of what is held: estimated, and in bytes
@@ -122,6 +127,8 @@ class Intake:
             error = message.error()
             if error is None:
                 sizes.append(len(message))
+                if message.topic() != self._live_topic:
+                    self._read_ahead(message)
             elif error.code() != KafkaError._PARTITION_EOF:
                 self._judge(error, message)
                 continue

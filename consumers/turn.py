@@ -6,19 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ..errors import DecodeError
 from ..schemas.batch import EventBatch, LiveMark, Mark, SnapshotMark
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import Origin
 from ..schemas.decode import EventDecoder, drop_misplaced
 from ..schemas.position import encode_position, next_offset
-from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder, encode_row
+from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder, SnapshotMarker, encode_row
 from .assignment import Place, Stream
 from .continuity import sort_out
 from .letters import Letter
 from .tally import close_chunk, count_block
+
+_Content = SnapshotBlock | SnapshotMarker | DecodeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """Where ``rows`` rows of a batch are from. Not the message: with it went memory that the next one can have."""
+
+    origin: Origin
+    headers: tuple[tuple[str, bytes | None], ...]
+    run: str
+    chunk: int
+    generation: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +59,7 @@ class Turn:
     streams: dict[Place, Stream]
     known_below: dict[Place, int]
     passed_over: dict[Place, int]
-    sources: tuple[Any, ...]  # live_rows messages, then one (message, block, first row) per block
+    sources: tuple[Any, ...]  # live_rows messages, then one _Block per snapshot block
 
     @property
     def empty(self) -> bool:
@@ -72,6 +84,18 @@ class TurnMaker:
         self._store_name = store_name
         self._events = EventDecoder(collection)
         self._snapshots = SnapshotDecoder(collection)
+        self._ahead: dict[int, tuple[Any, _Content]] = {}  # by the identity of a message, which is kept beside it
+
+    def read_ahead(self, message: Any) -> None:
+        """Decode ``message`` of a snapshot topic, which will be in the next turn: the store is at work meanwhile."""
+        if id(message) not in self._ahead:
+            self._ahead[id(message)] = message, self._read(message)
+
+    def _read(self, message: Any) -> _Content:
+        try:
+            return self._snapshots.decode(message.value(), message.partition())
+        except DecodeError as error:
+            return error
 
     def make(self, messages: Sequence[Any], streams: dict[Place, Stream]) -> Turn:
         """The turn of ``messages`` (confluent_kafka messages without error, or ends of partition), in their order."""
@@ -93,22 +117,23 @@ class TurnMaker:
         ]
         for place, offset in reached.items():
             streams[place].next_offset = offset
-        blocks: list[SnapshotBlock] = []
+        blocks: list[EventBatch] = []
         problems: dict[Place, str] = {}
         for message in found.riding:
             place = (message.topic(), message.partition())
             self._take_snapshot(message, streams[place], blocks, sources, letters, marks, reached)
             if streams[place].tally.problem:
                 problems[place] = streams[place].tally.problem
+        self._ahead.clear()  # what is left was sorted out
         return Turn(
-            batch=_concatenate(batch, [block.events for block in blocks]),
+            batch=EventBatch.joined([part for part in (batch, *blocks) if len(part)] or [batch]),
             live_rows=live_rows,
             marks=_newest(marks),
             reached=reached,
             letters=tuple(letters),
             live_letters=live_letters,
             live_events=len(live),
-            snapshot_events=sum(len(block.events) for block in blocks) + len(letters) - live_letters,
+            snapshot_events=sum(map(len, blocks)) + len(letters) - live_letters,
             redelivered=_redelivered(partitions, offsets, streams),
             problems=problems,
             streams={place: streams[place] for place in {*reached, *problems}},
@@ -121,16 +146,19 @@ class TurnMaker:
         """The dead letter of ``row`` of ``turn.batch``, which the store rejected for ``reason``."""
         if row < turn.live_rows:
             return self._letter(turn.sources[row], reason)
-        for message, block, first in turn.sources[turn.live_rows :]:
-            inner = row - turn.live_rows - first
-            if inner < len(block.events):
-                letter = self._letter(message, reason, row=inner)
-                return replace(
-                    letter,
-                    key=block.events.ids[inner].encode(),
-                    value=encode_row(self._collection, block, inner),
-                    position=int(block.events.positions[inner]),
+        inner = row - turn.live_rows
+        for block in turn.sources[turn.live_rows :]:
+            if inner < block.rows:
+                named = {"run": block.run, "chunk": block.chunk, "generation": block.generation}
+                return Letter(
+                    origin=replace(block.origin, row=inner),
+                    reason=reason,
+                    key=turn.batch.ids[row].encode(),
+                    value=encode_row(self._collection, turn.batch, row, **named),
+                    headers=block.headers,
+                    position=int(turn.batch.positions[row]),
                 )
+            inner -= block.rows
         raise IndexError(row)
 
     def _decode_live(
@@ -149,7 +177,7 @@ class TurnMaker:
         self,
         message: Any,
         stream: Stream,
-        blocks: list[SnapshotBlock],
+        blocks: list[EventBatch],
         sources: list[Any],
         letters: list[Letter],
         marks: list[Mark],
@@ -158,17 +186,26 @@ class TurnMaker:
         """Count a block, or close a chunk at a marker."""
         after = next_offset(message.offset())
         stream.next_offset = after
-        try:
-            content = self._snapshots.decode(message.value(), message.partition())
-            if content.run != stream.run:
-                raise DecodeError(f"run {content.run!r} in the topic of run {stream.run!r}")
-        except DecodeError as error:
-            letters.append(self._letter(message, str(error)))
+        self.read_ahead(message)
+        _, content = self._ahead.pop(id(message))
+        if not isinstance(content, DecodeError) and content.run != stream.run:
+            content = DecodeError(f"run {content.run!r} in the topic of run {stream.run!r}")
+        if isinstance(content, DecodeError):
+            letters.append(self._letter(message, str(content)))
             return
         if isinstance(content, SnapshotBlock):
             stream.tally = count_block(stream.tally, content)
-            sources.append((message, content, sum(len(block.events) for block in blocks)))
-            blocks.append(content)
+            sources.append(
+                _Block(
+                    origin=self._origin(message),
+                    headers=tuple(message.headers() or ()),
+                    run=content.run,
+                    chunk=content.chunk,
+                    generation=content.generation,
+                    rows=len(content.events),
+                )
+            )
+            blocks.append(content.events)
             return
         stream.tally, whole = close_chunk(stream.tally, content)
         if whole:
@@ -185,15 +222,9 @@ class TurnMaker:
             )
             stream.marked = max(stream.marked, after)
 
-    def _letter(self, message: Any, reason: str, row: int = 0) -> Letter:
+    def _letter(self, message: Any, reason: str) -> Letter:
         return Letter(
-            origin=Origin(
-                store=self._store_name,
-                topic=message.topic(),
-                partition=message.partition(),
-                offset=message.offset(),
-                row=row,
-            ),
+            origin=self._origin(message),
             reason=reason,
             key=message.key(),
             value=message.value(),
@@ -201,27 +232,20 @@ class TurnMaker:
             position=encode_position(self._collection.epoch, message.offset()),
         )
 
+    def _origin(self, message: Any) -> Origin:
+        return Origin(
+            store=self._store_name,
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            row=0,
+        )
+
 
 def _redelivered(partitions: list[int], offsets: list[int], streams: dict[Place, Stream]) -> int:
     """How many of the live events were applied or buried before."""
     known_below = {place[1]: stream.known_below for place, stream in streams.items() if stream.run is None}
     return sum([offset < known_below[partition] for partition, offset in zip(partitions, offsets, strict=True)])
-
-
-def _concatenate(live: EventBatch, blocks: list[EventBatch]) -> EventBatch:
-    if not blocks:
-        return live
-    parts = [live, *blocks] if len(live) else blocks
-    if len(parts) == 1:
-        return parts[0]
-    return EventBatch(
-        ids=[id_ for part in parts for id_ in part.ids],
-        ops=np.concatenate([part.ops for part in parts]),
-        partitions=np.concatenate([part.partitions for part in parts]),
-        positions=np.concatenate([part.positions for part in parts]),
-        vectors=np.concatenate([part.vectors for part in parts]),
-        metadata=[text for part in parts for text in part.metadata],
-    )
 
 
 def _newest(marks: list[Mark]) -> tuple[Mark, ...]:

@@ -79,7 +79,9 @@ class CollectionWorker:
         ours = {"enable.partition.eof": True, "on_commit": self._commits.answered}
         self._consumer = Consumer({**consumer_config(kafka, group, _WORKER_DEFAULTS), **ours})
         row_bytes = 4 * described.space.dimension
-        self._intake = Intake(self._consumer, kafka, config.worker, collection, self._topic, row_bytes, clock)
+        self._intake = Intake(
+            self._consumer, kafka, config.worker, collection, self._topic, row_bytes, self._maker.read_ahead, clock
+        )
         self._assignment = Assignment(
             consumer=self._consumer,
             namespace=namespace,

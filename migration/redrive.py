@@ -127,7 +127,7 @@ def decode_letter(letter: Letter, collection: Collection, *, live_topic: str) ->
         raise DecodeError(
             f"not one row of a snapshot block; discard it, then run `vecferry start {collection.name} --new-run`"
         )
-    return content.events
+    return EventBatch.joined([content.events])
 
 
 class _Resolver:

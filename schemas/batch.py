@@ -62,6 +62,23 @@ class EventBatch:
             metadata=[self.metadata[i] for i in rows],
         )
 
+    @staticmethod
+    def joined(parts: Sequence[EventBatch]) -> EventBatch:
+        """The events of all ``parts`` (at least one), in order, with vectors in memory of their own.
+
+        One part alone is returned as it is if its vectors are aligned, as those of a decoded snapshot block are not.
+        """
+        if len(parts) == 1 and parts[0].vectors.flags.aligned:
+            return parts[0]
+        return EventBatch(
+            ids=[id_ for part in parts for id_ in part.ids],
+            ops=np.concatenate([part.ops for part in parts]),
+            partitions=np.concatenate([part.partitions for part in parts]),
+            positions=np.concatenate([part.positions for part in parts]),
+            vectors=np.concatenate([part.vectors for part in parts]),
+            metadata=[text for part in parts for text in part.metadata],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:

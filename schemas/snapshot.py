@@ -44,7 +44,10 @@ class EncodedBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBlock:
-    """A decoded block. ``events`` are its rows with Op.SNAPSHOT; ``digest`` is that of the message."""
+    """A decoded block. ``events`` are its rows with Op.SNAPSHOT; ``digest`` is that of the message.
+
+    The vectors of ``events`` lie in the message, seldom aligned: ``EventBatch.joined`` is what copies them.
+    """
 
     run: str
     chunk: int
@@ -120,20 +123,17 @@ def encode_snapshot_blocks(
         start = end
 
 
-def encode_row(collection: Collection, block: SnapshotBlock, row: int) -> bytes:
-    """One row of a decoded block as a block of its own: what a dead letter of that row keeps."""
-    events = block.events.take(np.array([row], np.intp))
+def encode_row(collection: Collection, events: EventBatch, row: int, *, run: str, chunk: int, generation: int) -> bytes:
+    """One row of decoded blocks as a block of its own: what a dead letter of that row keeps."""
+    event = events.take(np.array([row], np.intp))
     rows = Rows(
-        ids=events.ids,
-        positions=events.positions,
+        ids=event.ids,
+        positions=event.positions,
         deleted=np.zeros(1, np.bool_),
-        vectors=events.vectors,
-        metadata=events.metadata,
+        vectors=event.vectors,
+        metadata=event.metadata,
     )
-    blocks = encode_snapshot_blocks(
-        collection, run=block.run, chunk=block.chunk, generation=block.generation, rows=rows
-    )
-    return next(blocks).value
+    return next(encode_snapshot_blocks(collection, run=run, chunk=chunk, generation=generation, rows=rows)).value
 
 
 def encode_snapshot_marker(marker: SnapshotMarker) -> bytes:
@@ -204,7 +204,7 @@ class SnapshotDecoder:
         positions = np.frombuffer(fields.positions, "<i8").astype(np.int64)
         if n and not (positions.min() > 0 and positions.max() < _POSITION_LIMIT):
             raise DecodeError(f"positions from {positions.min()} to {positions.max()}")
-        vectors = np.frombuffer(fields.vectors, "<f4").astype(np.float32).reshape(n, d)
+        vectors = np.frombuffer(fields.vectors, "<f4").astype(np.float32, copy=False).reshape(n, d)
         if not all_finite(vectors).all():
             raise DecodeError("a vector that is not finite")
         events = EventBatch(

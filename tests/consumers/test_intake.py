@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -73,10 +74,10 @@ class Script:
         return [ERRORS.get(topic) or Message(topic) for _, topic in due]
 
 
-def intake_of(script: Script, **bounds: Any) -> Intake:
+def intake_of(script: Script, read_ahead: Callable[[Any], None] = lambda _: None, **bounds: Any) -> Intake:
     section = WorkerSection(**{"linger_ms": 20, **bounds})
     kafka = KafkaSection(bootstrap_servers="nowhere:1")
-    return Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, script)
+    return Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, read_ahead, script)
 
 
 def gather(arrivals: list[tuple[float, str]], *, store_rests: bool = True, **bounds: Any) -> tuple[list[str], float]:
@@ -124,6 +125,14 @@ def test_blocks_grow_in_number_while_the_store_is_at_work() -> None:
     intake = intake_of(script, batch_rows=16)
     taken = [len(intake.gather(store_rests=lambda: script.now_s >= 0.23)) for _ in range(3)]
     assert (taken, round(script.now_s, 6)) == ([0, 0, 2], 0.24)  # it looks every 0.02 s
+
+
+def test_blocks_are_read_as_they_arrive_while_the_store_is_at_work() -> None:
+    script = Script([(0.0, BLOCKS), (0.15, BLOCKS), (0.15, LIVE)])
+    read: list[tuple[str, float]] = []
+    intake = intake_of(script, lambda message: read.append((message.topic(), round(script.now_s, 6))))
+    taken = [len(intake.gather(store_rests=lambda: False)) for _ in range(2)]
+    assert (taken, read) == ([0, 3], [(BLOCKS, 0.0), (BLOCKS, 0.16)])  # it looks every 0.02 s
 
 
 @pytest.mark.parametrize("urgent", [LIVE, RUN])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
+import pytest
 from confluent_kafka import KafkaError
 from messages import Message
 from store_data import DIMENSION, collection
 from vecferry.consumers.assignment import Stream
 from vecferry.consumers.turn import TurnMaker
+from vecferry.schemas.batch import Op, Rows
 from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.snapshot import SnapshotDecoder, encode_snapshot_blocks
 
 LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"
 VALUE = EventEncoder(collection()).upsert(
@@ -38,3 +43,65 @@ def test_letters_below_the_mark_of_the_store_were_posted_before() -> None:
     turn = maker().make(messages, streams)
     assert (turn.live_letters, len(turn.letters)) == (3, 5)  # each of them owes an outcome
     assert [letter.origin.offset for letter in turn.unposted(turn.letters)] == [5, 8]
+
+
+def block(offset: int, ids: list[str], partition: int = 0) -> Message:
+    n = len(ids)
+    rows = Rows(
+        ids=ids,
+        positions=np.arange(n) + 10 * offset + 1,
+        deleted=np.zeros(n, np.bool_),
+        vectors=np.arange(n * DIMENSION, dtype=np.float32).reshape(n, DIMENSION) + offset,
+        metadata=[f'{{"of":"{id_}"}}'.encode() for id_ in ids],
+    )
+    (encoded,) = encode_snapshot_blocks(collection(), run="r1", chunk=0, generation=1, rows=rows)
+    return Message(BLOCKS, partition, offset, encoded.value)
+
+
+def riding() -> dict[tuple[str, int], Stream]:
+    return {
+        (LIVE, 0): Stream(next_offset=3, known_below=3),
+        (BLOCKS, 0): Stream(next_offset=0, known_below=0, run="r1"),
+    }
+
+
+def test_what_was_read_ahead_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    decode = SnapshotDecoder.decode
+
+    def counting(self: SnapshotDecoder, value: bytes | None, partition: int) -> object:
+        decoded.append(value)
+        return decode(self, value, partition)
+
+    monkeypatch.setattr(SnapshotDecoder, "decode", counting)
+    making, messages = maker(), [block(0, ["a", "b"]), Message(BLOCKS, 0, 1, b"junk"), block(2, ["c"])]
+    for message in [*messages[:2], *messages[:2]]:  # what is kept from a partition that is given up comes twice
+        making.read_ahead(message)
+    turn = making.make(messages, riding())
+    assert decoded == [message.value() for message in messages]
+    assert (turn.batch.ids, [letter.origin.offset for letter in turn.letters]) == (["a", "b", "c"], [1])
+
+
+def test_the_rows_of_blocks_follow_the_live_events_in_memory_that_stores_take() -> None:
+    messages = [block(0, ["a", "b"]), Message(LIVE, 0, 3, VALUE), block(1, ["c"])]
+    batch = maker().make(messages, riding()).batch
+    assert batch.ops.tolist() == [Op.UPSERT, *[Op.SNAPSHOT] * 3]
+    assert batch.ids[1:] == ["a", "b", "c"]
+    assert batch.vectors[:, 0].tolist() == [1.0, 0.0, float(DIMENSION), 1.0]
+    for alone in (maker().make(messages[:1], riding()).batch, batch):  # one block alone lies as its message has it
+        assert alone.vectors.flags.aligned
+
+
+def test_a_row_that_the_store_rejects_is_found_again_when_its_message_is_gone() -> None:
+    making, messages = maker(), [block(0, ["a", "b"]), Message(LIVE, 0, 3, VALUE), block(1, ["c", "d"])]
+    gone = weakref.ref(messages[2])
+    turn = making.make(messages, riding())
+    messages.clear()
+    assert gone() is None  # a turn holds its rows once: with the messages it would need twice the memory
+    letter = making.letter(turn, 4, "too long")
+    assert (letter.key, letter.position, letter.origin.offset, letter.origin.row) == (b"d", 12, 1, 1)
+    again = SnapshotDecoder(collection()).decode(letter.value, 0)
+    assert again.events.ids == ["d"]  # type: ignore[union-attr]
+    assert again.events.vectors.tobytes() == turn.batch.vectors[4].tobytes()  # type: ignore[union-attr]
+    with pytest.raises(IndexError):
+        making.letter(turn, 5, "there is no such row")

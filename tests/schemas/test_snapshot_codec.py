@@ -134,7 +134,8 @@ def test_base_positions_travel() -> None:
 def test_one_row_of_a_block_is_a_block_of_its_own() -> None:
     items = [(f"id-{i}", i + 1, (float(i), 0.5), f'{{"i":{i}}}') for i in range(5)]
     block = decode_block(encode(rows_of(items))[0])
-    assert encode_row(COLLECTION, block, 3) == encode(rows_of(items[3:4]))[0]
+    named = {"run": block.run, "chunk": block.chunk, "generation": block.generation}
+    assert encode_row(COLLECTION, block.events, 3, **named) == encode(rows_of(items[3:4]))[0]
 
 
 @given(
