@@ -5,7 +5,7 @@ the bulk copy is one binary COPY of the table and one append, without guard, ord
 All of them run in turns within one run, each turn beginning with another, because what one leaves to be written the
 next one pays for; on fresh targets, each in a process of its own that is up when its clock starts, as the worker is.
 ``kept`` is the direct copy with the memory settings of a worker, which a plain script does not have.
-Before each of them the host of a virtual machine is made to give memory: what it has not given yet costs up to five
+A virtual machine is kept from having memory free that its host has taken back, or not given yet: it costs up to ten
 times as much to touch, and falls on whichever side happens to come to it.
 The clock of the backfill starts when the run is opened, with the worker idle, and stops when its store holds every
 partition's closing marker.
@@ -52,7 +52,7 @@ from vecferry.stores.base import Chunk, Store
 from vecferry.stores.registry import open_store
 
 from .catalogue import CONFIG, NAME, PARTITIONS, load_table, make_config
-from .machine import have_memory_given, spin
+from .machine import have_memory_given, memory_in_use, spin
 from .pairs import paired
 
 ROUNDS, WARM_UPS = 12, 2  # each of the six sides comes first twice
@@ -66,7 +66,7 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
     ``data`` is a catalogue as in ``examples/data``; default: VECFERRY_BENCH_DATA, else the small one of the examples.
     """
     path = data or Path(os.environ.get("VECFERRY_BENCH_DATA", DEFAULT_DATA))
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, memory_in_use():
         url = create_database(servers.postgres, f"bench_{uuid.uuid4().hex[:10]}")
         dimension, rows = load_table(url, path)
         rates: dict[str, list[float]] = {name: [] for name in SIDES}

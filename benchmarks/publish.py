@@ -28,7 +28,7 @@ from vecferry.schemas.collection import Collection, Space
 from .pairs import paired
 
 PARTITIONS = 4
-ROUNDS = 8  # each of the four sides comes first twice
+ROUNDS = 12  # each of the four sides comes first three times
 CALLS = 20_000  # timed one by one
 LAPS = 6  # of CALLS events, for throughput: a shorter run would measure how much fits into the client's queue
 BATCH_ROWS = 1_000
