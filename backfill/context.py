@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from confluent_kafka import Producer
+
 from ..clock import Clock
 from ..config import Config
 from ..kafka.admin import Admin
@@ -18,7 +20,8 @@ from ..stores.base import Store
 class RunContext:
     """Everything that a run of ``collection`` reads from and writes to; whoever makes it closes its parts.
 
-    ``source`` must be opened for this context alone: the copy uses it from a thread of its own.
+    ``source`` must be opened for this context alone: the copy uses it from a thread of its own. ``producer`` is that of
+    ``snapshot_producer``, and serves one run.
     """
 
     config: Config
@@ -29,6 +32,7 @@ class RunContext:
     progress: CompactedView
     dead_letters: CompactedView
     writer: ControlWriter
+    producer: Producer
     admin: Admin
     clock: Clock
 

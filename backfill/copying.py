@@ -40,8 +40,9 @@ def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> Ru
     )
     topic = snapshot_topic(context.config.namespace, context.collection, run.run)
     with scanner:
-        # Made meanwhile: its connection takes as long as the first page.
-        sender = SnapshotSender(context.config.kafka, topic, context.resolved, run, clock=context.clock)
+        sender = SnapshotSender(
+            context.producer, context.config.kafka, topic, context.resolved, run, clock=context.clock
+        )
         copy = _Copy(context, run, sender, pacer, done, on_progress)
         copy.chunks(scanner)
     return copy.close()

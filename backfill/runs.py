@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from confluent_kafka import KafkaException
+
 from .. import failpoints
 from ..errors import Refused
+from ..kafka.clients import unavailable
 from ..schemas.control import PlanPage, RunRecord, plan_key, run_key
-from ..schemas.topics import snapshot_topic
+from ..schemas.topics import control_topic, snapshot_topic
 from ..wording import count, partitions
 from .context import RunContext
 from .fencing import note_fences
 from .groups import check_may_read
 from .journal import read_runs
 from .plan import next_run_id, to_pages
+from .sending import connect
 
 # The topic is kept for replays; `decommission` is what removes it.
 SNAPSHOT_TOPIC = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
@@ -23,8 +27,20 @@ def open_run(context: RunContext, targets: tuple[str, ...]) -> RunRecord:
     """The run to copy: the collection's open one taken up under a new generation, or a new one, journaled. Blocks.
 
     Raises Refused, with the remedy, when the source is not complete, when a target may not read the run, and when the
-    open run belongs to another source, other targets, another epoch or another number of partitions.
+    open run belongs to another source, other targets, another epoch or another number of partitions; Unavailable.
     """
+    with ThreadPoolExecutor(1, thread_name_prefix="backfill-connect") as beside:
+        topic = control_topic(context.config.namespace)
+        connected = beside.submit(connect, context.producer, topic, clock=context.clock)
+        run = _opened(context, targets)
+        try:
+            connected.result()
+        except KafkaException as error:
+            raise unavailable(context.config.kafka, error) from error
+        return run
+
+
+def _opened(context: RunContext, targets: tuple[str, ...]) -> RunRecord:
     # The writer of the context has fenced every older one, so what is in the topic now is all there will be of theirs.
     context.control.sync()
     runs = read_runs(context.control, context.collection)

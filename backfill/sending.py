@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import REQUEST_TIMEOUT_S, learn_producer_id, own_producer_config, unavailable
+from ..kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
 from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.control import RunRecord
@@ -36,24 +36,43 @@ _SETTINGS = {
 }
 
 
+def snapshot_producer(kafka: KafkaSection) -> Producer:
+    """The client of a mover. Blocks for nothing; :func:`connect` it while something else takes its time."""
+    return Producer({**_SETTINGS, **own_producer_config(kafka)})
+
+
+def connect(producer: Producer, topic: str, *, clock: Clock) -> None:
+    """Let ``producer`` have its id and its connections, by any ``topic`` that exists. Blocks; raises KafkaException."""
+    learn_producer_id(producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
+
+
 class SnapshotSender:
     """Sends one run under one generation; used by one thread. Making one blocks until the topic's leaders are known.
+
+    ``producer`` is what :func:`snapshot_producer` made, for this sender alone.
 
     Every method raises Unavailable when Kafka does not take a record. The run then has to be taken up again, under a
     higher generation: what was sent of the chunk stays in the topic and does not count.
     """
 
     def __init__(
-        self, kafka: KafkaSection, topic: str, collection: Collection, run: RunRecord, *, clock: Clock
+        self,
+        producer: Producer,
+        kafka: KafkaSection,
+        topic: str,
+        collection: Collection,
+        run: RunRecord,
+        *,
+        clock: Clock,
     ) -> None:
         self._kafka = kafka
         self._topic = topic
         self._collection = collection
         self._run = run
         self._failure: KafkaError | None = None
-        self._producer = Producer({**_SETTINGS, **own_producer_config(kafka)})
+        self._producer = producer
         try:
-            learn_producer_id(self._producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
+            learn_leaders(producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
         except KafkaException as error:
             raise unavailable(kafka, error) from error
         self._kept: list[list[Rows]] = [[] for _ in range(run.partitions)]  # not sent yet; less than a block of each

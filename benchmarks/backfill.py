@@ -35,6 +35,7 @@ from vecferry.backfill.context import RunContext
 from vecferry.backfill.copying import copy_run
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.runs import open_run
+from vecferry.backfill.sending import snapshot_producer
 from vecferry.backfill.waiting import wait_applied
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config
@@ -115,6 +116,7 @@ def prepared(config: Config) -> Iterator[RunContext]:
             progress=views[1],
             dead_letters=views[2],
             writer=stack.enter_context(closing(ControlWriter(config.kafka, namespace, NAME))),
+            producer=snapshot_producer(config.kafka),
             admin=Admin(config.kafka),
             clock=SYSTEM_CLOCK,
         )

@@ -16,6 +16,7 @@ from ..backfill.groups import GroupPlace, begin_group
 from ..backfill.journal import read_group, read_runs
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.runs import open_run
+from ..backfill.sending import snapshot_producer
 from ..backfill.waiting import wait_applied
 from ..errors import Refused
 from ..failpoints import hit
@@ -161,6 +162,7 @@ def open_run_context(context: Context, lease: Lease) -> Iterator[RunContext]:
             progress=context.progress,
             dead_letters=context.letters,
             writer=lease.writer,
+            producer=snapshot_producer(context.config.kafka),
             admin=context.admin,
             clock=context.clock,
         )

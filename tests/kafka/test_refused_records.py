@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from mock_kafka import MockKafka
-from vecferry.backfill.sending import SnapshotSender
+from vecferry.backfill.sending import SnapshotSender, snapshot_producer
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import KafkaSection
 from vecferry.kafka.clients import own_producer_config, producer_config
@@ -111,7 +111,7 @@ def test_a_mover_loses_no_block(kafka: MockKafka) -> None:
     )
     kafka.fail_next(mock_kafka.NOT_LEADER)
     section = KafkaSection(bootstrap_servers=kafka.bootstrap_servers, client=QUICK)
-    sender = SnapshotSender(section, TOPIC, COLLECTION, run, clock=SYSTEM_CLOCK)
+    sender = SnapshotSender(snapshot_producer(section), section, TOPIC, COLLECTION, run, clock=SYSTEM_CLOCK)
     sender.send(0, rows)
     sender.finish(0)
     assert sender.mark(0) == count

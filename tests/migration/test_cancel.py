@@ -11,7 +11,7 @@ import pytest
 from migration_rig import NAME, PARTITIONS, Rig
 from steering import do_cancel, do_start, kill, run_states
 from vecferry.backfill.runs import open_run
-from vecferry.backfill.sending import SnapshotSender
+from vecferry.backfill.sending import SnapshotSender, snapshot_producer
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Inconclusive, Refused
 from vecferry.migration.cancel import plan_cancel
@@ -179,7 +179,8 @@ def test_the_markers_of_a_cancelled_run_close_nothing(kafka_bootstrap: str, capl
         do_cancel(rig)
         topic = snapshot_topic(rig.config.namespace, NAME, "r1")
         wait_until(lambda: f"gave up {topic} [0-2]" in caplog.text, 30, "the worker to leave the run")
-        sender = SnapshotSender(rig.config.kafka, topic, rig.config.collection(NAME), run, clock=SYSTEM_CLOCK)
+        kafka, collection = rig.config.kafka, rig.config.collection(NAME)
+        sender = SnapshotSender(snapshot_producer(kafka), kafka, topic, collection, run, clock=SYSTEM_CLOCK)
         for rows in rig.stores["old"].scan(Chunk(lower=None, upper=None), 100):
             sender.send(0, rows)
         sender.finish(0)

@@ -18,6 +18,7 @@ from vecferry.backfill.context import RunContext
 from vecferry.backfill.copying import copy_run
 from vecferry.backfill.groups import GroupPlace, begin_group
 from vecferry.backfill.runs import open_run
+from vecferry.backfill.sending import snapshot_producer
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.tally import Tally, close_chunk, count_block
@@ -95,6 +96,7 @@ def run_context(config: Config, source: MemoryStore) -> Iterator[RunContext]:
             progress=views[1],
             dead_letters=views[2],
             writer=writer,
+            producer=snapshot_producer(config.kafka),
             admin=admin,
             clock=SYSTEM_CLOCK,
         )
