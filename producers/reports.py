@@ -81,11 +81,11 @@ class Reports:
         self._thread.join()
 
     def _run(self) -> None:
-        seen = 0
+        seen, busy = 0, False
         while not self._stopping:
             with self._serving:
                 self._sender.tell()  # what callers took in
-                self._poll(_POLL_S)
+                self._poll(0.0 if busy else _POLL_S)  # to wait here would keep busy callers from serving
                 self._sender.tell()
             busy, seen = self.calls - seen >= CALLS_PER_TURN, self.calls
             if busy:
