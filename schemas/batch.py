@@ -66,7 +66,7 @@ class EventBatch:
     def joined(parts: Sequence[EventBatch]) -> EventBatch:
         """The events of all ``parts`` (at least one), in order, with vectors in memory of their own.
 
-        One part alone is returned as it is if its vectors are aligned, as those of a decoded snapshot block are not.
+        One part alone is returned as it is if its vectors are aligned; those of a decoded snapshot block seldom are.
         """
         if len(parts) == 1 and parts[0].vectors.flags.aligned:
             return parts[0]
