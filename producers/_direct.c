@@ -194,9 +194,28 @@ static int deliver(Direct *self, const Report *report)
     return status;
 }
 
-PyDoc_STRVAR(pending_doc, "pending()\n--\n\nWhat is on its way: a list of (counter of the record, delivery).");
+PyDoc_STRVAR(pending_doc, "pending()\n--\n\nWhat is on its way: a list of (number of records before it, delivery).");
 
 static PyObject *all_pending(Direct *self, PyObject *Py_UNUSED(nothing)) { return list_pending(&self->pending); }
+
+PyDoc_STRVAR(mark_doc, "mark()\n--\n\nA number that parts what was handed over before from what comes later.");
+
+static PyObject *mark(Direct *self, PyObject *Py_UNUSED(nothing))
+{
+    return PyLong_FromUnsignedLongLong(self->pending.added);
+}
+
+PyDoc_STRVAR(last_doc, "last(mark, /)\n--\n\n"
+                       "What waits for the last record before ``mark`` that has no result yet; or None.");
+
+static PyObject *last(Direct *self, PyObject *mark)
+{
+    unsigned long long before = PyLong_AsUnsignedLongLong(mark);
+    if (PyErr_Occurred())
+        return NULL;
+    PyObject *delivery = last_pending(&self->pending, before);
+    return Py_NewRef(delivery == NULL ? Py_None : delivery);
+}
 
 PyDoc_STRVAR(drain_doc, "drain()\n--\n\n"
                         "Take in what the client said; runs no Python. False if some of it was lost for want of memory.");
@@ -300,6 +319,8 @@ static PyMethodDef methods[] = {
     {"close", (PyCFunction)(void (*)(void))close_topic, METH_NOARGS, close_doc},
     {"upsert", (PyCFunction)(void (*)(void))upsert, METH_FASTCALL, upsert_doc},
     {"send", (PyCFunction)(void (*)(void))send_record, METH_FASTCALL, send_doc},
+    {"mark", (PyCFunction)(void (*)(void))mark, METH_NOARGS, mark_doc},
+    {"last", (PyCFunction)(void (*)(void))last, METH_O, last_doc},
     {"pending", (PyCFunction)(void (*)(void))all_pending, METH_NOARGS, pending_doc},
     {"untold", (PyCFunction)(void (*)(void))first_untold, METH_NOARGS, untold_doc},
     {"told", (PyCFunction)(void (*)(void))told, METH_O, told_doc},

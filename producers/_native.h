@@ -107,18 +107,20 @@ uint64_t counter_of(const void *event_id);
 /* -- _pending.c: which delivery a record belongs to; under the interpreter's lock -- */
 
 typedef struct {
-    uint64_t record;
-    PyObject *delivery; /* NULL where the slot is empty */
+    uint64_t record, order; /* the latter: how many were added before */
+    PyObject *delivery;     /* NULL where the slot is empty */
 } Slot;
 
 typedef struct {
     Slot *slots;
     size_t mask, used;
+    uint64_t added;
 } Pending;
 
 int add_pending(Pending *pending, uint64_t record, PyObject *delivery);
 PyObject *get_pending(const Pending *pending, uint64_t record);
 PyObject *take_pending(Pending *pending, uint64_t record);
+PyObject *last_pending(const Pending *pending, uint64_t before);
 PyObject *list_pending(const Pending *pending);
 void release_pending(Pending *pending);
 

@@ -25,7 +25,7 @@ static size_t find(const Pending *pending, uint64_t record)
 static int grow(Pending *pending)
 {
     size_t count = pending->slots == NULL ? FIRST_SLOTS : 2 * (pending->mask + 1);
-    Pending grown = {calloc(count, sizeof(Slot)), count - 1, pending->used};
+    Pending grown = {calloc(count, sizeof(Slot)), count - 1, pending->used, pending->added};
     if (grown.slots == NULL)
         return -1;
     for (size_t at = 0; pending->slots != NULL && at <= pending->mask; at++)
@@ -41,7 +41,7 @@ int add_pending(Pending *pending, uint64_t record, PyObject *delivery)
 {
     if ((pending->slots == NULL || 2 * pending->used > pending->mask) && grow(pending) < 0)
         return -1;
-    pending->slots[find(pending, record)] = (Slot){record, Py_NewRef(delivery)};
+    pending->slots[find(pending, record)] = (Slot){record, pending->added++, Py_NewRef(delivery)};
     pending->used++;
     return 0;
 }
@@ -73,7 +73,20 @@ PyObject *take_pending(Pending *pending, uint64_t record)
     return delivery;
 }
 
-/* A list of (counter, delivery). Making it may run other threads, so it is made of a copy. */
+/* The delivery of the last of the first ``before`` that were added that is not done, borrowed; NULL where there is none. */
+PyObject *last_pending(const Pending *pending, uint64_t before)
+{
+    const Slot *last = NULL;
+    for (size_t at = 0; pending->slots != NULL && at <= pending->mask; at++) {
+        const Slot *slot = &pending->slots[at];
+        if (slot->delivery != NULL && slot->order < before && (last == NULL || slot->order > last->order) &&
+            !((Base *)slot->delivery)->done)
+            last = slot;
+    }
+    return last == NULL ? NULL : last->delivery;
+}
+
+/* A list of (order, delivery). Making it may run other threads, so it is made of a copy. */
 PyObject *list_pending(const Pending *pending)
 {
     const size_t count = pending->used;
@@ -87,7 +100,7 @@ PyObject *list_pending(const Pending *pending)
         }
     PyObject *all = PyList_New(0);
     for (size_t at = 0; at < count; at++) {
-        PyObject *pair = all == NULL ? NULL : Py_BuildValue("(KO)", (unsigned long long)copy[at].record, copy[at].delivery);
+        PyObject *pair = all == NULL ? NULL : Py_BuildValue("(KO)", (unsigned long long)copy[at].order, copy[at].delivery);
         if (pair == NULL || PyList_Append(all, pair) < 0)
             Py_CLEAR(all);
         Py_XDECREF(pair);

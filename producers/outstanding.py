@@ -46,7 +46,7 @@ class Book:
         self.partitions = partitions
         self._on_outgrown = on_outgrown
         self._lock = threading.Lock()
-        self.pending: dict[Outstanding, None] = {}  # of a sender that has no table of its own
+        self.pending: dict[Outstanding, int] = {}  # and the order; of a sender that has no table of its own
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
         self._made_up: dict[int, int] = {}  # by partition: the last offset, where it was none

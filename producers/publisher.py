@@ -152,12 +152,13 @@ class Publisher:
         """
         if self._forked:
             raise self._refused()
-        deadline = self._clock.monotonic_s() + timeout_s
-        waiting = self._sender.waiting()
-        for delivery in reversed(waiting):  # once the last is done nearly all are: one wait instead of one each
-            if not delivery.wait(max(0.0, deadline - self._clock.monotonic_s())):
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        mark = self._sender.mark()
+        # Once the last is done nearly all are. To ask each of ten thousands would cost as much as publishing them.
+        while (last := self._sender.last(mark)) is not None:
+            if not last.wait(max(0.0, deadline_s - self._clock.monotonic_s())):
                 break
-        self._report([delivery for delivery in waiting if not delivery.done()])
+        self._report([] if last is None else [one for one in self._sender.waiting() if not one.done()])
 
     def close(self) -> None:
         """Flush for at most ``close_timeout_s`` and release the client; idempotent. Raises NotDelivered as ``flush``.

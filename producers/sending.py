@@ -8,6 +8,7 @@ the library takes no plug-ins.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import logging
 import operator
 import os
@@ -78,8 +79,16 @@ class Sender(Protocol):
         Runs what waits for them, so it is for a thread in which no KeyboardInterrupt can be raised.
         """
 
+    @property
+    def mark(self) -> Callable[[], int]:
+        """A number that parts what was handed over before from what comes later."""
+
+    @property
+    def last(self) -> Callable[[int], Outstanding | None]:
+        """From a ``mark``, what waits for the last record before it that has no result yet."""
+
     def waiting(self) -> list[Outstanding]:
-        """What is pending, a batch once: about in the order of publication."""
+        """What is pending, a batch once: in the order of publication."""
 
     def close(self) -> None:
         """No more is sent. Before the client is closed; idempotent."""
@@ -92,6 +101,8 @@ class CallbackSender:
         self.producer = Producer(config)
         self._topic = topic
         self._pending = book.pending
+        self._orders = itertools.count()
+        self.mark = self._orders.__next__
 
     def open(self) -> None:
         """Nothing is to be done."""
@@ -101,7 +112,7 @@ class CallbackSender:
 
     def send(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery, /) -> None:
         """As :class:`Sender` says."""
-        self._pending[delivery] = None  # before the client can report on it
+        self._pending.setdefault(delivery, next(self._orders))  # before the client can report on it
         try:
             self.producer.produce(self._topic, value, key, _ANY_PARTITION, delivery)
         except (BufferError, KafkaException):
@@ -114,6 +125,11 @@ class CallbackSender:
 
     def tell(self) -> None:
         """Nothing is to be done."""
+
+    def last(self, mark: int, /) -> Outstanding | None:
+        """As :class:`Sender` says."""
+        waiting = reversed(list(self._pending.items()))
+        return next((delivery for delivery, order in waiting if order < mark and not delivery.done()), None)
 
     def waiting(self) -> list[Outstanding]:
         """As :class:`Sender` says."""
@@ -144,6 +160,8 @@ class DirectSender:
             self.producer: Producer = self._direct.attach(lambda: Producer({**config, _PLUGINS: paths}))
         self.upsert = self._direct.upsert
         self.send = self._direct.send
+        self.mark = self._direct.mark
+        self.last = self._direct.last
         self.close = self._direct.close
 
     def open(self) -> None:

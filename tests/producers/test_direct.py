@@ -373,6 +373,35 @@ def test_what_waits_is_told_in_the_order_of_publication(world: World) -> None:
     assert world.sender.waiting() == expected
 
 
+def test_a_flush_waits_for_the_last_before_it_that_has_no_result(world: World) -> None:
+    first, second = world.upsert(), world.delivered()  # their counters are of two ranges
+    mark = world.sender.mark()
+    assert world.sender.last(0) is None
+    of_first, of_second = world.library.taken
+    later = world.upsert()
+    assert world.sender.last(mark) is second
+    assert world.sender.last(world.sender.mark()) is later
+    second._add_waiter(lambda: None)
+    world.library.report(of_second, offset=1)
+    world.sender.drain()
+    assert second in world.sender.waiting()  # it is to be told, but its result is known
+    assert world.sender.last(mark) is first
+    world.library.report(of_first, offset=0)
+    world.tell()
+    assert world.sender.last(mark) is None
+    assert world.sender.waiting() == [later]
+
+
+def test_the_last_of_thousands_is_found(world: World) -> None:
+    waiting = [world.upsert() for _ in range(5_000)]
+    mark = world.sender.mark()
+    for delivery, record in reversed(list(zip(waiting, list(world.library.taken), strict=True))):
+        assert world.sender.last(mark) is delivery
+        world.library.report(record, offset=0)
+        world.sender.drain()
+    assert world.sender.last(mark) is None
+
+
 @pytest.mark.parametrize("arguments", [(), (b"a", b"short", None), (b"a", bytes(200), None), ("a", b"", None)])
 def test_what_is_no_record_is_refused(world: World, arguments: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):
