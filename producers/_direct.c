@@ -166,6 +166,39 @@ static PyObject *upsert(Direct *self, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
+/* 0, or nothing was sent: the client's error, or -1 with an exception. */
+static int send_row(Direct *self, PyObject *batch, Rows *rows, Py_ssize_t at)
+{
+    PlainEncoder *encoder = (PlainEncoder *)self->encoder;
+    if (take_row(encoder, rows, at) < 0)
+        return -1;
+    Py_ssize_t size = size_of_record(encoder, &rows->row);
+    if (reserve(self, size) < 0)
+        return -1;
+    write_record(encoder, &rows->row, self->value);
+    return hand_over(self, batch, self->value, size, rows->row.key);
+}
+
+PyDoc_STRVAR(send_rows_doc, "send_rows(batch, keys, vectors, metadata, unix_s, start, stop, /)\n--\n\n"
+                            "Hand over what ``PlainEncoder.records`` makes of these: how many the client took. From the\n"
+                            "first on that it did not take, rows are left to Python.");
+
+static PyObject *send_rows(Direct *self, PyObject *const *args, Py_ssize_t count)
+{
+    Rows rows;
+    Py_ssize_t start, stop;
+    if (count != 7 || !PyObject_TypeCheck(args[0], batch_type) || self->encoder == Py_None)
+        return PyErr_Format(PyExc_TypeError, "send_rows takes a batch and rows, and needs an encoder");
+    if (open_rows((PlainEncoder *)self->encoder, args + 1, &start, &stop, &rows) < 0)
+        return NULL;
+    Py_ssize_t at = start;
+    while (at < stop && send_row(self, args[0], &rows, at) == 0)
+        at++;
+    PyBuffer_Release(&rows.view);
+    PyErr_Clear(); /* how many were taken counts; what was wrong shows again */
+    return PyLong_FromSsize_t(at - start);
+}
+
 /* What Python has to tell the delivery of a record. */
 static int leave(Direct *self, PyObject *delivery, const Report *report)
 {
@@ -318,6 +351,7 @@ static PyMethodDef methods[] = {
     {"open", (PyCFunction)(void (*)(void))open_topic, METH_O, open_doc},
     {"close", (PyCFunction)(void (*)(void))close_topic, METH_NOARGS, close_doc},
     {"upsert", (PyCFunction)(void (*)(void))upsert, METH_FASTCALL, upsert_doc},
+    {"send_rows", (PyCFunction)(void (*)(void))send_rows, METH_FASTCALL, send_rows_doc},
     {"send", (PyCFunction)(void (*)(void))send_record, METH_FASTCALL, send_doc},
     {"mark", (PyCFunction)(void (*)(void))mark, METH_NOARGS, mark_doc},
     {"last", (PyCFunction)(void (*)(void))last, METH_O, last_doc},

@@ -77,38 +77,61 @@ static PyObject *parts(PlainEncoder *self, PyObject *const *args, Py_ssize_t cou
     return pair;
 }
 
+/* ``args`` are keys, vectors, metadata, unix_s, start, stop. 0, and the view is to be released; or -1 with an exception. */
+int open_rows(PlainEncoder *self, PyObject *const *args, Py_ssize_t *start, Py_ssize_t *stop, Rows *rows)
+{
+    rows->keys = args[0];
+    rows->texts = args[2];
+    *start = PyLong_AsSsize_t(args[4]);
+    *stop = PyErr_Occurred() ? -1 : PyLong_AsSsize_t(args[5]);
+    if (PyErr_Occurred() || occurred_at(args[3], &rows->row) < 0)
+        return -1;
+    if (!PyList_Check(rows->keys) || !PyList_Check(rows->texts)) {
+        PyErr_SetString(PyExc_TypeError, "keys and metadata are lists of bytes");
+        return -1;
+    }
+    if (!view_of(self, args[1], 2, &rows->view)) {
+        PyErr_Format(PyExc_ValueError, "vectors are not float32 [n, %zd] in one piece", self->dimension);
+        return -1;
+    }
+    if (0 <= *start && *start <= *stop && *stop <= rows->view.shape[0] && *stop <= PyList_Size(rows->keys) &&
+        *stop <= PyList_Size(rows->texts))
+        return 0;
+    PyBuffer_Release(&rows->view);
+    PyErr_Format(PyExc_ValueError, "there are no rows %zd to %zd", *start, *stop);
+    return -1;
+}
+
+/* The row, in ``rows->row``: 0, or -1 with an exception. */
+int take_row(PlainEncoder *self, Rows *rows, Py_ssize_t at)
+{
+    rows->row.vector = (const char *)rows->view.buf + 4 * self->dimension * at;
+    return span_of(PyList_GetItem(rows->keys, at), &rows->row.key) == 0 &&
+                   span_of(PyList_GetItem(rows->texts, at), &rows->row.metadata) == 0
+               ? 0
+               : -1;
+}
+
 PyDoc_STRVAR(records_doc, "records(keys, vectors, metadata, unix_s, start, stop, /)\n--\n\n"
                           "Keys and values of the records of some rows, whose parts were checked before.");
 
-static PyObject *records(PlainEncoder *self, PyObject *args)
+static PyObject *records(PlainEncoder *self, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *keys, *vectors, *texts, *unix_s;
+    Rows rows;
     Py_ssize_t start, stop;
-    Row row;
-    Py_buffer view;
-    if (!PyArg_ParseTuple(args, "O!OO!Onn", &PyList_Type, &keys, &vectors, &PyList_Type, &texts, &unix_s, &start,
-                          &stop) ||
-        occurred_at(unix_s, &row) < 0)
+    if (count != 6)
+        return PyErr_Format(PyExc_TypeError, "records takes keys, vectors, metadata, unix_s, start, stop");
+    if (open_rows(self, args, &start, &stop, &rows) < 0)
         return NULL;
-    if (!view_of(self, vectors, 2, &view))
-        return PyErr_Format(PyExc_ValueError, "vectors are not float32 [n, %zd] in one piece", self->dimension);
-    if (!(0 <= start && start <= stop && stop <= view.shape[0] && stop <= PyList_Size(keys) &&
-          stop <= PyList_Size(texts))) {
-        PyBuffer_Release(&view);
-        return PyErr_Format(PyExc_ValueError, "there are no rows %zd to %zd", start, stop);
-    }
     PyObject *made = PyList_New(stop - start);
     for (Py_ssize_t at = start; made != NULL && at < stop; at++) {
-        row.vector = (const char *)view.buf + 4 * self->dimension * at;
-        PyObject *record = NULL;
-        if (span_of(PyList_GetItem(keys, at), &row.key) == 0 && span_of(PyList_GetItem(texts, at), &row.metadata) == 0)
-            record = assemble(self, &row);
+        PyObject *record = take_row(self, &rows, at) == 0 ? assemble(self, &rows.row) : NULL;
         if (record == NULL)
             Py_CLEAR(made);
         else
             PyList_SetItem(made, at - start, record);
     }
-    PyBuffer_Release(&view);
+    PyBuffer_Release(&rows.view);
     return made;
 }
 
@@ -158,7 +181,7 @@ static void release(PlainEncoder *self)
 static PyMethodDef methods[] = {
     {"upsert", (PyCFunction)(void (*)(void))upsert, METH_FASTCALL, upsert_doc},
     {"parts", (PyCFunction)(void (*)(void))parts, METH_FASTCALL, parts_doc},
-    {"records", (PyCFunction)(void (*)(void))records, METH_VARARGS, records_doc},
+    {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, records_doc},
     {NULL, NULL, 0, NULL},
 };
 

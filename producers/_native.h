@@ -155,6 +155,12 @@ typedef struct { /* what a row points into */
     PyObject *text;
 } Held;
 
+typedef struct { /* rows whose parts were checked before */
+    PyObject *keys, *texts; /* lists of bytes */
+    Py_buffer view;         /* held */
+    Row row;                /* the one that ``take_row`` was asked for */
+} Rows;
+
 extern PyTypeObject *encoder_type; /* made by add_encoder */
 
 int span_of(PyObject *bytes, Span *span);
@@ -167,5 +173,7 @@ int plain_row(PlainEncoder *self, PyObject *id, PyObject *vector, PyObject *meta
 void release_row(Held *held);
 Py_ssize_t size_of_record(PlainEncoder *self, const Row *row);
 void write_record(PlainEncoder *self, const Row *row, char *out);
+int open_rows(PlainEncoder *self, PyObject *const *args, Py_ssize_t *start, Py_ssize_t *stop, Rows *rows);
+int take_row(PlainEncoder *self, Rows *rows, Py_ssize_t at);
 
 #endif

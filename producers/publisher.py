@@ -123,23 +123,20 @@ class Publisher:
         class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
         publish the whole batch again.
         """
-        records = self._records.upserts(ids, vectors, metadata, source_texts)
-        batch = BatchDelivery(self._book, ids[0] if len(ids) else "")
-        send, reports, sent = self._sender.send, self._reports, 0
+        rows, count, sent = self._records.upserts(ids, vectors, metadata, source_texts), len(ids), 0
+        batch = BatchDelivery(self._book, ids[0] if count else "")
         try:
-            for key, value in records:  # as _send does, without the call
-                if self._refusal is not None:
-                    raise self._refused()
-                try:
-                    send(key, value, batch)
-                except (BufferError, KafkaException) as error:
-                    self._not_taken(key, value, batch, error)
-                sent += 1
-                if not sent % CALLS_PER_TURN:
-                    reports.count(CALLS_PER_TURN)
-            reports.count(sent % CALLS_PER_TURN)
+            while sent < count:
+                stop = min(sent + CALLS_PER_TURN, count)
+                if rows.plain is not None and self._refusal is None:
+                    taken = self._sender.send_rows(batch, *rows.plain, sent, stop)
+                    self._reports.count(taken)
+                    sent += taken
+                for key, value in rows.records(sent, stop):  # what is left
+                    self._send(key, value, batch)
+                    sent += 1
         except NotDelivered as error:
-            raise NotDelivered(f"{sent} of {len(ids)} rows were accepted: {error}") from error
+            raise NotDelivered(f"{sent} of {count} rows were accepted: {error}") from error
         finally:
             batch.seal(sent)
         return batch

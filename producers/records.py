@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..schemas.batch import Op
 from ..schemas.codec import EventEncoder, event_prefix
@@ -22,8 +23,18 @@ except ImportError:  # installed where no compiler was: everything goes through 
     PlainEncoder = None  # type: ignore[assignment, misc]
 
 _EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
-_PIECE = 64  # rows that are encoded ahead of their sending
 Record = tuple[bytes, bytes]  # key and value
+PlainRows = tuple[list[bytes], NDArray[np.float32], list[bytes], float]  # keys, vectors [n, d], metadata, time in s
+
+
+@dataclass(frozen=True, slots=True)
+class Upserts:
+    """Rows that were checked, each to be encoded when it is sent."""
+
+    records: Callable[[int, int], Iterable[Record]]
+    """Those of the rows from one number to another."""
+    plain: PlainRows | None
+    """What compiled code can encode by itself."""
 
 
 class Records:
@@ -81,8 +92,8 @@ class Records:
         vectors: ArrayLike,
         metadata: Sequence[Metadata | None] | None,
         source_texts: Sequence[str | None] | None,
-    ) -> Iterator[Record]:
-        """The records of n rows, in order: all are checked before this returns, each is encoded when it is taken."""
+    ) -> Upserts:
+        """The records of n rows, in order: all are checked before this returns."""
         validator, count = self._validator, len(ids)
         columns = rows_of("metadata", metadata, count)
         plain = None if self._plain is None else self._plain.parts(list(ids), list(columns))
@@ -91,15 +102,19 @@ class Records:
         unix_s = self._unix_s()
         if self._plain is not None and source_texts is None:
             aligned = np.require(array, requirements="A")  # which a view of somebody's buffer need not be
-            take = functools.partial(self._plain.records, keys, aligned, texts, unix_s)
-            return (record for at in range(0, count, _PIECE) for record in take(at, min(at + _PIECE, count)))
+            rows = keys, aligned, texts, unix_s
+            return Upserts(functools.partial(self._plain.records, *rows), rows)
         sources = each_of(validator.text, rows_of("source_texts", source_texts, count), "source_texts")
         self._refuse_too_large(keys, texts, sources)
         encode, now_ms = self._encoder.upsert, int(unix_s * 1000)
-        return (
-            (key, encode(key, row, text, event_id=event_id, occurred_at_ms=now_ms, source_text=source))
-            for key, row, text, source, event_id in zip(keys, array, texts, sources, self._event_ids, strict=False)
-        )
+
+        def records(start: int, stop: int) -> Iterator[Record]:
+            columns = (column[start:stop] for column in (keys, array, texts, sources))
+            for key, row, text, source in zip(*columns, strict=True):
+                event_id = next(self._event_ids)
+                yield key, encode(key, row, text, event_id=event_id, occurred_at_ms=now_ms, source_text=source)
+
+        return Upserts(records, None)
 
     def _refuse_too_large(
         self, keys: Sequence[bytes], columns: Sequence[bytes], sources: Sequence[bytes | None]

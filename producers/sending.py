@@ -80,6 +80,11 @@ class Sender(Protocol):
         """
 
     @property
+    def send_rows(self) -> Callable[[BatchDelivery, list[bytes], ArrayLike, list[bytes], float, int, int], int]:
+        """From a batch, its :data:`PlainRows` and the numbers of the first row and of that behind the last, to how many
+        it sent: from there on, rows are to be sent one by one."""
+
+    @property
     def mark(self) -> Callable[[], int]:
         """A number that parts what was handed over before from what comes later."""
 
@@ -119,6 +124,20 @@ class CallbackSender:
             if isinstance(delivery, Delivery):  # of a batch, others are pending
                 self._pending.pop(delivery, None)
             raise
+
+    def send_rows(
+        self,
+        batch: BatchDelivery,
+        keys: list[bytes],
+        vectors: ArrayLike,
+        metadata: list[bytes],
+        unix_s: float,
+        start: int,
+        stop: int,
+        /,
+    ) -> int:
+        """Every row is encoded elsewhere."""
+        return 0
 
     def drain(self) -> None:
         """Nothing is to be done: the poll has called them."""
@@ -160,6 +179,7 @@ class DirectSender:
             self.producer: Producer = self._direct.attach(lambda: Producer({**config, _PLUGINS: paths}))
         self.upsert = self._direct.upsert
         self.send = self._direct.send
+        self.send_rows = self._direct.send_rows
         self.mark = self._direct.mark
         self.last = self._direct.last
         self.close = self._direct.close

@@ -93,6 +93,49 @@ def test_a_row_that_the_client_does_not_take_is_left_to_python_too(world: World)
     assert world.sender.waiting() == []
 
 
+def test_rows_of_a_batch_are_sent_as_the_encoder_writes_them(world: World) -> None:
+    vectors, now_s = np.arange(8, dtype=np.float32).reshape(4, 2), 3.0
+    rows = [b"a", "é".encode(), b"c", b"d"], vectors, [b"{}", b'{"a":1}', b"{}", b"{}"], now_s
+    twin = plain_encoder(COLLECTION, None, bytes(8))
+    assert twin is not None
+    expected = [Taken(*record) for record in twin.records(*rows, 1, 4)]
+    batch = BatchDelivery(world.book, "a")
+    assert world.sender.send_rows(batch, *rows, 1, 4) == 3
+    assert world.library.taken == expected
+    batch.seal(3)
+    for offset, record in enumerate(expected):
+        world.library.report(record, partition=1, offset=offset)
+    world.tell()
+    assert batch.result(0).positions == {1: encode_position(1, 2)}
+    assert world.sender.send_rows(batch, *rows, 2, 2) == 0
+
+
+def test_rows_behind_one_that_the_client_does_not_take_are_left_to_python(world: World) -> None:
+    rows = [b"a"] * 5, np.ones((5, 2), np.float32), [b"{}"] * 5, 0.0
+    batch = BatchDelivery(world.book, "a")
+    world.library.room = 3
+    assert world.sender.send_rows(batch, *rows, 0, 5) == 3
+    assert world.sender.send_rows(batch, *rows, 3, 5) == 0
+    assert len(world.library.taken) == 3
+    batch.seal(3)
+    for record in list(world.library.taken):
+        world.library.report(record, offset=0)
+    world.tell()
+    assert batch.done()
+    assert world.sender.waiting() == []
+    world.sender.close()
+    assert world.sender.send_rows(batch, *rows, 3, 5) == 0
+
+
+def test_what_are_no_rows_is_refused(world: World) -> None:
+    rows = [b"a"], VECTOR[None], [b"{}"], 0.0
+    with pytest.raises(TypeError):
+        world.sender.send_rows(Delivery(world.book, "a"), *rows, 0, 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no rows 0 to 2"):
+        world.sender.send_rows(BatchDelivery(world.book, "a"), *rows, 0, 2)
+    assert world.library.taken == []
+
+
 @pytest.mark.parametrize("reported", [False, True])
 def test_a_refusal_is_raised_and_nothing_is_pending(world: World, reported: bool) -> None:
     world.library.reports_refusals = reported

@@ -48,11 +48,13 @@ _ON_CONF_DESTROY = ctypes.CFUNCTYPE(_INT, _POINTER)
 
 
 class FakeLibrary:
-    """One client. ``taken`` are the records on their way; set ``refusal`` to an error code to refuse records."""
+    """One client. ``taken`` are the records on their way, for ``room`` of which there is room; set ``refusal`` to an error
+    code to refuse records."""
 
     def __init__(self) -> None:
         self.taken: list[Taken] = []
         self.refusal = 0
+        self.room = 100_000
         self.reports_refusals = False  # as librdkafka does when it cannot choose a partition
         self.topics: list[str] = []
         self.open_topics = 0
@@ -68,7 +70,7 @@ class FakeLibrary:
             self._made(self._topic_new, _POINTER, _POINTER, ctypes.c_char_p, _POINTER),
             self._made(self._topic_destroy, None, _POINTER),
             self._made(self._produce, _INT, _POINTER, ctypes.c_int32, _INT, _POINTER, _SIZE, _POINTER, _SIZE, _POINTER),
-            self._made(lambda: self.refusal, _INT),
+            self._made(lambda: self.refusal or QUEUE_FULL, _INT),
         )
 
     @property
@@ -143,5 +145,7 @@ class FakeLibrary:
                 self.report(record, error=self.refusal)
             return -1
         assert flags == COPY
+        if len(self.taken) >= self.room:
+            return -1
         self.taken.append(record)
         return 0
