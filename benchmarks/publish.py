@@ -1,20 +1,25 @@
 """What publishing costs beside the bare Kafka client: throughput, and the time of one call.
 
 Both sides send the same bytes with the same client configuration to the same topic, in turns within one run; a ratio is
-the median of those of the rounds. Each round begins with another side: what one leaves behind (freed memory, what the
-broker has yet to write) the next one pays for. The bare client is measured twice: without and with delivery reports,
-which the publisher needs for its tokens. Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
+the median of those of the rounds. Each has a process of its own, as in an application: in a common one the bare client
+took half the time for a call, in memory that the publisher had left in the heap. Each round begins with another side:
+what one leaves for the broker to write the next one pays for. The bare client is measured twice: without and with
+delivery reports, which the publisher needs for its tokens. Needs a broker: ``--bootstrap`` or VECFERRY_BENCH_BOOTSTRAP.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import os
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,7 @@ from vecferry.producers.client import client_config
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection, Space
 
+from .machine import memory_in_use
 from .pairs import paired
 
 PARTITIONS = 4
@@ -36,16 +42,38 @@ METADATA = {"section": "libs", "priority": "optional", "installed_kib": 1234}
 JSON = b'{"section":"libs","priority":"optional","installed_kib":1234}'
 
 
+def collection_of(dimension: int) -> Collection:
+    """Of one dimension."""
+    space = Space(model="all-MiniLM-L6-v2", version="1", dimension=dimension, metric="cosine")
+    return Collection(name="bench", space=space, partitions=PARTITIONS)
+
+
+def rows_of(dimension: int) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """CALLS ids, and float32 vectors [CALLS, dimension]."""
+    vectors = np.random.default_rng(1).standard_normal((CALLS, dimension)).astype(np.float32)
+    return [f"product-{number}" for number in range(CALLS)], vectors
+
+
+_made: Any = None  # by _make, in a process of its own
+
+
 class Bare:
-    """The client alone, sending bytes that were made before the clock started."""
+    """The client alone, sending bytes that were made before the clock started. With ``reports`` it takes those too."""
 
-    def __init__(self, config: dict[str, Any], topic: str, keys: list[bytes], values: list[bytes]) -> None:
-        self._producer = Producer(config)
-        self._topic, self._pairs = topic, list(zip(keys, values, strict=True))
+    def __init__(self, settings: dict[str, Any], topic: str, dimension: int) -> None:
+        ids, vectors = rows_of(dimension)
+        encode, now_ms = EventEncoder(collection_of(dimension)).upsert, int(time.time() * 1000)
+        keys = [id_.encode() for id_ in ids]
+        self._pairs = [
+            (key, encode(key, memoryview(vector), JSON, event_id=bytes(16), occurred_at_ms=now_ms))
+            for key, vector in zip(keys, vectors, strict=True)
+        ]
+        self._producer, self._topic = Producer(client_config(settings)), topic
 
-    def burst(self, **options: Any) -> float:
+    def burst(self, *, reports: bool = False) -> float:
         """Seconds until everything is acknowledged."""
         producer, topic = self._producer, self._topic
+        options: dict[str, Any] = {"on_delivery": _take} if reports else {}
         start = time.perf_counter()
         for key, value in itertools.chain.from_iterable([self._pairs] * LAPS):
             while True:
@@ -58,8 +86,9 @@ class Bare:
             producer.flush(1.0)
         return time.perf_counter() - start
 
-    def calls(self, **options: Any) -> list[int]:
-        """Nanoseconds of each call, in a burst."""
+    def call(self, *, reports: bool = False) -> float:
+        """Microseconds of the median call, in a burst."""
+        options: dict[str, Any] = {"on_delivery": _take} if reports else {}
         producer, topic, clock, times = self._producer, self._topic, time.perf_counter_ns, []
         for key, value in self._pairs:
             start = clock()
@@ -67,15 +96,20 @@ class Bare:
             times.append(clock() - start)
         while len(producer):
             producer.flush(1.0)
-        return times
+        return statistics.median(times) / 1000
+
+    def close(self) -> None:
+        """Everything was acknowledged."""
+        self._producer.close()
 
 
 class Ours:
     """The publisher: validation, encoding and deliveries included."""
 
-    def __init__(self, publisher: Publisher, ids: list[str], vectors: np.ndarray[Any, Any]) -> None:
-        self._publisher, self._pairs = publisher, list(zip(ids, vectors, strict=True))
-        self._ids, self._vectors, self._metadata = ids, vectors, [METADATA] * BATCH_ROWS
+    def __init__(self, settings: dict[str, Any], topic: str, dimension: int) -> None:
+        self._ids, self._vectors = rows_of(dimension)
+        self._pairs, self._metadata = list(zip(self._ids, self._vectors, strict=True)), [METADATA] * BATCH_ROWS
+        self._publisher = Publisher(collection_of(dimension), topic=topic, producer_config=settings)
 
     def burst(self) -> float:
         """Seconds until everything is acknowledged."""
@@ -97,41 +131,58 @@ class Ours:
         self._publisher.flush(60.0)
         return time.perf_counter() - start
 
-    def calls(self) -> list[int]:
-        """Nanoseconds of each call, in a burst."""
+    def call(self) -> float:
+        """Microseconds of the median call, in a burst."""
         upsert, clock, times = self._publisher.upsert, time.perf_counter_ns, []
         for id_, vector in self._pairs:
             start = clock()
             upsert(id_, vector, METADATA)
             times.append(clock() - start)
         self._publisher.flush(30.0)
-        return times
+        return statistics.median(times) / 1000
+
+    def close(self) -> None:
+        """Everything was acknowledged."""
+        self._publisher.close()
+
+
+@contextmanager
+def elsewhere(make: Callable[..., Any], *arguments: Any) -> Iterator[Callable[..., float]]:
+    """What ``make`` makes, in a process of its own: yields what calls one of its methods by name."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, initializer=_make, initargs=(make, *arguments)) as process:
+
+        def call(method: str, **options: Any) -> float:
+            return process.submit(_call, method, options).result()
+
+        yield call
+        call("close")
+
+
+def _make(make: Callable[..., Any], *arguments: Any) -> None:
+    global _made
+    _made = make(*arguments)
+
+
+def _call(method: str, options: dict[str, Any]) -> float:
+    return getattr(_made, method)(**options)  # type: ignore[no-any-return]
 
 
 def measure(bootstrap_servers: str, topic: str, dimension: int) -> list[dict[str, Any]]:
     """Rows for one dimension. ``topic`` exists, with PARTITIONS partitions."""
-    space = Space(model="all-MiniLM-L6-v2", version="1", dimension=dimension, metric="cosine")
-    collection = Collection(name="bench", space=space, partitions=PARTITIONS)
-    vectors = np.random.default_rng(1).standard_normal((CALLS, dimension)).astype(np.float32)
-    ids = [f"product-{number}" for number in range(CALLS)]
-    keys = [id_.encode() for id_ in ids]
-    encoder, now = EventEncoder(collection), int(time.time() * 1000)
-    values = [
-        encoder.upsert(key, memoryview(vector), JSON, event_id=bytes(16), occurred_at_ms=now)
-        for key, vector in zip(keys, vectors, strict=True)
-    ]
-    settings = {"bootstrap.servers": bootstrap_servers}
-    with Publisher(collection, topic=topic, producer_config=settings) as publisher:
-        ours, bare = Ours(publisher, ids, vectors), Bare(client_config(settings), topic, keys, values)
-        ours.calls(), bare.calls()  # connections, producer ids, caches
-        sides = (ours.burst, ours.burst_many, bare.burst, lambda: bare.burst(on_delivery=_take))
+    arguments = {"bootstrap.servers": bootstrap_servers}, topic, dimension
+    with elsewhere(Ours, *arguments) as ours, elsewhere(Bare, *arguments) as bare:
+        ours("call"), bare("call")  # connections, producer ids, caches
+        sides = (
+            partial(ours, "burst"),
+            partial(ours, "burst_many"),
+            partial(bare, "burst"),
+            partial(bare, "burst", reports=True),
+        )
         bursts = [_in_turns(sides, first=number) for number in range(ROUNDS)]
-        calls = [
-            [statistics.median(times) for times in (ours.calls(), bare.calls(), bare.calls(on_delivery=_take))]
-            for _ in range(ROUNDS)
-        ]
+        calls = [(ours("call"), bare("call"), bare("call", reports=True)) for _ in range(ROUNDS)]
     upsert, many, *bare_rates = ([LAPS * CALLS / seconds for seconds in side] for side in zip(*bursts, strict=True))
-    call, *bare_calls = ([ns / 1000 for ns in side] for side in zip(*calls, strict=True))
+    call, *bare_calls = zip(*calls, strict=True)
     rows = []
     for rates, times, note in zip(bare_rates, bare_calls, ("", ", baseline takes delivery reports too"), strict=True):
         name = f"publish {dimension}-d"
@@ -161,11 +212,12 @@ def run(bootstrap_servers: str | None = None) -> list[dict[str, Any]]:
     address = bootstrap_servers or os.environ["VECFERRY_BENCH_BOOTSTRAP"]
     admin = AdminClient({"bootstrap.servers": address})
     rows: list[dict[str, Any]] = []
-    for dimension in (384, 768):
-        topic = f"bench-publish-{uuid.uuid4().hex[:8]}"
-        admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)])[topic].result(30)
-        rows += measure(address, topic, dimension)
-        admin.delete_topics([topic])[topic].result(30)
+    with memory_in_use():
+        for dimension in (384, 768):
+            topic = f"bench-publish-{uuid.uuid4().hex[:8]}"
+            admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)])[topic].result(30)
+            rows += measure(address, topic, dimension)
+            admin.delete_topics([topic])[topic].result(30)
     return rows
 
 

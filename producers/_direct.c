@@ -2,28 +2,13 @@
 
    The Python client makes a message of every delivery report and calls its owner, which is a good part of what publishing
    costs. This module is a plug-in (_intercept.c) of the client that Python made: records go to its ``rd_kafka_produce``,
-   and whoever polls the client takes in afterwards what the plug-in noted (``drain``). What is no plain success is handed
-   to Python, which decides and explains. Addresses come from sending.py, so nothing is linked. */
+   and whoever polls the client takes in afterwards what the plug-in noted (``drain``, in _answers.c). Addresses come from
+   sending.py, so nothing is linked. */
 
 #include "_native.h"
 #include <stdlib.h>
 
 enum { ANY_PARTITION = -1, COPY = 2 };
-
-typedef struct {
-    PyObject_HEAD
-    Shared *shared;
-    void *topic;
-    Pending pending;   /* Acks and BatchAcks */
-    PyObject *untold;  /* list; those before ``next`` were told */
-    Py_ssize_t next;
-    PyObject *refuse;  /* raises what an error code of the client means */
-    PyObject *encoder; /* PlainEncoder, or None */
-    PyObject *book; /* of the deliveries that are made here */
-    PyTypeObject *delivery; /* their class, a kind of Ack */
-    char *value;            /* of the row that is being sent: the client copies it */
-    Py_ssize_t room;
-} Direct;
 
 PyDoc_STRVAR(attach_doc, "attach(make, /)\n--\n\n"
                          "What ``make()`` returns, a client whose configuration names this library. One at a time.");
@@ -197,105 +182,6 @@ static PyObject *send_rows(Direct *self, PyObject *const *args, Py_ssize_t count
     PyBuffer_Release(&rows.view);
     PyErr_Clear(); /* how many were taken counts; what was wrong shows again */
     return PyLong_FromSsize_t(at - start);
-}
-
-/* What Python has to tell the delivery of a record. */
-static int leave(Direct *self, PyObject *delivery, const Report *report)
-{
-    PyObject *told = report->success ? Py_BuildValue("(KOO)", (unsigned long long)report->record, delivery, Py_None)
-                                     : Py_BuildValue("(KO(iyiLy#))", (unsigned long long)report->record, delivery,
-                                                     report->error, report->text, report->partition,
-                                                     (long long)report->offset, report->key,
-                                                     (Py_ssize_t)report->key_size);
-    int status = told == NULL ? -1 : PyList_Append(self->untold, told);
-    Py_XDECREF(told);
-    return status;
-}
-
-/* A record about which Python has to do something stays pending until ``told``. */
-static int deliver(Direct *self, const Report *report)
-{
-    PyObject *delivery = get_pending(&self->pending, report->record);
-    if (delivery == NULL)
-        return 0; /* the client did not take it, and said so at once */
-    Py_INCREF(delivery);
-    enum Success success = report->success ? succeed(delivery, report) : TO_BE_TOLD;
-    int status = success == TO_BE_TOLD ? leave(self, delivery, report) : success == FAILED ? -1 : 0;
-    if (success == SILENT)
-        Py_XDECREF(take_pending(&self->pending, report->record));
-    Py_DECREF(delivery);
-    return status;
-}
-
-PyDoc_STRVAR(pending_doc, "pending()\n--\n\nWhat is on its way: a list of (number of records before it, delivery).");
-
-static PyObject *all_pending(Direct *self, PyObject *Py_UNUSED(nothing)) { return list_pending(&self->pending); }
-
-PyDoc_STRVAR(mark_doc, "mark()\n--\n\nA number that parts what was handed over before from what comes later.");
-
-static PyObject *mark(Direct *self, PyObject *Py_UNUSED(nothing))
-{
-    return PyLong_FromUnsignedLongLong(self->pending.added);
-}
-
-PyDoc_STRVAR(last_doc, "last(mark, /)\n--\n\n"
-                       "What waits for the last record before ``mark`` that has no result yet; or None.");
-
-static PyObject *last(Direct *self, PyObject *mark)
-{
-    unsigned long long before = PyLong_AsUnsignedLongLong(mark);
-    if (PyErr_Occurred())
-        return NULL;
-    PyObject *delivery = last_pending(&self->pending, before);
-    return Py_NewRef(delivery == NULL ? Py_None : delivery);
-}
-
-PyDoc_STRVAR(drain_doc, "drain()\n--\n\n"
-                        "Take in what the client said; runs no Python. False if some of it was lost for want of memory.");
-
-static PyObject *drain(Direct *self, PyObject *Py_UNUSED(nothing))
-{
-    Shared *shared = self->shared;
-    PyThread_acquire_lock(shared->lock, WAIT_LOCK);
-    Report *reports = shared->reports;
-    size_t count = shared->count;
-    int lost = shared->out_of_memory;
-    shared->reports = NULL;
-    shared->count = shared->room = 0;
-    shared->out_of_memory = 0;
-    PyThread_release_lock(shared->lock);
-    for (size_t at = 0; at < count; at++)
-        if (deliver(self, &reports[at]) < 0) {
-            PyErr_Clear();
-            lost = 1;
-        }
-    free_reports(reports, count);
-    return PyBool_FromLong(!lost);
-}
-
-PyDoc_STRVAR(untold_doc, "untold()\n--\n\n"
-                         "The first of what deliveries have to be told: counter of the record, delivery, and either None\n"
-                         "(it is done, or complete) or error code or 0, its text, partition, offset, key. Else None.");
-
-static PyObject *first_untold(Direct *self, PyObject *Py_UNUSED(nothing))
-{
-    return Py_NewRef(self->next < PyList_Size(self->untold) ? PyList_GetItem(self->untold, self->next) : Py_None);
-}
-
-PyDoc_STRVAR(told_doc, "told(record, /)\n--\n\nWhat ``untold`` returned was told: the record is not pending any more.");
-
-static PyObject *told(Direct *self, PyObject *record)
-{
-    unsigned long long counter = PyLong_AsUnsignedLongLong(record);
-    if (PyErr_Occurred() || PyList_SetItem(self->untold, self->next, Py_NewRef(Py_None)) < 0)
-        return NULL;
-    Py_XDECREF(take_pending(&self->pending, counter));
-    if (++self->next == PyList_Size(self->untold)) {
-        self->next = 0;
-        if (PyList_SetSlice(self->untold, 0, PyList_Size(self->untold), NULL) < 0)
-            return NULL;
-    }
-    Py_RETURN_NONE;
 }
 
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs)

@@ -1,5 +1,5 @@
 /* The compiled half of publishing: rows to bytes (_plain.c, _encoder.c), bytes to the Kafka client and acknowledgements
-   from it (_direct.c, _intercept.c), and what waits for them (_acks.c). */
+   from it (_direct.c, _answers.c, _intercept.c), and what waits for them (_acks.c). */
 
 #include "_native.h"
 

@@ -176,4 +176,29 @@ void write_record(PlainEncoder *self, const Row *row, char *out);
 int open_rows(PlainEncoder *self, PyObject *const *args, Py_ssize_t *start, Py_ssize_t *stop, Rows *rows);
 int take_row(PlainEncoder *self, Rows *rows, Py_ssize_t at);
 
+/* -- _direct.c, and of it _answers.c: records to the client, and what it says of them -- */
+
+typedef struct {
+    PyObject_HEAD
+    Shared *shared;
+    void *topic;
+    Pending pending;  /* Acks and BatchAcks */
+    PyObject *untold; /* list; those before ``next`` were told */
+    Py_ssize_t next;
+    PyObject *refuse;       /* raises what an error code of the client means */
+    PyObject *encoder;      /* PlainEncoder, or None */
+    PyObject *book;         /* of the deliveries that are made here */
+    PyTypeObject *delivery; /* their class, a kind of Ack */
+    char *value;            /* of the row that is being sent: the client copies it */
+    Py_ssize_t room;
+} Direct;
+
+PyObject *all_pending(Direct *self, PyObject *nothing);
+PyObject *mark(Direct *self, PyObject *nothing);
+PyObject *last(Direct *self, PyObject *mark);
+PyObject *drain(Direct *self, PyObject *nothing);
+PyObject *first_untold(Direct *self, PyObject *nothing);
+PyObject *told(Direct *self, PyObject *record);
+extern const char pending_doc[], mark_doc[], last_doc[], drain_doc[], untold_doc[], told_doc[];
+
 #endif

@@ -48,8 +48,7 @@ _ON_CONF_DESTROY = ctypes.CFUNCTYPE(_INT, _POINTER)
 
 
 class FakeLibrary:
-    """One client. ``taken`` are the records on their way, for ``room`` of which there is room; set ``refusal`` to an error
-    code to refuse records."""
+    """One client. ``taken`` are on their way, at most ``room``; ``refusal`` is an error code, to refuse records."""
 
     def __init__(self) -> None:
         self.taken: list[Taken] = []
