@@ -132,6 +132,7 @@ static PyMemberDef batch_members[] = {
     BASE_MEMBERS,
     {"first_id", T_OBJECT, offsetof(BatchAck, first_id), READONLY, NULL},
     {"_offsets", T_OBJECT, offsetof(BatchAck, offsets), READONLY, NULL},
+    {"taken", T_PYSSIZET, offsetof(BatchAck, taken), 0, NULL},
     {"_sent", T_PYSSIZET, offsetof(BatchAck, sent), 0, NULL},
     {"_acknowledged", T_PYSSIZET, offsetof(BatchAck, acknowledged), 0, NULL},
     {"_failures", T_PYSSIZET, offsetof(BatchAck, failures), 0, NULL},

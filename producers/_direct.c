@@ -70,6 +70,8 @@ static int hand_over(Direct *self, PyObject *delivery, const char *value, Py_ssi
         error = kafka->last_error();
     if (error)
         Py_XDECREF(take_pending(&self->pending, record));
+    else if (PyObject_TypeCheck(delivery, batch_type))
+        ((BatchAck *)delivery)->taken++; /* here, where nobody can be interrupted in between */
     return error;
 }
 

@@ -34,7 +34,7 @@ typedef struct {
     Base base;
     PyObject *first_id;
     PyObject *offsets; /* dict: partition -> highest offset */
-    Py_ssize_t sent, acknowledged, failures;
+    Py_ssize_t taken, sent, acknowledged, failures;
 } BatchAck;
 
 extern PyTypeObject *ack_type, *batch_type; /* made by add_acks */

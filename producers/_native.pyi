@@ -26,6 +26,7 @@ class BatchAck:
     _failures: int
     _offsets: dict[int, int]
     _sent: int
+    taken: int
     first_id: str
     def __new__(cls, book: Book, first_id: str, /) -> BatchAck: ...
 

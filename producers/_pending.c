@@ -6,7 +6,7 @@
 #include "_native.h"
 #include <stdlib.h>
 
-enum { FIRST_SLOTS = 1024, PIECE = 64 };
+enum { FIRST_SLOTS = 1024, MANY_SLOTS = 16 * 1024, PIECE = 64 };
 
 static size_t home_of(const Pending *pending, uint64_t record)
 {
@@ -70,6 +70,10 @@ PyObject *take_pending(Pending *pending, uint64_t record)
         }
     }
     pending->slots[hole].delivery = NULL;
+    if (pending->used == 0 && pending->mask >= MANY_SLOTS) { /* or who looks for the last would look through all */
+        free(pending->slots);
+        pending->slots = NULL;
+    }
     return delivery;
 }
 
@@ -77,8 +81,9 @@ PyObject *take_pending(Pending *pending, uint64_t record)
 PyObject *last_pending(const Pending *pending, uint64_t before)
 {
     const Slot *last = NULL;
-    for (size_t at = 0; pending->slots != NULL && at <= pending->mask; at++) {
+    for (size_t at = 0, found = 0; found < pending->used; at++) {
         const Slot *slot = &pending->slots[at];
+        found += slot->delivery != NULL;
         if (slot->delivery != NULL && slot->order < before && (last == NULL || slot->order > last->order) &&
             !((Base *)slot->delivery)->done)
             last = slot;

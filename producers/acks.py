@@ -38,12 +38,13 @@ class Ack:
 class BatchAck:
     """Of ``_sent`` records: the highest offset in each partition. Finishes once it is known how many, and all came."""
 
-    __slots__ = ("_acknowledged", "_book", "_done", "_failures", "_offsets", "_sent", "_waiters", "first_id")
+    __slots__ = ("_acknowledged", "_book", "_done", "_failures", "_offsets", "_sent", "_waiters", "first_id", "taken")
 
     first_id: str
     _book: Book
     _done: bool
     _waiters: Waiters
+    taken: int  # how many of them the client took so far
     _sent: int  # 0 until the publishing thread has sent all of them
     _acknowledged: int  # written with reports only, which are served by one thread at a time
     _failures: int
@@ -54,7 +55,7 @@ class BatchAck:
         self = super().__new__(cls)
         self._book, self.first_id = book, first_id
         self._done, self._waiters, self._offsets = False, None, {}
-        self._sent = self._acknowledged = self._failures = 0
+        self.taken = self._sent = self._acknowledged = self._failures = 0
         return self
 
 

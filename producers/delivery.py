@@ -65,10 +65,10 @@ class BatchDelivery(BatchAck, Outstanding):
     def withdraw(self) -> None:
         """The records that were taken before are still awaited: :meth:`seal` has the last word."""
 
-    def seal(self, sent: int) -> None:
-        """Called once by the publisher: ``sent`` records were handed to the client, no more will come."""
-        self._sent = sent
-        if self._acknowledged == sent:
+    def seal(self) -> None:
+        """Called once by the publisher: no more records will come than those that the client has ``taken``."""
+        self._sent = self.taken
+        if self._acknowledged == self._sent:
             self._complete()
 
     def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:

@@ -123,22 +123,19 @@ class Publisher:
         class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
         publish the whole batch again.
         """
-        rows, count, sent = self._records.upserts(ids, vectors, metadata, source_texts), len(ids), 0
-        batch = BatchDelivery(self._book, ids[0] if count else "")
+        rows = self._records.upserts(ids, vectors, metadata, source_texts)
+        batch = BatchDelivery(self._book, ids[0] if rows.count else "")
         try:
-            while sent < count:
-                stop = min(sent + CALLS_PER_TURN, count)
+            while batch.taken < rows.count:  # counted where the client takes them: an interrupt may come at any time
+                stop = min(batch.taken + CALLS_PER_TURN, rows.count)
                 if rows.plain is not None and self._refusal is None:
-                    taken = self._sender.send_rows(batch, *rows.plain, sent, stop)
-                    self._reports.count(taken)
-                    sent += taken
-                for key, value in rows.records(sent, stop):  # what is left
+                    self._reports.count(self._sender.send_rows(batch, *rows.plain, batch.taken, stop))
+                for key, value in rows.records(batch.taken, stop):  # what is left
                     self._send(key, value, batch)
-                    sent += 1
         except NotDelivered as error:
-            raise NotDelivered(f"{sent} of {count} rows were accepted: {error}") from error
+            raise NotDelivered(f"{batch.taken} of {rows.count} rows were accepted: {error}") from error
         finally:
-            batch.seal(sent)
+            batch.seal()
         return batch
 
     def flush(self, timeout_s: float = 30.0) -> None:
@@ -155,7 +152,7 @@ class Publisher:
         while (last := self._sender.last(mark)) is not None:
             if not last.wait(max(0.0, deadline_s - self._clock.monotonic_s())):
                 break
-        self._report([] if last is None else [one for one in self._sender.waiting() if not one.done()])
+        self._report([] if last is None else [one for one in self._sender.waiting(mark) if not one.done()])
 
     def close(self) -> None:
         """Flush for at most ``close_timeout_s`` and release the client; idempotent. Raises NotDelivered as ``flush``.

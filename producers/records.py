@@ -29,8 +29,9 @@ PlainRows = tuple[list[bytes], NDArray[np.float32], list[bytes], float]  # keys,
 
 @dataclass(frozen=True, slots=True)
 class Upserts:
-    """Rows that were checked, each to be encoded when it is sent."""
+    """Rows that were checked, to be encoded when they are sent."""
 
+    count: int
     records: Callable[[int, int], Iterable[Record]]
     """Those of the rows from one number to another."""
     plain: PlainRows | None
@@ -94,16 +95,17 @@ class Records:
         source_texts: Sequence[str | None] | None,
     ) -> Upserts:
         """The records of n rows, in order: all are checked before this returns."""
+        ids = list(ids)  # whatever the caller does with his meanwhile
         validator, count = self._validator, len(ids)
         columns = rows_of("metadata", metadata, count)
-        plain = None if self._plain is None else self._plain.parts(list(ids), list(columns))
+        plain = None if self._plain is None else self._plain.parts(ids, list(columns))
         keys, texts = plain or (each_of(validator.key, ids, "ids"), each_of(validator.metadata, columns, "metadata"))
         array = validator.vectors(vectors, count)
         unix_s = self._unix_s()
         if self._plain is not None and source_texts is None:
             aligned = np.require(array, requirements="A")  # which a view of somebody's buffer need not be
             rows = keys, aligned, texts, unix_s
-            return Upserts(functools.partial(self._plain.records, *rows), rows)
+            return Upserts(count, functools.partial(self._plain.records, *rows), rows)
         sources = each_of(validator.text, rows_of("source_texts", source_texts, count), "source_texts")
         self._refuse_too_large(keys, texts, sources)
         encode, now_ms = self._encoder.upsert, int(unix_s * 1000)
@@ -114,7 +116,7 @@ class Records:
                 event_id = next(self._event_ids)
                 yield key, encode(key, row, text, event_id=event_id, occurred_at_ms=now_ms, source_text=source)
 
-        return Upserts(records, None)
+        return Upserts(count, records, None)
 
     def _refuse_too_large(
         self, keys: Sequence[bytes], columns: Sequence[bytes], sources: Sequence[bytes | None]

@@ -22,14 +22,15 @@ class Reports:
     the rate, so the thread rests while ``calls`` shows that the callers are busy enough to serve.
     """
 
-    __slots__ = ("_clock", "_on_error", "_room", "_sender", "_serving", "_stopping", "_thread", "calls")
+    __slots__ = ("_clock", "_on_error", "_polling", "_room", "_sender", "_serving", "_stopping", "_thread", "calls")
 
     def __init__(self, sender: Sender, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
         self._sender = sender
         self._on_error = on_error
         self._clock = clock
         self._room = threading.Condition()
-        self._serving = threading.Lock()
+        self._serving = threading.RLock()
+        self._polling = False  # within, a callback of the application may publish
         self._stopping = False
         self.calls = 0  # counted by the callers; a count that two threads spoil serves as well
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -44,11 +45,15 @@ class Reports:
 
     def serve(self) -> None:
         """Take in what is there; where another thread is at it, nothing is left to do."""
-        if self._serving.acquire(blocking=False):
-            try:
+        try:
+            if self._serving.acquire(blocking=False) and not self._polling:
                 self._poll(0.0)
-            finally:
+        finally:
+            # A KeyboardInterrupt comes behind any call, so whether we hold it is known to nobody but the lock.
+            try:  # noqa: SIM105  one call more before it would be a place for an interrupt
                 self._serving.release()
+            except RuntimeError:
+                pass  # another thread does
 
     def finish(self) -> None:
         """After the thread has ended and the client was closed: what it said last."""
@@ -58,10 +63,12 @@ class Reports:
 
     def _poll(self, timeout_s: float) -> None:
         """What is fatal to the client goes to ``on_error``. Deliveries count on being told by one thread at a time."""
+        self._polling = True
         try:
             try:
                 served = self._sender.producer.poll(timeout_s)
             finally:
+                self._polling = False
                 self._sender.drain()
         except KafkaException as error:  # the client raises here too when it stops for good
             self._on_error(error.args[0])

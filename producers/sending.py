@@ -92,8 +92,8 @@ class Sender(Protocol):
     def last(self) -> Callable[[int], Outstanding | None]:
         """From a ``mark``, what waits for the last record before it that has no result yet."""
 
-    def waiting(self) -> list[Outstanding]:
-        """What is pending, a batch once: in the order of publication."""
+    def waiting(self, mark: int | None = None) -> list[Outstanding]:
+        """What is pending, of what was handed over before ``mark`` where one is given; a batch once, in order."""
 
     def close(self) -> None:
         """No more is sent. Before the client is closed; idempotent."""
@@ -118,10 +118,14 @@ class CallbackSender:
     def send(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery, /) -> None:
         """As :class:`Sender` says."""
         self._pending.setdefault(delivery, next(self._orders))  # before the client can report on it
+        if isinstance(delivery, BatchDelivery):
+            delivery.taken += 1  # before: if there is an interrupt in between, too few are acknowledged, not too many
         try:
             self.producer.produce(self._topic, value, key, _ANY_PARTITION, delivery)
         except (BufferError, KafkaException):
-            if isinstance(delivery, Delivery):  # of a batch, others are pending
+            if isinstance(delivery, BatchDelivery):  # others of it are pending
+                delivery.taken -= 1
+            else:
                 self._pending.pop(delivery, None)
             raise
 
@@ -147,12 +151,13 @@ class CallbackSender:
 
     def last(self, mark: int, /) -> Outstanding | None:
         """As :class:`Sender` says."""
-        waiting = reversed(list(self._pending.items()))
-        return next((delivery for delivery, order in waiting if order < mark and not delivery.done()), None)
+        waiting = reversed(self.waiting())
+        return next((one for one in waiting if not one.done() and self._pending.get(one, mark) < mark), None)
 
-    def waiting(self) -> list[Outstanding]:
+    def waiting(self, mark: int | None = None) -> list[Outstanding]:
         """As :class:`Sender` says."""
-        return list(self._pending)
+        waiting = list(self._pending)  # in one go, while reports change it
+        return waiting if mark is None else [one for one in waiting if self._pending.get(one, mark) < mark]
 
     def close(self) -> None:
         """Nothing is to be done."""
@@ -208,10 +213,10 @@ class DirectSender:
                 _log.exception("a delivery of %s could not be told", self._topic)
             self._direct.told(record)
 
-    def waiting(self) -> list[Outstanding]:
+    def waiting(self, mark: int | None = None) -> list[Outstanding]:
         """As :class:`Sender` says."""
         pending = sorted(self._direct.pending(), key=operator.itemgetter(0))
-        return list(dict.fromkeys(delivery for _, delivery in pending))
+        return list(dict.fromkeys(delivery for order, delivery in pending if mark is None or order < mark))
 
 
 def make_sender(config: dict[str, Any], topic: str, book: Book, event_id_at: int, plain: PlainEncoder | None) -> Sender:

@@ -25,12 +25,13 @@ def test_a_flush_waits_for_the_last_before_it_that_has_no_result() -> None:
     sender.send(b"key", b"value", later)
     assert sender.last(0) is None
     assert sender.last(mark) is second
+    assert sender.waiting(mark) == [first, batch, second]
     assert sender.last(sender.mark()) is later
     second.report(None, 0, 0, b"c")
     assert sender.last(mark) is batch
     for offset in (1, 2):
         batch.report(None, 0, offset, b"b")
-    batch.seal(2)
+    batch.seal()
     assert sender.last(mark) is first
     first.report(None, 0, 3, b"a")
     assert sender.last(mark) is None

@@ -100,7 +100,7 @@ def test_a_delivery_that_nobody_holds_is_gone_and_holds_nothing(kind: ModuleType
     error = KafkaError(KafkaError._MSG_TIMED_OUT)
     before = sys.getrefcount(error)
     made[0](error, Report(None, None))
-    made[1].seal(0)
+    made[1].seal()
     book.take_failures()
     del made, ids
     assert [reference() for reference in gone] == [None, None]
@@ -114,14 +114,16 @@ def test_a_write_acknowledged_without_an_offset_is_not_called_delivered(kind: Mo
 
 def test_a_batch_with_such_a_write_has_no_token(kind: ModuleType, book: Book) -> None:
     batch = reported(kind.BatchDelivery(book, "a"), Report(7), Report(UNKNOWN_OFFSET))
-    batch.seal(2)
+    batch.taken = 2
+    batch.seal()
     with pytest.raises(NotDelivered, match=r"1 of the batch of 2.*without an offset"):
         batch.result(0)
 
 
 def test_the_token_of_a_batch_has_the_last_offset_of_each_partition(kind: ModuleType, book: Book) -> None:
     batch = reported(kind.BatchDelivery(book, "a"), Report(7), Report(0, where=2), Report(9), Report(8))
-    batch.seal(4)
+    batch.taken = 4
+    batch.seal()
     assert batch.result(0).positions == {0: encode_position(1, 9), 2: encode_position(1, 0)}
 
 
@@ -144,7 +146,8 @@ def test_a_misplaced_record_is_noticed_however_many_failed_before_it(kind: Modul
 
 def test_offsets_that_librdkafka_made_up_are_none(kind: ModuleType, book: Book) -> None:
     batch = kind.BatchDelivery(book, "a")
-    batch.seal(4)
+    batch.taken = 4
+    batch.seal()
     for at, where in ((5, 0), (None, 0), (7, 1), (0, 0)):
         batch(None, Report(at, where=where))
     with pytest.raises(NotDelivered, match="2 of the batch of 4"):
@@ -203,7 +206,8 @@ def story_of_batch(
     made._add_waiter(lambda: said.append(["woken", made.done(), len(book.failed)]))
     for number, (error, report) in enumerate([*reports, (None, Report(None))]):
         if number == min(sealed_at, len(reports)):
-            made.seal(sent)
+            made.taken = sent
+            made.seal()
         said.append(told(made, book))
         if number < len(reports):
             made(None if error is None else KafkaError(error), report)

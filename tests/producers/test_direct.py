@@ -57,7 +57,7 @@ def test_rows_of_a_batch_are_sent_as_the_encoder_writes_them(world: World) -> No
     batch = BatchDelivery(world.book, "a")
     assert world.sender.send_rows(batch, *rows, 1, 4) == 3
     assert world.library.taken == expected
-    batch.seal(3)
+    batch.seal()
     for offset, record in enumerate(expected):
         world.library.report(record, partition=1, offset=offset)
     world.tell()
@@ -72,7 +72,7 @@ def test_rows_behind_one_that_the_client_does_not_take_are_left_to_python(world:
     assert world.sender.send_rows(batch, *rows, 0, 5) == 3
     assert world.sender.send_rows(batch, *rows, 3, 5) == 0
     assert len(world.library.taken) == 3
-    batch.seal(3)
+    batch.seal()
     for record in list(world.library.taken):
         world.library.report(record, offset=0)
     world.tell()
@@ -105,7 +105,7 @@ def test_a_refusal_is_raised_and_nothing_is_pending(world: World, reported: bool
     with pytest.raises(KafkaException):
         world.delivered()
     assert world.sender.waiting() == [batch]
-    batch.seal(1)
+    batch.seal()
     world.tell()
     assert not batch.done()  # what was refused at once is no result of the record that was taken
     world.library.report(world.library.taken[0], offset=0)

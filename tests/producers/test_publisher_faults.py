@@ -13,20 +13,13 @@ import mock_kafka
 import numpy as np
 import pytest
 from mock_kafka import MockKafka
-from publishing import PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all
+from publishing import PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all, warm
 from vecferry.errors import Inconclusive, NotDelivered, Refused
-from vecferry.producers import Publisher
 from vecferry.producers.delivery import Delivery
 from vecferry.producers.reports import Reports
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("sender")
-
-
-def warm(publisher: Publisher) -> None:
-    """Connect, and wait until the client has cleared the place of what it reported."""
-    publisher.upsert("warm", VECTOR).result(timeout=30)
-    wait_until(lambda: len(publisher._sender.producer) == 0, what="an empty queue")
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
-"""When the thread that serves reports waits for them."""
+"""Who serves reports, and when."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event
-from typing import cast
+from threading import Event, RLock, Thread
+from typing import Any, cast
 
+import pytest
 from step_clock import StepClock
 from vecferry.producers.reports import CALLS_PER_TURN, Reports
 from vecferry.producers.sending import Sender
@@ -39,3 +40,71 @@ def test_the_thread_waits_for_reports_unless_callers_are_busy_serving_them() -> 
     made.set()
     reports._thread.join(10.0)
     assert [seconds > 0 for seconds in waited] == [True, True, False, True, True]
+
+
+class Interrupted:
+    """A lock that is taken, or not, when a KeyboardInterrupt comes."""
+
+    def __init__(self, lock: Any) -> None:
+        self.release = lock.release
+        self._lock = lock
+
+    def acquire(self, *, blocking: bool) -> bool:
+        self._lock.acquire(blocking=blocking)
+        raise KeyboardInterrupt
+
+
+def ended() -> Reports:
+    """Whose thread is no more."""
+    reports = Reports(cast(Sender, Quiet(lambda timeout_s: None)), "reports", lambda error: None, StepClock())
+    reports.stop()
+    return reports
+
+
+def test_an_interrupt_leaves_nobody_waiting_for_ever() -> None:
+    reports = ended()
+    lock = RLock()
+    reports._serving = cast(Any, Interrupted(lock))
+    with pytest.raises(KeyboardInterrupt):
+        reports.serve()
+    taken: list[bool] = []
+
+    def take() -> None:
+        taken.append(lock.acquire(blocking=False))
+        with pytest.raises(KeyboardInterrupt):
+            reports.serve()
+        lock.release()
+
+    for _ in range(2):
+        other = Thread(target=take)
+        other.start()
+        other.join(10.0)
+    assert taken == [True, True]
+
+
+def test_what_another_thread_holds_is_left_to_it() -> None:
+    polled: list[float] = []
+    reports = ended()
+    reports._sender = cast(Sender, Quiet(polled.append))
+    reports._serving.acquire()
+    other = Thread(target=reports.serve)
+    other.start()
+    other.join(10.0)
+    assert polled == []
+    reports._serving.release()
+    reports.serve()
+    assert polled == [0.0]
+
+
+def test_a_callback_that_publishes_does_not_poll_within_a_poll() -> None:
+    polled: list[float] = []
+    reports = ended()
+
+    def call_back(timeout_s: float) -> None:
+        polled.append(timeout_s)
+        reports.serve()
+
+    reports._sender = cast(Sender, Quiet(call_back))
+    reports.serve()
+    reports.serve()
+    assert polled == [0.0, 0.0]

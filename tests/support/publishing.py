@@ -30,6 +30,12 @@ def open_publisher(kafka: MockKafka, client: dict[str, Any] | None = None, **opt
     return Publisher(COLLECTION, topic=TOPIC, producer_config=config, **options)
 
 
+def warm(publisher: Publisher) -> None:
+    """Connect, and wait until the client has cleared the place of what it reported."""
+    publisher.upsert("warm", VECTOR).result(timeout=30)
+    wait_until(lambda: len(publisher._sender.producer) == 0, what="an empty queue")
+
+
 def read_all(kafka: MockKafka, count: int) -> EventBatch:
     """The first ``count`` events of the topic, decoded: each partition in its order."""
     consumer = Consumer(
