@@ -148,6 +148,18 @@ def test_rows_of_one_array_are_the_rows_one_by_one(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("source", [None, "text"])
+def test_rows_are_those_that_were_checked_whatever_becomes_of_the_lists(compiled: bool, source: str | None) -> None:
+    names, values, texts = ["a", "b"], [{"a": 1}, {"a": 2}], None if source is None else [source, source]
+    expected = of_rows(made(compiled=False), names, np.stack([ROW, ROW]), values, texts)
+    rows = made(compiled=compiled).upserts(names, np.stack([ROW, ROW]), values, texts)
+    names.append("c")
+    values.clear()
+    assert rows.count == 2
+    assert list(rows.records(0, 2)) == expected
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 def test_vectors_at_an_odd_address_are_taken(compiled: bool) -> None:
     odd = np.frombuffer(b"x" + ROW.tobytes(), np.float32, offset=1)
     assert not odd.flags.aligned
