@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from mock_kafka import MockKafka
-from publishing import PARTITIONS, TOPIC, VECTOR, D, open_publisher, read_all, warm
+from publishing import VECTOR, D, open_publisher, read_all, warm
 from vecferry.errors import NotDelivered
-
-
-@pytest.fixture
-def kafka() -> Iterator[MockKafka]:
-    with MockKafka() as cluster:
-        cluster.create_topic(TOPIC, PARTITIONS)
-        yield cluster
 
 
 def test_what_was_sent_of_an_interrupted_batch_is_still_awaited(kafka: MockKafka, sender: str) -> None:

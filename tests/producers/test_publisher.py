@@ -6,7 +6,6 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,6 @@ from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 
 pytestmark = pytest.mark.usefixtures("sender")
-
-
-@pytest.fixture
-def kafka() -> Iterator[MockKafka]:
-    with MockKafka() as cluster:
-        cluster.create_topic(TOPIC, PARTITIONS)
-        yield cluster
 
 
 def test_publishers_use_the_sender_that_is_meant(kafka: MockKafka, sender: str) -> None:

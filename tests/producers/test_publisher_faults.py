@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import mock_kafka
 import numpy as np
@@ -20,13 +19,6 @@ from vecferry.producers.reports import Reports
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("sender")
-
-
-@pytest.fixture
-def kafka() -> Iterator[MockKafka]:
-    with MockKafka() as cluster:
-        cluster.create_topic(TOPIC, PARTITIONS)
-        yield cluster
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import logging
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,6 @@ from publishing import COLLECTION, PARTITIONS, TOPIC, VECTOR, open_publisher
 from vecferry.errors import ConfigError, NotDelivered, Refused
 from vecferry.producers import Publisher
 from waiting import wait_until
-
-
-@pytest.fixture
-def kafka() -> Iterator[MockKafka]:
-    with MockKafka() as cluster:
-        cluster.create_topic(TOPIC, PARTITIONS)
-        yield cluster
 
 
 def test_no_kafka_is_one_clear_error_in_bounded_time(tmp_path: Path) -> None:
