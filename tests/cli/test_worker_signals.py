@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from log_world import NAME, PARTITIONS, World, world
 from memory_store import MemoryStore
 from vecferry.cli import worker as command
@@ -81,7 +81,26 @@ def test_a_store_that_outlasts_the_drain_ends_the_worker_and_nothing_is_committe
         assert list(store.rows) == ["a"]
 
 
-def test_a_worker_that_lost_its_partitions_commits_nothing_of_what_it_held(kafka_bootstrap: str) -> None:
+class Losing:
+    """A consumer that calls ``lose`` once, out of ``poll``, as the client does: it takes calls of one thread alone."""
+
+    def __init__(self, consumer: Consumer, lose: Callable[[], None]) -> None:
+        self._consumer, self._lose = consumer, lose
+        self.asked, self.lost = threading.Event(), threading.Event()
+
+    def poll(self, timeout_s: float) -> object:
+        if self.asked.is_set() and not self.lost.is_set():
+            self._lose()
+            self.lost.set()
+        return self._consumer.poll(timeout_s)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+
+def test_a_worker_that_lost_its_partitions_commits_nothing_of_what_it_held(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entered, release = threading.Event(), threading.Event()
 
     def slow(method: str) -> None:
@@ -94,10 +113,13 @@ def test_a_worker_that_lost_its_partitions_commits_nothing_of_what_it_held(kafka
         log.upsert("a", 1.0)
         log.flush()
         running = log.start(store)
-        running.wait_until(entered.is_set)
         worker = running.worker
-        # What the client calls when the group went on without this member.
-        worker._on_lost(worker._consumer, [TopicPartition(log.topic, number) for number in range(PARTITIONS)])
+        everything = [TopicPartition(log.topic, number) for number in range(PARTITIONS)]
+        consumer = Losing(worker._consumer, lambda: worker._on_lost(worker._consumer, everything))
+        monkeypatch.setattr(worker._intake, "_consumer", consumer)
+        running.wait_until(entered.is_set)
+        consumer.asked.set()
+        running.wait_until(consumer.lost.is_set)
         assert worker._assignment.streams == {}
         release.set()
         running.wait_until(lambda: worker._in_flight is None)
