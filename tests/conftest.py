@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator
 
@@ -36,6 +37,14 @@ def kafka_bootstrap(server_addresses: Addresses) -> str:
 def postgres_url(server_addresses: Addresses) -> str:
     """URL of a running PostgreSQL with pgvector; its user may create databases."""
     return server_addresses.postgres
+
+
+@pytest.fixture(autouse=True)
+def quiet_again() -> Iterator[None]:
+    """Take away the handlers that a command line has made: what they write to is closed with its test."""
+    yield
+    for handler in [found for found in logging.root.handlers if type(found) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
 
 
 @pytest.hookimpl(wrapper=True)
