@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package re-exports these without saying so
     AdminClient,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     OffsetSpec,
@@ -78,16 +80,17 @@ class Admin:
             found = {name: len(known[name].partitions) for name in names if name in known}
             resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
             answers = self._client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S) if resources else {}
-            settings = {resource.name: future.result() for resource, future in answers.items()}
+            settings = {resource.name: _unless_gone(future) for resource, future in answers.items()}
         except KafkaException as error:
             raise unavailable(self._kafka, error) from error
         return {
             name: Topic(
                 name=name,
-                partitions=partitions,
-                settings={key: entry.value for key, entry in settings[name].items() if entry.value is not None},
+                partitions=found[name],
+                settings={key: entry.value for key, entry in entries.items() if entry.value is not None},
             )
-            for name, partitions in found.items()
+            for name, entries in settings.items()
+            if entries is not None
         }
 
     def topic_id(self, name: str) -> str:
@@ -178,3 +181,13 @@ def _succeeded(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
         if entry.error is not None:
             raise KafkaException(entry.error)
     return entries
+
+
+def _unless_gone(answer: Future[dict[str, ConfigEntry]]) -> dict[str, ConfigEntry] | None:
+    """The settings of a topic; None for one that was deleted after it was listed."""
+    try:
+        return answer.result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return None

@@ -110,7 +110,7 @@ def test_the_group_of_an_idle_partition_catches_up_after_failed_commits(kafka_bo
     with world(kafka_bootstrap, worker={"commit_interval_ms": 100}) as log:
         store = log.store()
         running = log.start(store)
-        running.wait_until(lambda: len(running.worker._assignment.live()) == PARTITIONS)
+        running.wait_until(lambda: len(running.worker._assignment.streams) == PARTITIONS)
         worker = running.worker
         worker._consumer = cast(Consumer, Unlucky(worker._consumer, worker._commits))
         for number in range(30):

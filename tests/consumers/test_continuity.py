@@ -82,19 +82,22 @@ def test_a_gap_of_one_partition_holds_no_other_up() -> None:
 
 
 class Losing(Consumer):
-    """Hands over everything but some messages, each of which it loses once; of a partition one in a call."""
+    """Hands over everything but some messages, each of which it loses once, when all before it was handed over."""
 
     to_lose: dict[Place, list[int]]
+    handed: dict[Place, int]  # the first offset that was not, in order
 
     def _left(self, messages: list[Any]) -> list[Any]:
-        due = {(*place, offsets[0]) for place, offsets in self.to_lose.items() if offsets}
         left = []
         for message in messages:
             place, offset = (message.topic(), message.partition()), message.offset()
-            if message.error() is None and (*place, offset) in due:
-                self.to_lose[place].remove(offset)
-            else:
-                left.append(message)
+            if message.error() is None:
+                in_order = offset == self.handed.get(place, 0)
+                if in_order and offset in self.to_lose.get(place, []):
+                    self.to_lose[place].remove(offset)
+                    continue
+                self.handed[place] = self.handed.get(place, 0) + in_order
+            left.append(message)
         return left
 
     def poll(self, timeout: float = -1) -> Any:
@@ -144,6 +147,7 @@ def test_what_the_client_loses_is_read_again(
         lost = {(log.topic, partition): [0, 2, end - 1] for partition, end in enumerate(ends)}
         lost |= {(snapshot, partition): [0, 3] for partition in range(PARTITIONS)}
         monkeypatch.setattr(Losing, "to_lose", lost, raising=False)
+        monkeypatch.setattr(Losing, "handed", {}, raising=False)
         monkeypatch.setattr("vecferry.consumers.worker.Consumer", Losing)
         applied(log)
         assert not any(lost.values())

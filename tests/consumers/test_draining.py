@@ -94,6 +94,8 @@ def two_turns(
     def hold() -> None:
         if not polled.is_set():
             polled.set()
+            assert worker._in_flight is not None
+            worker._in_flight[0].result(60)
             worker._on_revoke(worker._consumer, [])
             second.set()
 

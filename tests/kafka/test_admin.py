@@ -1,14 +1,16 @@
-"""Offsets of groups: an answer can fail for a partition and succeed as a whole."""
+"""Offsets of groups: an answer can fail for a partition and succeed as a whole. Topics that come and go."""
 
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from vecferry.config import load_config
 from vecferry.errors import Unavailable
 from vecferry.kafka import clients
 from vecferry.kafka.admin import LIVE_TOPIC, Admin
+from waiting import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -36,3 +38,31 @@ def test_a_commit_that_one_partition_refuses_is_not_taken_for_one(
     admin.create_topic(name, 1, LIVE_TOPIC)
     with pytest.raises(Unavailable):
         admin.commit(name, f"absent-{name}", {0: 0})
+
+
+class Outrun:
+    """An admin client behind whose list a topic is deleted."""
+
+    def __init__(self, client: Any, topic: str) -> None:
+        self._client, self._topic = client, topic
+
+    def list_topics(self, **arguments: Any) -> Any:
+        listed = self._client.list_topics(**arguments)
+        self._client.delete_topics([self._topic])[self._topic].result()
+        wait_until(lambda: self._topic not in self._client.list_topics(timeout=10).topics)
+        return listed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+def test_a_topic_that_is_deleted_behind_its_listing_is_not_there(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = admin_of(kafka_bootstrap)
+    names = [f"t{uuid.uuid4().hex}" for _ in range(2)]
+    for name in names:
+        admin.create_topic(name, 1, LIVE_TOPIC)
+    wait_until(lambda: len(admin.topics(names)) == 2)
+    monkeypatch.setattr(admin, "_client", Outrun(admin._client, names[0]))
+    assert list(admin.topics(names)) == names[1:]

@@ -27,7 +27,7 @@ def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaS
     topic = f"view-{uuid.uuid4().hex}"
     Admin(kafka).create_topic(topic, 1, {"cleanup.policy": "compact"})
     producer = Producer({**producer_config(kafka), "linger.ms": 0})
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
 
     def never_quiet() -> None:
         number = 0
@@ -35,10 +35,12 @@ def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaS
             number += 1
             producer.produce(topic, key=b"key", value=str(number).encode(), partition=0)
             producer.flush(5)
+            begun.set()
 
     writing = threading.Thread(target=never_quiet)
     writing.start()
     try:
+        assert begun.wait(30)
         with closing(CompactedView(kafka, topic)) as view:
             view.sync(10.0)
             before = int(view.get("key") or 0)

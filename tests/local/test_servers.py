@@ -50,6 +50,17 @@ def stored(bootstrap: str, topic: str) -> list[bytes | None]:
         consumer.close()
 
 
+def kill_postgres(pid: int) -> None:
+    """Kill a server and wait for its children: while one of them has its memory, PostgreSQL starts no other."""
+    server = psutil.Process(pid)
+    family = [server, *server.children(recursive=True)]
+    server.kill()
+    wait_until(
+        lambda: not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE],
+        what="the end of the killed server",
+    )
+
+
 @pytest.mark.server
 def test_kafka_is_found_again_and_keeps_its_data_through_a_kill(names: tuple[str, str]) -> None:
     first = start_kafka(names[0])
@@ -87,8 +98,8 @@ def test_postgres_is_found_again_and_keeps_its_data_through_a_kill(names: tuple[
         connection.execute("CREATE TABLE kept (v vector(3))")
         connection.execute("INSERT INTO kept VALUES ('[1,2,3]')")
 
-    os.kill(first.pid, signal.SIGKILL)
-    wait_until(lambda: find_postgres(names[0]) is None, what="the end of the killed server")
+    kill_postgres(first.pid)
+    assert find_postgres(names[0]) is None
     again = start_postgres(names[0])
     assert (again.url, again.pid != first.pid) == (first.url, True)
     with psycopg.connect(url) as connection:
@@ -102,8 +113,8 @@ def test_postgres_is_found_again_and_keeps_its_data_through_a_kill(names: tuple[
 @pytest.mark.server
 def test_a_reused_pid_is_neither_taken_for_the_server_nor_stopped(names: tuple[str, str]) -> None:
     server = start_postgres(names[0])
-    os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: find_postgres(names[0]) is None, what="the end of the killed server")
+    kill_postgres(server.pid)
+    assert find_postgres(names[0]) is None
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         for path in (server.directory / "state.json", server.directory / "data" / "postmaster.pid"):
             path.write_text(path.read_text().replace(str(server.pid), str(bystander.pid), 1))

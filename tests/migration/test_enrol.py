@@ -22,6 +22,7 @@ from vecferry.schemas.control import (
     route_key,
 )
 from vecferry.schemas.topics import control_topic, dlq_topic, group_id, progress_topic
+from waiting import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -87,6 +88,7 @@ def test_enrolling_again_keeps_the_journal_and_never_calls_a_source_complete_twi
 def test_a_topic_that_exists_must_fit(kafka_bootstrap: str) -> None:
     rig = Rig(kafka_bootstrap)
     rig.admin.create_topic(rig.events, PARTITIONS + 1, {**LIVE_TOPIC, "cleanup.policy": "compact"})
+    wait_until(lambda: rig.admin.topics([rig.events]))  # the broker lists it a moment later
     with pytest.raises(Refused) as refused:
         rig.enrol()
     text = str(refused.value)
@@ -97,7 +99,9 @@ def test_a_topic_that_exists_must_fit(kafka_bootstrap: str) -> None:
 
 def test_a_control_topic_that_is_not_a_table_is_refused(kafka_bootstrap: str) -> None:
     rig = Rig(kafka_bootstrap)
-    rig.admin.create_topic(control_topic(rig.config.namespace), 2, COMPACTED_TOPIC)
+    topic = control_topic(rig.config.namespace)
+    rig.admin.create_topic(topic, 2, COMPACTED_TOPIC)
+    wait_until(lambda: rig.admin.topics([topic]))
     with pytest.raises(Refused, match="2 partitions"):
         rig.enrol()
 

@@ -23,6 +23,7 @@ from vecferry.migration.start import start
 from vecferry.migration.status import summarise
 from vecferry.migration.verify import verify
 from vecferry.schemas.control import MigrationRecord
+from waiting import wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"
 ROWS = 230
@@ -51,6 +52,7 @@ def test_the_whole_way_to_the_new_store_and_back(kafka_bootstrap: str) -> None:
         assert len(plan.steps) == 4
     with rig.worker("old"), rig.worker("new"):
         rig.upsert("fresh", 1.0)
+        wait_until(lambda: all("fresh" in rig.stores[name].rows for name in ("old", "new")))
         record, said, shown = do_start(rig)
         assert record.step == "indexed"
         assert said

@@ -200,6 +200,7 @@ def test_what_is_wrong_with_the_topic_is_said_and_keeps_no_read_on_the_target(
     configure_events(rig, **{"retention.ms": "1", "retention.bytes": "1000"})
     rig.raise_partitions(PARTITIONS + 1)
     assert command(rig, tmp_path, monkeypatch, "rollback", NAME, "--dry-run") == 0
+    report_both(rig)
     assert command(rig, tmp_path, monkeypatch, "cutover", NAME, "--to", "25") == 0
     assert route_and_journal(rig, checked=False) == (25, 3, 1, 1)
     report_both(rig)

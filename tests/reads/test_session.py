@@ -122,7 +122,7 @@ def test_a_session_crosses_readers_and_stores_as_text() -> None:
     world.route(100)  # the second reader never read by the old route, so nothing but the session holds it back
     resumed = Session.parse(str(session))
     assert version_of(behind, "a") == 0
-    assert version_of(behind, "a", session=resumed, timeout=0.6) == 1
+    assert version_of(behind, "a", session=resumed, timeout=2.0) == 1
     assert behind.stats.refused_moves == 1
     assert set(resumed.stores(TOPIC)) == {"old"}
 

@@ -17,7 +17,7 @@ def settled(log: World, store: MemoryStore) -> bool:
 
 def values(store: MemoryStore) -> dict[str, float]:
     """id → first component of its vector, of the rows that are there."""
-    return {id_: float(entry.vector[0]) for id_, entry in store.rows.items() if not entry.deleted}
+    return {id_: float(entry.vector[0]) for id_, entry in dict(store.rows).items() if not entry.deleted}
 
 
 def counters(log: World, instance: str = "one") -> WorkerProgress:

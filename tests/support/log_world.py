@@ -58,7 +58,7 @@ class Running:
         self.worker.stop()
         self.join()
 
-    def wait_until(self, predicate: Callable[[], object], timeout_s: float = 30.0) -> None:
+    def wait_until(self, predicate: Callable[[], object], timeout_s: float = 90.0) -> None:
         """Wait for ``predicate``, or raise what the worker raised meanwhile."""
         wait_until(lambda: self.error is not None or predicate(), timeout_s)
         if self.error is not None:
