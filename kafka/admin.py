@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +16,6 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package re-exports these without saying so
     AdminClient,
-    ConfigEntry,
     ConfigResource,
     NewTopic,
     OffsetSpec,
@@ -75,22 +73,22 @@ class Admin:
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of ``names`` that exist."""
-        try:
-            known = self._client.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-            found = {name: len(known[name].partitions) for name in names if name in known}
-            resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
-            answers = self._client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S) if resources else {}
-            settings = {resource.name: _unless_gone(future) for resource, future in answers.items()}
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
+        # A topic may be listed and its settings unknown: just made, or just deleted. The next list tells which.
+        return self._patiently(lambda: self._topics(names))
+
+    def _topics(self, names: Sequence[str]) -> dict[str, Topic]:
+        known = self._client.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+        found = {name: len(known[name].partitions) for name in names if name in known}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
+        answers = self._client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S) if resources else {}
+        settings = {resource.name: future.result() for resource, future in answers.items()}
         return {
             name: Topic(
                 name=name,
-                partitions=found[name],
-                settings={key: entry.value for key, entry in entries.items() if entry.value is not None},
+                partitions=partitions,
+                settings={key: entry.value for key, entry in settings[name].items() if entry.value is not None},
             )
-            for name, entries in settings.items()
-            if entries is not None
+            for name, partitions in found.items()
         }
 
     def topic_id(self, name: str) -> str:
@@ -181,13 +179,3 @@ def _succeeded(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
         if entry.error is not None:
             raise KafkaException(entry.error)
     return entries
-
-
-def _unless_gone(answer: Future[dict[str, ConfigEntry]]) -> dict[str, ConfigEntry] | None:
-    """The settings of a topic; None for one that was deleted after it was listed."""
-    try:
-        return answer.result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise
-        return None
