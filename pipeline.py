@@ -41,7 +41,7 @@ class Pipeline:
 
         Blocks and raises as opening a :class:`Publisher` does; raises ConfigError for an unknown name.
         """
-        from .kafka.clients import producer_config
+        from .log.kafka.clients import producer_config
         from .producers.publisher import Publisher
 
         collection = self.config.collection(name)

@@ -8,9 +8,9 @@ from confluent_kafka import Producer
 
 from ..clock import Clock
 from ..config import Config
-from ..kafka.admin import Admin
-from ..kafka.control import ControlWriter
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin
+from ..log.kafka.control import ControlWriter
+from ..log.kafka.view import CompactedView
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store

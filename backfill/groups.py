@@ -9,9 +9,9 @@ import numpy as np
 
 from ..config import Config
 from ..errors import Refused
-from ..kafka.admin import Admin
-from ..kafka.control import ControlWriter
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin
+from ..log.kafka.control import ControlWriter
+from ..log.kafka.view import CompactedView
 from ..schemas.batch import EventBatch, LiveMark
 from ..schemas.collection import Collection
 from ..schemas.control import GroupRecord, group_key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Refused
-from ..kafka.view import CompactedView
+from ..log.kafka.view import CompactedView
 from ..schemas.control import (
     ChunkDone,
     GroupRecord,

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 
 from .. import failpoints
 from ..errors import Refused
-from ..kafka.clients import unavailable
+from ..log.kafka.clients import unavailable
 from ..schemas.control import PlanPage, RunRecord, plan_key, run_key
 from ..schemas.topics import control_topic, snapshot_topic
 from ..wording import count, partitions

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
+from ..log.kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
 from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.control import RunRecord

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..clock import Clock
 from ..config import Config
 from ..errors import Refused
-from ..kafka.admin import Admin
+from ..log.kafka.admin import Admin
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.control import VerifyRecord

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..clock import Clock
 from ..errors import Inconclusive, Refused
-from ..kafka.view import CompactedView
+from ..log.kafka.view import CompactedView
 from ..schemas.control import RunRecord, SnapshotProgress, snapshot_progress_key
 from ..stores.base import Store
 from ..wording import partitions

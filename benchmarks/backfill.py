@@ -40,11 +40,11 @@ from vecferry.backfill.waiting import wait_applied
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config
 from vecferry.heap import keep_freed_buffers
-from vecferry.kafka.admin import Admin
-from vecferry.kafka.control import ControlWriter
-from vecferry.kafka.view import CompactedView
 from vecferry.local.postgres import create_database
 from vecferry.local.services import Addresses, use
+from vecferry.log.kafka.admin import Admin
+from vecferry.log.kafka.control import ControlWriter
+from vecferry.log.kafka.view import CompactedView
 from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.partitioner import partitions_of

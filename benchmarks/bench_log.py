@@ -11,9 +11,9 @@ import numpy as np
 from confluent_kafka import Producer
 from numpy.typing import NDArray
 from vecferry.config import load_config
-from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
-from vecferry.kafka.clients import producer_config
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.log.kafka.clients import producer_config
+from vecferry.log.kafka.view import CompactedView
 from vecferry.schemas.batch import Applied, EventBatch, Mark
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection

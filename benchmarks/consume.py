@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from numpy.typing import NDArray
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.consumers.worker import CollectionWorker
-from vecferry.kafka.clients import consumer_config
+from vecferry.log.kafka.clients import consumer_config
 from vecferry.schemas.batch import EventBatch, Mark, Outcome
 
 from .bench_log import Log, null_store

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.view import CompactedView
 from vecferry.schemas.control import LiveProgress, live_progress_key
 from vecferry.schemas.topics import progress_topic
 from vecferry.stores.registry import open_store

@@ -8,8 +8,8 @@ from contextlib import closing
 
 from ..backfill.journal import read_runs
 from ..config import Config
-from ..kafka.admin import Admin
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin
+from ..log.kafka.view import CompactedView
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic, snapshot_topic
 from .options import add_collection, config_of
 from .output import Console, Result, Table

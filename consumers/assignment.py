@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ..clock import Clock
 from ..errors import Refused
-from ..kafka.clients import REQUEST_TIMEOUT_S, learn_leaders
+from ..log.kafka.clients import REQUEST_TIMEOUT_S, learn_leaders
 from ..schemas.batch import Applied, SnapshotMark
 from ..schemas.control import RunRecord
 from ..schemas.topics import snapshot_topic

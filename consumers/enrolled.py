@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import Refused
-from ..kafka.admin import Admin
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin
+from ..log.kafka.view import CompactedView
 from ..schemas.collection import Collection
 from ..schemas.control import CollectionRecord, collection_key
 

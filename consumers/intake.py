@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError
 from ..clock import Clock
 from ..config import KafkaSection, WorkerSection
 from ..errors import Refused, Unavailable
-from ..kafka.clients import unavailable
+from ..log.kafka.clients import unavailable
 from ..schemas.snapshot import closes_run
 from .assignment import Place
 

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.clients import own_producer_config, unavailable
+from ..log.kafka.clients import own_producer_config, unavailable
 from ..schemas.dead_letters import CUT, Origin
 
 _log = logging.getLogger("vecferry.worker")

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from ..clock import Clock
 from ..config import KafkaSection
-from ..kafka.clients import own_producer_config
+from ..log.kafka.clients import own_producer_config
 from ..schemas.batch import LiveMark, Mark
 from ..schemas.control import (
     LiveProgress,

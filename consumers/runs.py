@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..kafka.view import CompactedView
+from ..log.kafka.view import CompactedView
 from ..schemas.control import RunRecord, run_key
 
 

@@ -12,8 +12,8 @@ from threading import Event
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError, Refused
-from ..kafka.admin import Admin
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin
+from ..log.kafka.view import CompactedView
 from ..schemas.topics import control_topic
 from ..stores.registry import open_store
 from .applying import Abandoned

@@ -17,9 +17,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from .. import failpoints
 from ..clock import Clock
 from ..config import Config
-from ..kafka.admin import Admin
-from ..kafka.clients import consumer_config, unavailable
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin
+from ..log.kafka.clients import consumer_config, unavailable
+from ..log.kafka.view import CompactedView
 from ..schemas.control import WorkerProgress
 from ..schemas.topics import dlq_topic, events_topic, group_id
 from ..stores.base import Store

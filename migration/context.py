@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
-from ..kafka.admin import Admin
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin
+from ..log.kafka.view import CompactedView
 from ..schemas.collection import Collection
 from ..schemas.control import CollectionRecord, collection_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic

@@ -19,8 +19,8 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused, Unavailable
 from ..failpoints import hit
-from ..kafka.control import ControlWriter
-from ..kafka.view import CompactedView
+from ..log.kafka.control import ControlWriter
+from ..log.kafka.view import CompactedView
 from ..schemas.control import ControllerRecord, controller_key
 from ..schemas.topics import control_topic
 from .state import read

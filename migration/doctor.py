@@ -8,8 +8,8 @@ from contextlib import closing
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import ConfigError, StoreError, Unavailable
-from ..kafka.admin import Admin, Topic
-from ..kafka.view import CompactedView
+from ..log.kafka.admin import Admin, Topic
+from ..log.kafka.view import CompactedView
 from ..schemas.control import CollectionRecord, collection_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from .context import StoreOpener, opened, store_opener

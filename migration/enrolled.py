@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..backfill.journal import read_runs
 from ..clock import Clock
 from ..errors import Refused
-from ..kafka.view import CompactedView
+from ..log.kafka.view import CompactedView
 from ..schemas.collection import Collection
 from ..schemas.control import (
     CollectionRecord,

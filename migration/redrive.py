@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException, Producer
 
 from ..config import Config
 from ..errors import DecodeError, Refused, Rejected, Unavailable
-from ..kafka.clients import REQUEST_TIMEOUT_S, own_producer_config, unavailable
+from ..log.kafka.clients import REQUEST_TIMEOUT_S, own_producer_config, unavailable
 from ..schemas.batch import EventBatch, Outcome
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import CUT, Origin, parse_origin

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..errors import Refused
-from ..kafka.view import CompactedView
+from ..log.kafka.view import CompactedView
 
 R = TypeVar("R", bound=BaseModel)
 

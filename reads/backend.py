@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
-from ..kafka.admin import Admin
+from ..log.kafka.admin import Admin
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store

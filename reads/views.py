@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..kafka.view import CompactedView
+from ..log.kafka.view import CompactedView
 from ..schemas.topics import control_topic, progress_topic
 
 _ABSENT = frozenset(

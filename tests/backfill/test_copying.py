@@ -31,7 +31,7 @@ from vecferry.backfill.progress import Progress
 from vecferry.backfill.runs import open_run
 from vecferry.config import Config
 from vecferry.errors import Refused, Transient
-from vecferry.kafka.control import ControlWriter
+from vecferry.log.kafka.control import ControlWriter
 from vecferry.schemas.collection import MAX_RECORD_BYTES
 from vecferry.schemas.control import LiveProgress, RunRecord, live_progress_key
 from vecferry.schemas.partitioner import partitions_of

@@ -26,7 +26,7 @@ from vecferry.backfill.journal import read_group, read_run
 from vecferry.backfill.replay import open_replay
 from vecferry.backfill.runs import open_run
 from vecferry.errors import Refused
-from vecferry.kafka.clients import admin_config
+from vecferry.log.kafka.clients import admin_config
 from vecferry.schemas.control import GroupRecord, RunRecord, group_key, run_key
 from vecferry.schemas.topics import events_topic, group_id, snapshot_topic
 

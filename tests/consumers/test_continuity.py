@@ -11,7 +11,7 @@ from log_world import PARTITIONS, World, world
 from messages import Message
 from vecferry.consumers.assignment import Place, Stream
 from vecferry.consumers.continuity import sort_out
-from vecferry.kafka.clients import producer_config
+from vecferry.log.kafka.clients import producer_config
 from vecferry.schemas.position import base_position
 
 LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"

@@ -10,9 +10,9 @@ from log_world import NAME, World, world
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.consumers.letters import KEPT_BYTES, MAX_LETTER_BYTES, Letter, LetterBox
 from vecferry.errors import DecodeError
-from vecferry.kafka.admin import DEAD_LETTER_TOPIC
-from vecferry.kafka.clients import producer_config
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.admin import DEAD_LETTER_TOPIC
+from vecferry.log.kafka.clients import producer_config
+from vecferry.log.kafka.view import CompactedView
 from vecferry.migration import redrive
 from vecferry.schemas.dead_letters import CUT, Origin, parse_origin
 

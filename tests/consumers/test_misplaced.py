@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from log_world import NAME, PARTITIONS, world
 from vecferry.errors import Refused
-from vecferry.kafka.control import ControlWriter
+from vecferry.log.kafka.control import ControlWriter
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.control import CollectionRecord, collection_key
 from vecferry.schemas.dead_letters import parse_origin

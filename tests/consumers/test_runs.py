@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from vecferry.consumers.runs import OpenRuns
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.view import CompactedView
 from vecferry.schemas.control import RunRecord, run_key
 
 

@@ -53,7 +53,7 @@ def test_every_box_of_the_picture_is_a_folder() -> None:
 def test_every_folder_of_the_package_is_explained() -> None:
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     explained = {re.sub(r"[^a-z]", "", cell.split("]")[0]) for cell in first_cells(section(DESIGN, "The picture"))}
-    assert explained | {"kafka", "local"} == folders
+    assert explained | {"log", "local"} == folders
 
 
 def test_the_arrows_between_boxes_are_the_imports() -> None:

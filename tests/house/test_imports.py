@@ -13,7 +13,7 @@ LAYERS = (
     ("schemas",),
     ("stores",),
     ("config",),
-    ("kafka",),
+    ("log",),
     ("producers", "consumers", "reads", "backfill"),
     ("migration",),
     ("pipeline",),
@@ -55,7 +55,7 @@ IMPURE_LIBRARIES = {
     *OPTIONAL,
 }
 # Parts whose business is to reach out, and what stands on the edge inside the parts that decide.
-IMPURE_PARTS = ("vecferry.kafka", "vecferry.clock", "vecferry.failpoints", "vecferry.migration.context")
+IMPURE_PARTS = ("vecferry.log.kafka", "vecferry.clock", "vecferry.failpoints", "vecferry.migration.context")
 
 
 def wrong_directions(sources: Iterable[Source]) -> list[str]:
@@ -103,8 +103,8 @@ def test_an_import_upwards_is_found() -> None:
     planted = [
         parse("schemas/planted.py", "from ..stores.base import Store"),
         parse("reads/planted.py", "def late():\n    from ..consumers import ordering"),
-        parse("kafka/planted.py", "import vecferry.local.kafka"),
-        parse("stores/lancedb/planted.py", "from ...kafka import topics"),
+        parse("log/kafka/planted.py", "import vecferry.local.kafka"),
+        parse("stores/lancedb/planted.py", "from ...log import kafka"),
         parse("local/planted.py", "from .. import config"),
         parse("consumers/planted.py", "from .. import open"),
     ]
@@ -140,7 +140,7 @@ def hasty_producers(sources: Iterable[Source]) -> list[str]:
         for source in sources
         if source.part != "pipeline"
         for line, name in imports(source)
-        if name == "vecferry.kafka.clients.producer_config"
+        if name == "vecferry.log.kafka.clients.producer_config"
     ]
 
 
@@ -150,11 +150,11 @@ def test_only_a_publisher_has_several_requests_under_way() -> None:
 
 def test_a_hasty_producer_is_found() -> None:
     planted = [
-        parse("backfill/planted.py", "from ..kafka.clients import producer_config"),
-        parse("kafka/planted.py", "def late():\n    from .clients import producer_config"),
+        parse("backfill/planted.py", "from ..log.kafka.clients import producer_config"),
+        parse("log/kafka/planted.py", "def late():\n    from .clients import producer_config"),
     ]
     assert len(hasty_producers(planted)) == len(planted)
-    assert hasty_producers([parse("pipeline.py", "from .kafka.clients import producer_config")]) == []
+    assert hasty_producers([parse("pipeline.py", "from .log.kafka.clients import producer_config")]) == []
 
 
 def impure(sources: Iterable[Source]) -> list[str]:
@@ -178,7 +178,7 @@ def test_io_in_what_decides_is_found() -> None:
     planted = [
         parse("consumers/ordering.py", "import time"),
         parse("schemas/planted.py", "from confluent_kafka import Consumer"),
-        parse("migration/gates.py", "from ..kafka.view import CompactedView"),
+        parse("migration/gates.py", "from ..log.kafka.view import CompactedView"),
         parse("backfill/compare.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
     ]
     assert len(impure(planted)) == len(planted)

@@ -19,7 +19,7 @@ LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".typing", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "*.so"
 )
 # What an application that only publishes may import without any store's client.
-PRODUCER_SIDE = "import vecferry, vecferry.schemas, vecferry.kafka, vecferry.producers"
+PRODUCER_SIDE = "import vecferry, vecferry.schemas, vecferry.log.kafka, vecferry.producers"
 
 
 @pytest.fixture(scope="module")

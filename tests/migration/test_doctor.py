@@ -94,7 +94,7 @@ def test_a_store_that_is_away_is_a_failed_check(kafka_bootstrap: str) -> None:
 def test_an_absent_kafka_is_a_failed_check_and_stores_are_looked_at_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vecferry.kafka.admin.REQUEST_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("vecferry.log.kafka.admin.REQUEST_TIMEOUT_S", 0.5)
     rig = Rig("127.0.0.1:1")
     checks = {c.name: c for c in examine(load_config(settings("127.0.0.1:1")), NAME, open_store=rig.stores.__getitem__)}
     assert checks["kafka"].verdict is Verdict.FAIL

@@ -6,8 +6,8 @@ import pytest
 from migration_rig import NAME, PARTITIONS, Rig
 from vecferry.config import load_config
 from vecferry.errors import Refused
-from vecferry.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
+from vecferry.log.kafka.view import CompactedView
 from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
 from vecferry.migration.state import read

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Producer
 from migration_rig import NAME, Rig
 from vecferry.errors import Refused, Unavailable
-from vecferry.kafka import view
-from vecferry.kafka.clients import producer_config
-from vecferry.kafka.control import ControlWriter
+from vecferry.log.kafka import view
+from vecferry.log.kafka.clients import producer_config
+from vecferry.log.kafka.control import ControlWriter
 from vecferry.migration import controller
 from vecferry.migration.context import Context
 from vecferry.migration.controller import LEASE_S, Lease, blocker

@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from memory_store import MemoryStore
 from migration_rig import DIMENSION, NAME, PARTITIONS, Rig
 from vecferry.errors import Inconclusive, Refused
-from vecferry.kafka.clients import admin_config
+from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.gates import Verdict, backfill_gate, lag_gate
 from vecferry.migration.gather import gather
 from vecferry.migration.replaying import preview as preview_replay

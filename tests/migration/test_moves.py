@@ -17,7 +17,7 @@ from vecferry.cli import cutover
 from vecferry.cli.main import main
 from vecferry.config import GatesSection
 from vecferry.errors import ConfigError, Refused
-from vecferry.kafka.clients import admin_config
+from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.cutover import move_reads, plan_move, preview
 from vecferry.migration.gates import Verdict
 from vecferry.migration.state import read

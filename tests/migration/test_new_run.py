@@ -12,7 +12,7 @@ from migration_rig import NAME, PARTITIONS, Rig
 from steering import do_start, kill, run_states
 from vecferry.backfill.journal import read_runs
 from vecferry.errors import Inconclusive, Refused
-from vecferry.kafka.clients import admin_config
+from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.doctor import examine
 from vecferry.migration.previewing import preview
 from vecferry.migration.replaying import replay

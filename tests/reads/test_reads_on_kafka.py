@@ -12,9 +12,9 @@ import vecferry
 from confluent_kafka import KafkaError, KafkaException, Producer
 from vecferry.config import load_config
 from vecferry.errors import Inconclusive, Unavailable
-from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
-from vecferry.kafka.clients import producer_config
-from vecferry.kafka.control import ControlWriter
+from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.log.kafka.clients import producer_config
+from vecferry.log.kafka.control import ControlWriter
 from vecferry.pipeline import Pipeline
 from vecferry.reads.session import Session
 from vecferry.schemas.batch import EventBatch, LiveMark, Op

@@ -14,10 +14,10 @@ from memory_store import MemoryStore
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
-from vecferry.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
-from vecferry.kafka.clients import producer_config
-from vecferry.kafka.control import ControlWriter
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.log.kafka.clients import producer_config
+from vecferry.log.kafka.control import ControlWriter
+from vecferry.log.kafka.view import CompactedView
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection

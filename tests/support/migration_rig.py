@@ -14,9 +14,9 @@ from memory_store import MemoryStore
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
-from vecferry.kafka.admin import Admin
-from vecferry.kafka.clients import admin_config, producer_config
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.admin import Admin
+from vecferry.log.kafka.clients import admin_config, producer_config
+from vecferry.log.kafka.view import CompactedView
 from vecferry.migration.context import Context, open_context
 from vecferry.migration.controller import Lease
 from vecferry.migration.enrol import enrol

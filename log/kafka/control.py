@@ -9,10 +9,10 @@ from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from ..clock import SYSTEM_CLOCK, Clock
-from ..config import KafkaSection
-from ..errors import Refused
-from ..schemas.topics import control_topic
+from ...clock import SYSTEM_CLOCK, Clock
+from ...config import KafkaSection
+from ...errors import Refused
+from ...schemas.topics import control_topic
 from .clients import REQUEST_TIMEOUT_S, own_producer_config, patiently, unavailable
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from step_clock import StepClock
-from vecferry.kafka.clients import learn_leaders, learn_producer_id
+from vecferry.log.kafka.clients import learn_leaders, learn_producer_id
 
 
 class Client:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from ..clock import Clock
-from ..config import KafkaSection
-from ..errors import Unavailable
-from ..schemas.guarantees import CONSUMER_GUARANTEES, ONE_REQUEST_AT_A_TIME, PRODUCER_GUARANTEES
+from ...clock import Clock
+from ...config import KafkaSection
+from ...errors import Unavailable
+from ...schemas.guarantees import CONSUMER_GUARANTEES, ONE_REQUEST_AT_A_TIME, PRODUCER_GUARANTEES
 
 T = TypeVar("T")
 

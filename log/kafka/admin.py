@@ -22,8 +22,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
     ResourceType,
 )
 
-from ..clock import SYSTEM_CLOCK, Clock
-from ..config import KafkaSection
+from ...clock import SYSTEM_CLOCK, Clock
+from ...config import KafkaSection
 from .clients import REQUEST_TIMEOUT_S, admin_config, patiently, unavailable
 
 T = TypeVar("T")

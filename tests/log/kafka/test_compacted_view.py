@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from vecferry.config import KafkaSection
-from vecferry.kafka.admin import Admin
-from vecferry.kafka.clients import producer_config
-from vecferry.kafka.view import CompactedView
+from vecferry.log.kafka.admin import Admin
+from vecferry.log.kafka.clients import producer_config
+from vecferry.log.kafka.view import CompactedView
 
 pytestmark = pytest.mark.server
 

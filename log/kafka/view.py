@@ -8,10 +8,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ..clock import SYSTEM_CLOCK, Clock
-from ..config import KafkaSection
-from ..errors import Unavailable
-from ..schemas.position import next_offset
+from ...clock import SYSTEM_CLOCK, Clock
+from ...config import KafkaSection
+from ...errors import Unavailable
+from ...schemas.position import next_offset
 from .admin import Admin
 from .clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from vecferry.config import load_config
 from vecferry.errors import Unavailable
-from vecferry.kafka import clients
-from vecferry.kafka.admin import LIVE_TOPIC, Admin
+from vecferry.log.kafka import clients
+from vecferry.log.kafka.admin import LIVE_TOPIC, Admin
 from waiting import wait_until
 
 pytestmark = pytest.mark.server

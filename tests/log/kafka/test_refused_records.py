@@ -16,7 +16,7 @@ from mock_kafka import MockKafka
 from vecferry.backfill.sending import SnapshotSender, snapshot_producer
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import KafkaSection
-from vecferry.kafka.clients import own_producer_config, producer_config
+from vecferry.log.kafka.clients import own_producer_config, producer_config
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.control import RunRecord
