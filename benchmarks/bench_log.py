@@ -11,9 +11,9 @@ import numpy as np
 from confluent_kafka import Producer
 from numpy.typing import NDArray
 from vecferry.config import load_config
-from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.log.kafka.clients import producer_config
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.kafka.log import KafkaLog
 from vecferry.schemas.batch import Applied, EventBatch, Mark
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection
@@ -50,7 +50,8 @@ class Log:
         self.collection = self.config.collection(self.name)
         self.topic = events_topic(self.namespace, self.name)
         self.group = group_id(self.namespace, self.name, "new")
-        self.admin = Admin(self.config.kafka)
+        self.log = KafkaLog(self.config.kafka)
+        self.admin = self.log.admin
         self.admin.create_topic(self.topic, self.partitions, LIVE_TOPIC)
         for topic in (
             control_topic(self.namespace),
@@ -59,7 +60,7 @@ class Log:
         ):
             self.admin.create_topic(topic, 1, COMPACTED_TOPIC)
         self.rewind()
-        self.control = CompactedView(self.config.kafka, control_topic(self.namespace))
+        self.control = self.log.table(control_topic(self.namespace))
         self._producer = Producer(producer_config(self.config.kafka))
         self._encoder = EventEncoder(self.collection)
         self._vectors = np.random.default_rng(1).random((512, dimension), dtype=np.float32)

@@ -71,7 +71,7 @@ def _worker(log: Log, instance: str) -> float:
         return np.full(len(batch), Outcome.APPLIED, np.int8)
 
     worker = CollectionWorker(
-        log.config, log.name, "new", null_store(log.collection, apply), log.control, SYSTEM_CLOCK, instance
+        log.config, log.name, "new", null_store(log.collection, apply), log.log, log.control, SYSTEM_CLOCK, instance
     )
     thread = threading.Thread(target=worker.run)
     thread.start()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from ..errors import Refused
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
+from ..log.port import Admin, Table
 from ..schemas.collection import Collection
 from ..schemas.control import CollectionRecord, collection_key
 
 
-def refuse_other_enrolment(control: CompactedView, admin: Admin, collection: Collection, topic: str) -> None:
+def refuse_other_enrolment(control: Table, admin: Admin, collection: Collection, topic: str) -> None:
     """Raise Refused when ``topic`` was made anew since, or the configuration has left what was enrolled.
 
     Offsets and marks speak of the enrolled topic: in another one they would pass over its events. Partitions and epoch

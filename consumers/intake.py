@@ -2,78 +2,54 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any
-
-from confluent_kafka import Consumer, KafkaError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..clock import Clock
-from ..config import KafkaSection, WorkerSection
-from ..errors import Refused, Unavailable
-from ..log.kafka.clients import unavailable
+from ..config import WorkerSection
+from ..errors import Refused
+from ..log.port import Consumer, Message, OffsetGone, TopicAbsent
 from ..schemas.snapshot import closes_run
-from .assignment import Place
-
-_log = logging.getLogger("vecferry.worker")
+from .partition import Owned, Partition
 
 _IDLE_POLL_S = 0.02  # between two looks at what else there is to do: new runs begin within a few of them
 _FIRST_TAKE = 64
 _REMEMBERED = 0.95  # of an average, by each further message
 _BLOCKS_LINGER_S = 0.1
 _WORTH_A_WRITE = 0.25  # of batch_rows
-_SILENCE_S = 30.0  # the client repeats itself for every broker and every attempt
 _SLICE_S = 0.02  # the client waits for all that it is asked for: a live event shall not wait with it
 
-# What heals by itself: the client reconnects, and until then there is nothing to read.
-_PASSING = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-        KafkaError._MAX_POLL_EXCEEDED,
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    }
-)
+ReadAhead = Callable[[Message, Partition], None]
 
 
 class Intake:
-    """Gathers the messages of one turn. Used by the polling thread; callbacks of the consumer run inside ``gather``.
+    """Gathers the messages of one turn. Used by the polling thread; the consumer calls its listener inside ``gather``.
 
-    ``read_ahead`` is given each message of a snapshot topic as it arrives, some of them twice.
+    What was gathered is held in its partition, and is dropped with it. ``read_ahead`` is given each message of a
+    snapshot topic as it arrives.
     """
 
     def __init__(
         self,
         consumer: Consumer,
-        kafka: KafkaSection,
+        owned: Owned,
         bounds: WorkerSection,
         collection: str,
-        live_topic: str,
         row_bytes: int,
-        read_ahead: Callable[[Any], None],
+        read_ahead: ReadAhead,
         clock: Clock,
     ) -> None:
         self._consumer = consumer
-        self._collection = collection
-        self._live_topic = live_topic
-        self._kafka = kafka
+        self._owned = owned
         self._bounds = bounds
+        self._collection = collection
         self._row_bytes = row_bytes
         self._read_ahead = read_ahead
         self._clock = clock
-        self._held: list[Any] = []
-        self._rows = self._size = 0  # of what is held: estimated, and in bytes
-        self._silent_until_s = float("-inf")
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
+        self._newest: Message | None = None  # of a snapshot topic
 
-    def gather(self, *, store_rests: Callable[[], bool]) -> list[Any]:
+    def gather(self, *, store_rests: Callable[[], bool]) -> list[Message]:
         """Block until something arrives (at most 0.02 s), then collect until a bound or ``linger_ms`` is reached.
 
         Snapshot blocks alone are waited for a little longer: nobody waits for them, and a store takes many rows at once
@@ -82,13 +58,14 @@ class Intake:
         and behind the marker that closes a run there is nothing to wait for. Raises Refused or Unavailable for errors
         that do not pass.
         """
-        if not self._held:
-            self._keep([self._consumer.poll(_IDLE_POLL_S)])
-        if not self._held:
+        if not self._holds():
+            self._poll(_IDLE_POLL_S)
+        if not self._holds():
             return []
         began_s, linger_s = self._clock.monotonic_s(), self._bounds.linger_ms / 1000
         while True:
-            rows, size = self._rows, self._size
+            rows = sum(partition.held_rows for partition in self._owned.values())
+            size = sum(partition.held_bytes for partition in self._owned.values())
             if not rows:
                 break  # ends of partitions: there is nothing to gather with
             awaits_blocks, rests = self._awaits_blocks(), store_rests()
@@ -104,63 +81,63 @@ class Intake:
                 break
             room = (self._bounds.batch_bytes - size) / max(self._average_bytes, 1.0)
             take = int(max(1, min(room, self._bounds.batch_rows - rows, 1_000)))
-            self._keep(self._consumer.consume(take, min(left, _SLICE_S)))
-        gathered, self._held = self._held, []
-        self._rows = self._size = 0
-        return gathered
+            self._consume(take, min(left, _SLICE_S))
+        return [message for partition in self._owned.values() for message in partition.take_held()]
 
     def hold(self) -> None:
         """Poll once without waiting, to stay a member of the group; what still arrives is kept for the next turn."""
-        self._keep([self._consumer.poll(0)])
+        self._poll(0)
 
-    def forget(self, places: set[Place]) -> None:
-        """Drop what was gathered of ``places``: they were given up, or start anew elsewhere."""
-        kept = [message for message in self._held if (message.topic(), message.partition()) not in places]
-        self._held, self._rows, self._size = [], 0, 0
-        self._keep(kept)
+    def _holds(self) -> bool:
+        return any(partition.held for partition in self._owned.values())
 
-    def _keep(self, messages: list[Any]) -> None:
+    def _poll(self, timeout_s: float) -> None:
+        with self._explained():
+            message = self._consumer.poll(timeout_s)
+        if message is not None:
+            self._keep([message])
+
+    def _consume(self, limit: int, timeout_s: float) -> None:
+        with self._explained():
+            messages = self._consumer.consume(limit, timeout_s)
+        self._keep(messages)
+
+    def _keep(self, messages: list[Message]) -> None:
         sizes = []
         for message in messages:
-            if message is None:
-                continue
-            error = message.error()
-            if error is None:
-                sizes.append(len(message))
-                if message.topic() != self._live_topic:
-                    self._read_ahead(message)
-            elif error.code() != KafkaError._PARTITION_EOF:
-                self._judge(error, message)
-                continue
-            self._held.append(message)
+            partition = self._owned.get((message.topic(), message.partition()))
+            if partition is None:
+                continue  # given up inside the very call that returned it: the next owner reads it
+            partition.held.append(message)
+            if message.error() is None:
+                size = len(message)
+                sizes.append(size)
+                partition.held_bytes += size
+                partition.held_rows += size // self._row_bytes or 1
+                if partition.run is not None:
+                    self._newest = message
+                    self._read_ahead(message, partition)
         if sizes:
-            self._size += sum(sizes)
-            self._rows += sum([size // self._row_bytes or 1 for size in sizes])
             mean = sum(sizes) / len(sizes)
             self._average_bytes = mean + _REMEMBERED ** len(sizes) * (self._average_bytes - mean)
 
     def _awaits_blocks(self) -> bool:
-        events = [message for message in self._held if message.error() is None]
-        if any(message.topic() == self._live_topic for message in events):
+        """Whether blocks alone are held, and more of them are to come."""
+        if any(partition.held_rows and partition.run is None for partition in self._owned.values()):
             return False
-        return not closes_run(events[-1].value())
+        return self._newest is None or not closes_run(self._newest.value())
 
-    def _judge(self, error: KafkaError, message: Any) -> None:
-        place = f"{message.topic()} [{message.partition()}]"
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What the consumer cannot go on with, said with the remedy."""
+        try:
+            yield
+        except OffsetGone as error:
             raise Refused(
-                f"{place}: events that this store has not applied are gone ({error.str()}): retention was shorter than "
-                f"the lag; nothing was skipped. `vecferry doctor {self._collection}` says how to go on; a store beside "
-                f"the migration is filled anew, under another name, by "
-                f"`vecferry replay {self._collection} --run RUN --into NAME`"
-            )
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise Refused(f"topic {message.topic()} does not exist; run `vecferry doctor {self._collection}`")
-        if error.fatal():
-            raise unavailable(self._kafka, error)
-        if error.code() not in _PASSING and not error.retriable():
-            raise Unavailable(f"{place}: {error.str()}; run `vecferry doctor {self._collection}`")
-        now_s = self._clock.monotonic_s()
-        if now_s >= self._silent_until_s:
-            self._silent_until_s = now_s + _SILENCE_S
-            _log.warning("%s: Kafka does not answer (%s); going on when it does", self._collection, error.str())
+                f"{error.place[0]} [{error.place[1]}]: events that this store has not applied are gone ({error}): "
+                "retention was shorter than the lag; nothing was skipped. "
+                f"`vecferry doctor {self._collection}` says how to go on; a store beside the migration is filled "
+                f"anew, under another name, by `vecferry replay {self._collection} --run RUN --into NAME`"
+            ) from error
+        except TopicAbsent as error:
+            raise Refused(f"{error}; run `vecferry doctor {self._collection}`") from error

@@ -9,14 +9,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
-
-from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ..clock import Clock
-from ..config import KafkaSection
-from ..errors import Unavailable
-from ..log.kafka.clients import own_producer_config, unavailable
+from ..errors import Unavailable, VecferryError
+from ..log.port import OnFailure, Sender, TooLarge
 from ..schemas.dead_letters import CUT, Origin
 
 _log = logging.getLogger("vecferry.worker")
@@ -26,10 +22,10 @@ Headers = list[tuple[str, str | bytes | None]]
 LINES = 10
 WINDOW_S = 10.0
 
-MAX_LETTER_BYTES = 16 * 1024 * 1024  # what the client sends at most; the topic has a bound of its own
 KEPT_BYTES = 64 * 1024  # of a record that the topic does not take whole: half for the value, half for the key
 
 _ACK_TIMEOUT_S = 60.0
+_FULL_PAUSE_S = 0.1
 _LONGEST_ID = 100
 _LONGEST_REASON = 300
 _LONGEST_KEPT_REASON = 4_000
@@ -54,11 +50,11 @@ class Letter:
 class LetterBox:
     """Sends letters of ``collection``, waits until Kafka has them, and warns of them. Used by one thread."""
 
-    def __init__(self, kafka: KafkaSection, topic: str, collection: str, clock: Clock) -> None:
+    def __init__(self, sender: Sender, topic: str, collection: str, clock: Clock) -> None:
         self._said = LetterLog(collection, clock)
-        self._kafka = kafka
+        self._sender = sender
         self._topic = topic
-        self._producer: Producer | None = None
+        self._clock = clock
 
     def post(self, letters: Sequence[Letter]) -> None:
         """Block until every letter is acknowledged; raises Unavailable: then no offset of theirs may be passed.
@@ -78,49 +74,37 @@ class LetterBox:
 
     def _send(self, letters: Sequence[Letter]) -> list[Letter]:
         """Block until each is acknowledged or found too large; returns the latter."""
-        if self._producer is None:  # most workers never need one
-            self._producer = Producer(_producer_config(self._kafka))
         refused: list[Letter] = []
-        failures: list[KafkaError] = []
+        failures: list[VecferryError] = []
 
-        def delivered(letter: Letter, error: KafkaError | None, _message: Any) -> None:
-            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        def failed(letter: Letter, error: VecferryError) -> None:
+            if isinstance(error, TooLarge):
                 refused.append(letter)
-            elif error is not None:
+            else:
                 failures.append(error)
 
-        try:
-            for letter in letters:
-                report = partial(delivered, letter)
-                try:
-                    self._producer.produce(
-                        self._topic,
-                        partition=0,
-                        key=letter.origin.key().encode(),
-                        # A null value would read as "resolved".
-                        value=b"" if letter.value is None else letter.value,
-                        headers=_headers(letter),
-                        on_delivery=report,
-                    )
-                except KafkaException as error:
-                    report(error.args[0], None)
-            left = self._producer.flush(_ACK_TIMEOUT_S)
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
+        until_s = self._clock.monotonic_s() + _ACK_TIMEOUT_S
+        left = 0
+        for letter in letters:
+            while not (queued := self._queue(letter, partial(failed, letter))):
+                self._sender.serve(_FULL_PAUSE_S)
+                if self._clock.monotonic_s() > until_s:
+                    break
+            left += not queued
+        left += self._sender.flush(max(0.0, until_s - self._clock.monotonic_s()))
         if failures:
-            raise unavailable(self._kafka, failures[0])
+            raise failures[0]
         if left:
             raise Unavailable(
                 f"topic {self._topic} did not acknowledge {left} dead letters within {_ACK_TIMEOUT_S:g} s"
             )
         return refused
 
-
-def _producer_config(kafka: KafkaSection) -> dict[str, Any]:
-    # A record that a broker took at its bound, 48,588 bytes above the client's default, must not fail here: its letter
-    # would never be written and its offset never passed.
-    config = own_producer_config(kafka)
-    return {**config, "message.max.bytes": max(MAX_LETTER_BYTES, int(config.get("message.max.bytes", 0)))}
+    def _queue(self, letter: Letter, on_failure: OnFailure) -> bool:
+        # A null value would read as "resolved".
+        value = b"" if letter.value is None else letter.value
+        key, headers = letter.origin.key().encode(), _headers(letter)
+        return self._sender.send(self._topic, 0, value, key=key, headers=headers, on_failure=on_failure)
 
 
 def cut(letter: Letter) -> Letter:

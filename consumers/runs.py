@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..log.kafka.view import CompactedView
+from ..log.port import Table
 from ..schemas.control import RunRecord, run_key
 
 
 class OpenRuns:
     """The runs of ``collection`` into ``store_name``; cheap to ask in every turn. Used by one thread."""
 
-    def __init__(self, control: CompactedView, collection: str, store_name: str) -> None:
+    def __init__(self, control: Table, collection: str, store_name: str) -> None:
         self._control = control
         self._collection = collection
         self._store_name = store_name

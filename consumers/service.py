@@ -12,8 +12,7 @@ from threading import Event
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError, Refused
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
+from ..log.kafka.log import KafkaLog
 from ..schemas.topics import control_topic
 from ..stores.registry import open_store
 from .applying import Abandoned
@@ -37,9 +36,10 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
     if not names:
         raise ConfigError(f"no collection lies in store {store_name!r}; add [collections.NAME.in.{store_name}]")
     topic = control_topic(config.namespace)
-    if not Admin(config.kafka).topics([topic]):
+    log = KafkaLog(config.kafka, clock=clock)
+    if not log.admin.topics([topic]):
         raise Refused(f"topic {topic} does not exist; run `vecferry enrol {names[0]}` first")
-    control = CompactedView(config.kafka, topic, clock=clock)
+    control = log.table(topic)
     instance = f"{socket.gethostname()}-{os.getpid()}"
     workers, stores = [], []
     try:
@@ -50,12 +50,13 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
             )
             stores.append(store)
             store.applied()  # an absent store is said now; one that goes away later is waited for
-            workers.append(CollectionWorker(config, name, store_name, store, control, clock, instance))
+            workers.append(CollectionWorker(config, name, store_name, store, log, control, clock, instance))
         _run_all(workers, stop)
     finally:
         for store in stores:
             store.close()
         control.close()
+        log.close()
 
 
 def _run_all(workers: Sequence[CollectionWorker], stop: Event) -> None:

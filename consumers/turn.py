@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..errors import DecodeError
+from ..log.port import Message, Place
 from ..schemas.batch import EventBatch, LiveMark, Mark, SnapshotMark
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import Origin
 from ..schemas.decode import EventDecoder, drop_misplaced
 from ..schemas.position import encode_position, next_offset
-from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder, SnapshotMarker, encode_row
-from .assignment import Place, Stream
+from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder, encode_row
 from .continuity import sort_out
 from .letters import Letter
+from .partition import Content, Owned, Partition
 from .tally import close_chunk, count_block
-
-_Content = SnapshotBlock | SnapshotMarker | DecodeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +39,8 @@ class Turn:
     reached    place → the offset that the group may commit once every event of the turn has its outcome
     letters    records that could not be decoded; ``live_letters`` of them are from the live topic
     live_events, snapshot_events   how many were consumed: each of them owes an outcome
-    streams    place → the stream it belonged to: a place that was given up meanwhile is recognised by it
-    known_below   place → below it everything was applied or buried before, see ``Stream``
+    partitions    those that the turn moves on: one that was given up meanwhile is owned by another object, or by none
+    known_below   place → below it everything was applied or buried before, see ``Partition``
     passed_over   place → the offset from which it has to be read again, see ``sort_out``
     """
 
@@ -56,10 +54,11 @@ class Turn:
     snapshot_events: int
     redelivered: int
     problems: dict[Place, str]
-    streams: dict[Place, Stream]
+    partitions: Owned
     known_below: dict[Place, int]
     passed_over: dict[Place, int]
-    sources: tuple[Any, ...]  # live_rows messages, then one _Block per snapshot block
+    live: tuple[Message, ...]  # one per live row
+    blocks: tuple[_Block, ...]
 
     @property
     def empty(self) -> bool:
@@ -76,7 +75,7 @@ class Turn:
 
 
 class TurnMaker:
-    """Decodes messages into turns and advances the streams they came from."""
+    """Decodes messages into turns and moves the partitions on that they came from."""
 
     def __init__(self, collection: Collection, live_topic: str, store_name: str) -> None:
         self._collection = collection
@@ -84,47 +83,48 @@ class TurnMaker:
         self._store_name = store_name
         self._events = EventDecoder(collection)
         self._snapshots = SnapshotDecoder(collection)
-        self._ahead: dict[int, tuple[Any, _Content]] = {}  # by the identity of a message, which is kept beside it
 
-    def read_ahead(self, message: Any) -> None:
+    def read_ahead(self, message: Message, partition: Partition) -> None:
         """Decode ``message`` of a snapshot topic, which will be in the next turn: the store is at work meanwhile."""
-        if id(message) not in self._ahead:
-            self._ahead[id(message)] = message, self._read(message)
+        if message.offset() not in partition.decoded:
+            partition.decoded[message.offset()] = self._read(message)
 
-    def _read(self, message: Any) -> _Content:
+    def _read(self, message: Message) -> Content:
         try:
             return self._snapshots.decode(message.value(), message.partition())
         except DecodeError as error:
             return error
 
-    def make(self, messages: Sequence[Any], streams: dict[Place, Stream]) -> Turn:
-        """The turn of ``messages`` (confluent_kafka messages without error, or ends of partition), in their order."""
-        found = sort_out(messages, streams, self._live_topic)
+    def make(self, messages: Sequence[Message], owned: Owned) -> Turn:
+        """The turn of ``messages``, those of a partition in their order."""
+        found = sort_out(messages, owned, self._live_topic)
         live, partitions, offsets = found.live, found.partitions, found.offsets
         letters: list[Letter] = []
-        batch, sources = self._decode_live(live, partitions, offsets, letters)
+        batch, rows = self._decode_live(live, partitions, offsets, letters)
+        sources: list[_Block] = []
         live_rows, live_letters = len(batch), len(letters)
         last = dict(zip(partitions, offsets, strict=True))  # a partition's offsets ascend
         reached: dict[Place, int] = {
             (self._live_topic, partition): next_offset(offset) for partition, offset in last.items()
         }
         for place, end in found.ends.items():  # control records lie between the last event and the end of the partition
-            if end > max(reached.get(place, 0), streams[place].next_offset):
+            if end > max(reached.get(place, 0), owned[place].next_offset):
                 reached[place] = end
         marks: list[Mark] = [
-            LiveMark(partition=place[1], next_offset=offset, known=streams[place].next_offset)
+            LiveMark(partition=place[1], next_offset=offset, known=owned[place].next_offset)
             for place, offset in reached.items()
         ]
         for place, offset in reached.items():
-            streams[place].next_offset = offset
+            owned[place].next_offset = offset
         blocks: list[EventBatch] = []
         problems: dict[Place, str] = {}
         for message in found.riding:
-            place = (message.topic(), message.partition())
-            self._take_snapshot(message, streams[place], blocks, sources, letters, marks, reached)
-            if streams[place].tally.problem:
-                problems[place] = streams[place].tally.problem
-        self._ahead.clear()  # what is left was sorted out
+            partition = owned[message.topic(), message.partition()]
+            self._take_snapshot(message, partition, blocks, sources, letters, marks, reached)
+            if partition.tally.problem:
+                problems[partition.place] = partition.tally.problem
+        for partition in owned.values():
+            partition.decoded.clear()  # what is left was sorted out
         return Turn(
             batch=EventBatch.joined([part for part in (batch, *blocks) if len(part)] or [batch]),
             live_rows=live_rows,
@@ -134,27 +134,34 @@ class TurnMaker:
             live_letters=live_letters,
             live_events=len(live),
             snapshot_events=sum(map(len, blocks)) + len(letters) - live_letters,
-            redelivered=_redelivered(partitions, offsets, streams),
+            redelivered=_redelivered(partitions, offsets, owned),
             problems=problems,
-            streams={place: streams[place] for place in {*reached, *problems}},
-            known_below={place: stream.known_below for place, stream in streams.items()},
-            sources=tuple(sources),
+            partitions={place: owned[place] for place in {*reached, *problems}},
+            known_below={place: partition.known_below for place, partition in owned.items()},
+            live=tuple(rows),
+            blocks=tuple(sources),
             passed_over=found.passed_over,
         )
 
     def letter(self, turn: Turn, row: int, reason: str) -> Letter:
         """The dead letter of ``row`` of ``turn.batch``, which the store rejected for ``reason``."""
         if row < turn.live_rows:
-            return self._letter(turn.sources[row], reason)
+            return self._letter(turn.live[row], reason)
         inner = row - turn.live_rows
-        for block in turn.sources[turn.live_rows :]:
+        for block in turn.blocks:
             if inner < block.rows:
-                named = {"run": block.run, "chunk": block.chunk, "generation": block.generation}
                 return Letter(
                     origin=replace(block.origin, row=inner),
                     reason=reason,
                     key=turn.batch.ids[row].encode(),
-                    value=encode_row(self._collection, turn.batch, row, **named),
+                    value=encode_row(
+                        self._collection,
+                        turn.batch,
+                        row,
+                        run=block.run,
+                        chunk=block.chunk,
+                        generation=block.generation,
+                    ),
                     headers=block.headers,
                     position=int(turn.batch.positions[row]),
                 )
@@ -162,39 +169,38 @@ class TurnMaker:
         raise IndexError(row)
 
     def _decode_live(
-        self, live: list[Any], partitions: list[int], offsets: list[int], letters: list[Letter]
-    ) -> tuple[EventBatch, list[Any]]:
+        self, live: list[Message], partitions: list[int], offsets: list[int], letters: list[Letter]
+    ) -> tuple[EventBatch, list[Message]]:
         decoded = self._events.decode(
             [message.value() for message in live], [message.key() for message in live], partitions, offsets
         )
         decoded = drop_misplaced(decoded, self._collection.partitions)
         for index, error in decoded.errors.items():
             letters.append(self._letter(live[index], str(error)))
-        sources = live if len(decoded.rows) == len(live) else [live[index] for index in decoded.rows]
-        return decoded.batch, list(sources)
+        return decoded.batch, live if len(decoded.rows) == len(live) else [live[index] for index in decoded.rows]
 
     def _take_snapshot(
         self,
-        message: Any,
-        stream: Stream,
+        message: Message,
+        partition: Partition,
         blocks: list[EventBatch],
-        sources: list[Any],
+        sources: list[_Block],
         letters: list[Letter],
         marks: list[Mark],
         reached: dict[Place, int],
     ) -> None:
         """Count a block, or close a chunk at a marker."""
         after = next_offset(message.offset())
-        stream.next_offset = after
-        self.read_ahead(message)
-        _, content = self._ahead.pop(id(message))
-        if not isinstance(content, DecodeError) and content.run != stream.run:
-            content = DecodeError(f"run {content.run!r} in the topic of run {stream.run!r}")
+        partition.next_offset = after
+        self.read_ahead(message, partition)
+        content = partition.decoded.pop(message.offset())
+        if not isinstance(content, DecodeError) and content.run != partition.run:
+            content = DecodeError(f"run {content.run!r} in the topic of run {partition.run!r}")
         if isinstance(content, DecodeError):
             letters.append(self._letter(message, str(content)))
             return
         if isinstance(content, SnapshotBlock):
-            stream.tally = count_block(stream.tally, content)
+            partition.tally = count_block(partition.tally, content)
             sources.append(
                 _Block(
                     origin=self._origin(message),
@@ -207,7 +213,7 @@ class TurnMaker:
             )
             blocks.append(content.events)
             return
-        stream.tally, whole = close_chunk(stream.tally, content)
+        partition.tally, whole = close_chunk(partition.tally, content)
         if whole:
             reached[message.topic(), message.partition()] = after
             marks.append(
@@ -215,14 +221,14 @@ class TurnMaker:
                     run=content.run,
                     partition=message.partition(),
                     next_offset=after,
-                    next_chunk=stream.tally.next_chunk,
-                    closed=stream.tally.closed,
-                    known=stream.marked,
+                    next_chunk=partition.tally.next_chunk,
+                    closed=partition.tally.closed,
+                    known=partition.marked,
                 )
             )
-            stream.marked = max(stream.marked, after)
+            partition.marked = max(partition.marked, after)
 
-    def _letter(self, message: Any, reason: str) -> Letter:
+    def _letter(self, message: Message, reason: str) -> Letter:
         return Letter(
             origin=self._origin(message),
             reason=reason,
@@ -232,7 +238,7 @@ class TurnMaker:
             position=encode_position(self._collection.epoch, message.offset()),
         )
 
-    def _origin(self, message: Any) -> Origin:
+    def _origin(self, message: Message) -> Origin:
         return Origin(
             store=self._store_name,
             topic=message.topic(),
@@ -242,9 +248,9 @@ class TurnMaker:
         )
 
 
-def _redelivered(partitions: list[int], offsets: list[int], streams: dict[Place, Stream]) -> int:
+def _redelivered(partitions: list[int], offsets: list[int], owned: Owned) -> int:
     """How many of the live events were applied or buried before."""
-    known_below = {place[1]: stream.known_below for place, stream in streams.items() if stream.run is None}
+    known_below = {place[1]: partition.known_below for place, partition in owned.items() if partition.run is None}
     return sum([offset < known_below[partition] for partition, offset in zip(partitions, offsets, strict=True)])
 
 

@@ -23,22 +23,37 @@ REQUEST_TIMEOUT_S = 15.0
 class Message(Protocol):
     """One record of a partition, or the end of one; the client's own object, without a wrapper."""
 
-    def topic(self) -> str: ...
-    def partition(self) -> int: ...
-    def offset(self) -> int: ...
-    def key(self) -> bytes | None: ...
+    def topic(self) -> str:
+        """Name of the topic."""
+        ...
+
+    def partition(self) -> int:
+        """Number of the partition."""
+        ...
+
+    def offset(self) -> int:
+        """Its offset."""
+        ...
+
+    def key(self) -> bytes | None:
+        """The id of the row, or the key of the record."""
+        ...
 
     def value(self) -> bytes | None:
         """None for a tombstone. Compare with None: a message without bytes is falsy."""
         ...
 
-    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        """Names and values; a name may stand more than once."""
+        ...
 
     def error(self) -> object | None:
         """Not None for the end of a partition: ``offset`` is then the offset that the next record will get."""
         ...
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Bytes of the value."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +85,7 @@ class OffsetGone(VecferryError):
     """The offset to read from is not in the topic: retention has passed it, or the topic was made anew."""
 
     def __init__(self, place: Place, detail: str) -> None:
-        super().__init__(f"{place[0]} [{place[1]}]: {detail}")
+        super().__init__(detail)
         self.place = place
 
 
@@ -158,7 +173,9 @@ class Table(Protocol):
 class Encodable(Protocol):
     """A record of the control topic."""
 
-    def encode(self) -> bytes: ...
+    def encode(self) -> bytes:
+        """The record's bytes."""
+        ...
 
 
 class Writer(Protocol):
@@ -279,7 +296,7 @@ class Consumer(Protocol):
         ...
 
     def commit(self, offsets: Mapping[Place, int], *, wait: bool) -> None:
-        """Commit; ``on_commit`` of the consumer is told the outcome, before this returns if ``wait``. May raise."""
+        """Commit; ``on_commit`` of the consumer is told the outcome, before this returns if ``wait``. Never raises."""
         ...
 
     def seen_end(self, place: Place) -> int:

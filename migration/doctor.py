@@ -8,8 +8,9 @@ from contextlib import closing
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import ConfigError, StoreError, Unavailable
-from ..log.kafka.admin import Admin, Topic
+from ..log.kafka.admin import Admin
 from ..log.kafka.view import CompactedView
+from ..log.port import Topic
 from ..schemas.control import CollectionRecord, collection_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from .context import StoreOpener, opened, store_opener

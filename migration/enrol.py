@@ -17,8 +17,9 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
 from ..failpoints import hit
-from ..log.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC, Admin, Topic
+from ..log.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC, Admin
 from ..log.kafka.view import CompactedView
+from ..log.port import Topic
 from ..schemas.collection import Collection
 from ..schemas.control import group_key, migration_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic

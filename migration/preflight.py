@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config import GatesSection
 from ..errors import Inconclusive, Refused
-from ..log.kafka.admin import Topic
+from ..log.port import Topic
 from ..schemas.collection import Collection
 from ..schemas.control import CollectionRecord
 from ..schemas.partitioner import murmur2

@@ -9,8 +9,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
-from ..log.kafka.admin import Admin, Offsets
+from ..log.kafka.admin import Admin
 from ..log.kafka.clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
+from ..log.port import Offsets
 from ..schemas.position import next_offset
 from .gates import GateResult
 from .preflight import Sample, partitioner_check

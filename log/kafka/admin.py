@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from confluent_kafka import (
@@ -24,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
+from ..port import Offsets, Topic
 from .clients import REQUEST_TIMEOUT_S, admin_config, patiently, unavailable
 
 T = TypeVar("T")
@@ -44,23 +44,6 @@ COMPACTED_TOPIC = {
 }
 # A record of the largest size that brokers take by default, and what a dead letter says beside it.
 DEAD_LETTER_TOPIC = {**COMPACTED_TOPIC, "max.message.bytes": str(2 * 1024 * 1024)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topic:
-    """A topic as the cluster describes it; ``settings`` are its effective configuration values."""
-
-    name: str
-    partitions: int
-    settings: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offsets:
-    """Per partition: the first offset still in the topic, and the offset that the next record will get."""
-
-    begin: tuple[int, ...]
-    end: tuple[int, ...]
 
 
 class Admin:

@@ -8,14 +8,15 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from log_world import NAME, PARTITIONS, World, world
 from memory_store import MemoryStore
 from vecferry.cli import worker as command
 from vecferry.cli.main import main
 from vecferry.consumers import service
 from vecferry.consumers.worker import CollectionWorker
+from vecferry.log.port import Message
 from waiting import wait_until
+from wrapped_log import WrappedConsumer, WrappedLog
 
 pytestmark = pytest.mark.server
 
@@ -58,7 +59,7 @@ def test_what_is_in_hand_at_sigterm_is_drained_and_committed(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with world(kafka_bootstrap) as log:
-        code, store = run_command(log, monkeypatch, lambda worker: worker._stop.is_set())
+        code, store = run_command(log, monkeypatch, lambda worker: worker.stopping)
         assert code == 0, capsys.readouterr().err
         assert "Drained and stopped" in capsys.readouterr().out
         assert list(store.rows) == ["a"]
@@ -69,7 +70,7 @@ def test_a_store_that_outlasts_the_drain_ends_the_worker_and_nothing_is_committe
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with world(kafka_bootstrap, worker={"drain_timeout_s": 0.2}) as log:
-        code, _ = run_command(log, monkeypatch, lambda worker: worker._leaving and not worker._assignment.streams)
+        code, _ = run_command(log, monkeypatch, lambda worker: worker.stopping and not worker.owned)
         assert code == 1
         said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vecferry: ")]
         assert said == [f"vecferry: {NAME}: the store did not finish its batch in time; it will be read again"]
@@ -81,27 +82,25 @@ def test_a_store_that_outlasts_the_drain_ends_the_worker_and_nothing_is_committe
         assert list(store.rows) == ["a"]
 
 
-class Losing:
-    """A consumer that calls ``lose`` once, out of ``poll``, as the client does: it takes calls of one thread alone."""
+class Losing(WrappedConsumer):
+    """A consumer that loses everything once, when it is asked to."""
 
-    def __init__(self, consumer: Consumer, lose: Callable[[], None]) -> None:
-        self._consumer, self._lose = consumer, lose
-        self.asked, self.lost = threading.Event(), threading.Event()
+    asked, lost = threading.Event(), threading.Event()
 
-    def poll(self, timeout_s: float) -> object:
+    def poll(self, timeout_s: float) -> Message | None:
         if self.asked.is_set() and not self.lost.is_set():
-            self._lose()
+            assert self.listener is not None
+            self.listener.lost(list(range(PARTITIONS)))
             self.lost.set()
-        return self._consumer.poll(timeout_s)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._consumer, name)
+        return super().poll(timeout_s)
 
 
 def test_a_worker_that_lost_its_partitions_commits_nothing_of_what_it_held(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, release = threading.Event(), threading.Event()
+    monkeypatch.setattr(Losing, "asked", threading.Event())
+    monkeypatch.setattr(Losing, "lost", threading.Event())
 
     def slow(method: str) -> None:
         if method == "apply":
@@ -112,17 +111,12 @@ def test_a_worker_that_lost_its_partitions_commits_nothing_of_what_it_held(
         store = log.store(before=slow)
         log.upsert("a", 1.0)
         log.flush()
-        running = log.start(store)
-        worker = running.worker
-        everything = [TopicPartition(log.topic, number) for number in range(PARTITIONS)]
-        consumer = Losing(worker._consumer, lambda: worker._on_lost(worker._consumer, everything))
-        monkeypatch.setattr(worker._intake, "_consumer", consumer)
+        running = log.start(store, log=WrappedLog(log.log, Losing))
         running.wait_until(entered.is_set)
-        consumer.asked.set()
-        running.wait_until(consumer.lost.is_set)
-        assert worker._assignment.streams == {}
+        Losing.asked.set()
+        running.wait_until(Losing.lost.is_set)
+        assert running.worker.owned == {}
         release.set()
-        running.wait_until(lambda: worker._in_flight is None)
+        running.wait_until(lambda: list(store.rows) == ["a"])
         running.stop()
-        assert list(store.rows) == ["a"]
         assert committed(log) == 0

@@ -9,9 +9,10 @@ from applied_log import counters, rows_of, settled, values
 from confluent_kafka import Consumer, KafkaError, Producer
 from log_world import PARTITIONS, World, world
 from messages import Message
-from vecferry.consumers.assignment import Place, Stream
 from vecferry.consumers.continuity import sort_out
+from vecferry.consumers.partition import Partition
 from vecferry.log.kafka.clients import producer_config
+from vecferry.log.port import Place
 from vecferry.schemas.position import base_position
 
 LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"
@@ -24,58 +25,60 @@ def live(*offsets: int, end: int | None = None) -> list[Message]:
     return messages if end is None else [*messages, Message(LIVE, 0, end, None, END)]
 
 
-def take(stream: Stream, messages: list[Message]) -> tuple[list[int], dict[str, int], int | None]:
-    """Offsets taken in, end reached, and from where to read again; the stream is advanced as a turn does it."""
-    found = sort_out(messages, {(LIVE, 0): stream}, LIVE)
-    stream.next_offset = max([stream.next_offset, *[offset + 1 for offset in found.offsets], *found.ends.values()])
+def take(partition: Partition, messages: list[Message]) -> tuple[list[int], dict[str, int], int | None]:
+    """Offsets taken in, end reached, and from where to read again; the partition is moved on as a turn does it."""
+    found = sort_out(messages, {(LIVE, 0): partition}, LIVE)
+    partition.next_offset = max(
+        [partition.next_offset, *[offset + 1 for offset in found.offsets], *found.ends.values()]
+    )
     return found.offsets, {topic: end for (topic, _), end in found.ends.items()}, found.passed_over.get((LIVE, 0))
 
 
 def test_nothing_behind_a_gap_is_taken_in_and_it_is_read_again_from_its_start() -> None:
-    stream = Stream(next_offset=3, known_below=0)
-    assert take(stream, live(3, 4, 6, 7, end=8)) == ([3, 4], {}, 5)
-    assert take(stream, live(5, 6, 7, end=8)) == ([5, 6, 7], {LIVE: 8}, None)
-    assert not stream.has_gaps
+    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    assert take(partition, live(3, 4, 6, 7, end=8)) == ([3, 4], {}, 5)
+    assert take(partition, live(5, 6, 7, end=8)) == ([5, 6, 7], {LIVE: 8}, None)
+    assert not partition.has_gaps
 
 
 def test_a_lost_message_before_the_end_is_missed_too() -> None:
-    stream = Stream(next_offset=3, known_below=0)
-    assert take(stream, live(3, end=5)) == ([3], {}, 4)
-    assert take(stream, live(4, end=5)) == ([4], {LIVE: 5}, None)
+    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    assert take(partition, live(3, end=5)) == ([3], {}, 4)
+    assert take(partition, live(4, end=5)) == ([4], {LIVE: 5}, None)
 
 
 def test_a_gap_that_is_there_again_is_the_logs_own_and_later_ones_are_believed() -> None:
-    stream = Stream(next_offset=3, known_below=0)
-    assert take(stream, live(3, 5)) == ([3], {}, 4)
-    assert take(stream, live(5, 6, 8, end=10)) == ([5, 6, 8], {LIVE: 10}, None)
+    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    assert take(partition, live(3, 5)) == ([3], {}, 4)
+    assert take(partition, live(5, 6, 8, end=10)) == ([5, 6, 8], {LIVE: 10}, None)
 
 
 @pytest.mark.parametrize(("ends", "taken"), [((5, 5), {LIVE: 5}), ((5, 6), {LIVE: 6})])
 def test_control_records_at_the_end_are_passed_over(ends: tuple[int, int], taken: dict[str, int]) -> None:
-    stream = Stream(next_offset=3, known_below=0)
-    assert take(stream, live(3, end=ends[0])) == ([3], {}, 4)
-    assert take(stream, live(end=ends[1])) == ([], taken, None)
+    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    assert take(partition, live(3, end=ends[0])) == ([3], {}, 4)
+    assert take(partition, live(end=ends[1])) == ([], taken, None)
 
 
 @pytest.mark.parametrize("second", [6, 8])
 def test_a_gap_that_changes_is_not_believed_yet(second: int) -> None:
-    stream = Stream(next_offset=3, known_below=0)
-    assert take(stream, live(3, 7)) == ([3], {}, 4)
-    assert take(stream, live(second)) == ([], {}, 4)
-    assert take(stream, live(second)) == ([second], {}, None)
+    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    assert take(partition, live(3, 7)) == ([3], {}, 4)
+    assert take(partition, live(second)) == ([], {}, 4)
+    assert take(partition, live(second)) == ([second], {}, None)
 
 
 def test_what_was_taken_in_before_is_not_taken_again() -> None:
-    stream = Stream(next_offset=3, known_below=0)
-    assert take(stream, live(3, 4, 3, 4, 5)) == ([3, 4, 5], {}, None)
-    assert take(stream, live(4, 5, end=4)) == ([], {}, None)
+    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    assert take(partition, live(3, 4, 3, 4, 5)) == ([3, 4, 5], {}, None)
+    assert take(partition, live(4, 5, end=4)) == ([], {}, None)
 
 
 def test_a_gap_of_one_partition_holds_no_other_up() -> None:
     messages = [Message(topic, 0, offset, b"") for offset in (0, 2) for topic in (LIVE, BLOCKS)]
     messages.insert(2, Message(BLOCKS, 0, 1, b""))
-    streams = {place: Stream(next_offset=0, known_below=0) for place in ((LIVE, 0), (BLOCKS, 0))}
-    found = sort_out(messages, streams, LIVE)
+    owned = {place: Partition(place=place, next_offset=0, known_below=0) for place in ((LIVE, 0), (BLOCKS, 0))}
+    found = sort_out(messages, owned, LIVE)
     assert found.offsets == [0]
     assert [message.offset() for message in found.riding] == [0, 1, 2]
     assert found.passed_over == {(LIVE, 0): 1}
@@ -148,7 +151,7 @@ def test_what_the_client_loses_is_read_again(
         lost |= {(snapshot, partition): [0, 3] for partition in range(PARTITIONS)}
         monkeypatch.setattr(Losing, "to_lose", lost, raising=False)
         monkeypatch.setattr(Losing, "handed", {}, raising=False)
-        monkeypatch.setattr("vecferry.consumers.worker.Consumer", Losing)
+        monkeypatch.setattr("vecferry.log.kafka.consumer.Consumer", Losing)
         applied(log)
         assert not any(lost.values())
         assert f"things: {log.topic} [0]: the client passed over offset 2; reading from there again" in caplog.text
@@ -158,7 +161,7 @@ def test_what_the_client_loses_is_read_again(
 def test_what_the_client_hands_over_twice_counts_once(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with world(kafka_bootstrap) as log:
         fill(log)
-        monkeypatch.setattr("vecferry.consumers.worker.Consumer", Stammering)
+        monkeypatch.setattr("vecferry.log.kafka.consumer.Consumer", Stammering)
         applied(log)
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from applied_log import settled, values
-from log_world import NAME, PARTITIONS, World, world
-from vecferry.clock import SYSTEM_CLOCK
+from log_world import PARTITIONS, world
+from memory_store import MemoryStore
+from memory_world import MemoryWorld
+from stepped_executor import SteppedExecutor
 from vecferry.consumers.applying import Abandoned
-from vecferry.consumers.assignment import Stream
 from vecferry.consumers.worker import CollectionWorker
+from vecferry.log.port import Message
 from waiting import wait_until
+from wrapped_log import WrappedConsumer, WrappedLog
 
-pytestmark = pytest.mark.server
 
-
+@pytest.mark.server
 def test_a_batch_in_hand_is_brought_in_and_committed(kafka_bootstrap: str) -> None:
     in_hand, release = threading.Event(), threading.Event()
 
@@ -43,6 +42,7 @@ def test_a_batch_in_hand_is_brought_in_and_committed(kafka_bootstrap: str) -> No
         assert log.admin.committed(log.group, log.topic, PARTITIONS) == dict(enumerate(ends))
 
 
+@pytest.mark.server
 def test_a_batch_that_takes_too_long_is_not_committed_and_read_again(
     kafka_bootstrap: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,67 +71,76 @@ def test_a_batch_that_takes_too_long_is_not_committed_and_read_again(
         assert values(store) == {"id": 1.0}
 
 
-@contextmanager
-def two_turns(
-    log: World, monkeypatch: pytest.MonkeyPatch, second: threading.Event, failure: Exception | None
-) -> Iterator[CollectionWorker]:
-    """A worker with a turn in flight, up to offset 10, and one waiting, up to 20. The first ends while the worker polls
-    for the first time, which brings a revocation; the second takes until ``second`` is set, and ends with ``failure``.
+class Revoking(WrappedConsumer):
+    """A consumer whose group takes nothing away, and says so, once: when the worker polls to stay a member.
+
+    ``first_ends`` is called right before.
     """
-    worker = CollectionWorker(log.config, NAME, "new", log.store(), log.control, SYSTEM_CLOCK, "one")
-    place, stream, polled = (log.topic, 0), Stream(next_offset=20, known_below=0), threading.Event()
-    worker._assignment.streams[place] = stream
-    turns: list[Any] = [SimpleNamespace(reached={place: end}, streams={place: stream}) for end in (10, 20)]
 
-    def apply(turn: object) -> None:
-        if turn is turns[0]:
-            assert polled.wait(60)
-            return
-        assert second.wait(60)
-        if failure is not None:
-            raise failure
+    first_ends: Callable[[], object] | None = None
 
-    def hold() -> None:
-        if not polled.is_set():
-            polled.set()
-            assert worker._in_flight is not None
-            worker._in_flight[0].result(60)
-            worker._on_revoke(worker._consumer, [])
-            second.set()
-
-    monkeypatch.setattr(worker, "_apply", apply)
-    monkeypatch.setattr(worker._intake, "hold", hold)
-    monkeypatch.setattr(worker._assignment, "pause", lambda wanted: None)
-    worker._waiting = turns[0]
-    worker._start_waiting()
-    worker._waiting = turns[1]
-    try:
-        yield worker
-    finally:
-        worker._consumer.close()
-        worker._store_thread.shutdown()
+    def poll(self, timeout_s: float) -> Message | None:
+        if timeout_s == 0 and self.first_ends is not None:
+            self.first_ends()
+            self.first_ends = None
+            assert self.listener is not None
+            self.listener.revoked([])
+        return super().poll(timeout_s)
 
 
-def test_a_revocation_while_the_worker_waits_takes_no_commit_back(
-    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second = threading.Event()
-    second.set()
-    with world(kafka_bootstrap) as log, two_turns(log, monkeypatch, second, None) as worker:
-        assert worker._finish(None)
-        assert worker._commits.send(worker._consumer, wait_for_it=True)
-        assert log.admin.committed(log.group, log.topic, PARTITIONS)[0] == 20
+ROWS = 10  # of a turn
 
 
-def test_a_turn_that_outlives_a_revocation_still_counts(
-    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    failure = RuntimeError("the disk is full")
-    with (
-        caplog.at_level(logging.WARNING),
-        world(kafka_bootstrap, worker={"drain_timeout_s": 0.3}) as log,
-        two_turns(log, monkeypatch, threading.Event(), failure) as worker,
-    ):
-        with pytest.raises(RuntimeError, match="the disk is full"):
-            worker._finish(None)
-        assert "did not finish its batch in time" in caplog.text
+def two_turns(world: MemoryWorld, store: MemoryStore, is_quick: Callable[[], bool]) -> CollectionWorker:
+    """A worker that has a turn in flight when it has the next one at hand. The first ends while the worker polls to
+    stay a member, which brings a revocation; from then on ``is_quick`` says whether the store is.
+    """
+    executor, log = SteppedExecutor(world.clock), WrappedLog(world.log, Revoking)
+    worker = world.worker(store, executor, log=log)
+    worker.open()
+    while len(worker.owned) < PARTITIONS:
+        worker.step()
+    executor.is_quick = lambda: False
+
+    def first_ends() -> None:
+        executor.run_one()
+        executor.is_quick = is_quick
+
+    (consumer,) = log.made
+    assert isinstance(consumer, Revoking)
+    consumer.first_ends = first_ends
+    for turn in range(2):
+        for number in range(ROWS):
+            world.upsert(f"id-{number}", 1.0)
+        if turn == 0:
+            worker.step()  # it is in flight from now on
+    return worker
+
+
+def test_a_revocation_while_the_worker_waits_takes_no_commit_back() -> None:
+    world = MemoryWorld(worker={"commit_interval_ms": 0})
+    store = world.store()
+    worker = two_turns(world, store, lambda: True)
+    worker.step()
+    worker.step()
+    assert sum(world.committed().values()) == sum(store.live.values()) == 2 * ROWS
+
+
+def test_a_turn_that_outlives_a_revocation_still_counts(caplog: pytest.LogCaptureFixture) -> None:
+    world = MemoryWorld(worker={"drain_timeout_s": 0.3})
+    applied: list[str] = []
+
+    def refuse_second(method: str) -> None:
+        if method == "apply":
+            applied.append(method)
+            if len(applied) > 1:
+                raise RuntimeError("the disk is full")
+
+    store = MemoryStore(world.collection, before=refuse_second)
+    store.create(complete=False)
+    looks = iter([False] * 20 + [True] * 20)
+    worker = two_turns(world, store, lambda: next(looks))
+    with caplog.at_level(logging.WARNING), pytest.raises(RuntimeError, match="the disk is full"):
+        worker.step()
+    assert "did not finish its batch in time" in caplog.text
+    assert sum(store.live.values()) == ROWS

@@ -6,21 +6,25 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError
-from vecferry.config import KafkaSection, WorkerSection
+from vecferry.config import WorkerSection
 from vecferry.consumers.intake import Intake
+from vecferry.consumers.partition import Owned, Partition
+from vecferry.errors import Refused
+from vecferry.log.port import Consumer, OffsetGone, TopicAbsent
 from vecferry.schemas.snapshot import RUN_CLOSED, SnapshotMarker, encode_snapshot_marker
 
 LIVE, BLOCKS = "shop.products.events", "shop.products.snapshot.r1"
+END = "the end of the live topic"
 CHUNK, RUN, BROKEN = "the end of a chunk", "the end of the run", "half a marker"  # in the topic of the blocks
 
 
 class Message:
-    def __init__(self, topic: str, error: KafkaError | None = None) -> None:
+    def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._error = error
 
     def topic(self) -> str:
+        if self._topic == END:
+            return LIVE
         return BLOCKS if self._topic in MARKERS else self._topic
 
     def value(self) -> bytes:
@@ -29,8 +33,8 @@ class Message:
     def partition(self) -> int:
         return 0
 
-    def error(self) -> KafkaError | None:
-        return self._error
+    def error(self) -> str | None:
+        return "the end" if self._topic == END else None
 
     def __len__(self) -> int:
         return 1_000
@@ -41,10 +45,6 @@ MARKERS = {
     for name, chunk in ((CHUNK, 0), (RUN, RUN_CLOSED))
 }
 MARKERS[BROKEN] = MARKERS[RUN][:-3]
-ERRORS = {
-    "away": Message("", KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down")),
-    "end": Message(LIVE, KafkaError(KafkaError._PARTITION_EOF, "no more messages")),
-}
 
 
 class Script:
@@ -71,19 +71,33 @@ class Script:
         due = [arrival for arrival in self._arrivals if arrival[0] <= until_s][:wanted]
         self._arrivals = self._arrivals[len(due) :]
         self.now_s = max(self.now_s, due[-1][0]) if len(due) == wanted else until_s
-        return [ERRORS.get(topic) or Message(topic) for _, topic in due]
+        return [Message(topic) for _, topic in due]
 
 
-def intake_of(script: Script, read_ahead: Callable[[Any], None] = lambda _: None, **bounds: Any) -> Intake:
+def owning(*places: tuple[str, int]) -> Owned:
+    runs = {LIVE: None, BLOCKS: "r1"}
+    return {
+        place: Partition(place=place, next_offset=0, known_below=0, run=runs[place[0]])
+        for place in places or ((LIVE, 0), (BLOCKS, 0))
+    }
+
+
+def intake_of(
+    script: object,
+    read_ahead: Callable[[Any, Partition], None] = lambda *_: None,
+    owned: Owned | None = None,
+    **bounds: Any,
+) -> Intake:
     section = WorkerSection(**{"linger_ms": 20, **bounds})
-    kafka = KafkaSection(bootstrap_servers="nowhere:1")
-    return Intake(cast(Consumer, script), kafka, section, "products", LIVE, 400, read_ahead, script)
+    owned = owning() if owned is None else owned
+    return Intake(cast(Consumer, script), owned, section, "products", 400, read_ahead, cast(Script, script))
 
 
 def gather(arrivals: list[tuple[float, str]], *, store_rests: bool = True, **bounds: Any) -> tuple[list[str], float]:
     script = Script(arrivals)
     intake = intake_of(script, **bounds)
-    return [message.topic() for message in intake.gather(store_rests=lambda: store_rests)], round(script.now_s, 6)
+    taken = [message.topic() for message in intake.gather(store_rests=lambda: store_rests)]
+    return sorted(taken), round(script.now_s, 6)  # only within a partition is there an order
 
 
 def test_live_events_are_collected_for_the_linger() -> None:
@@ -93,7 +107,7 @@ def test_live_events_are_collected_for_the_linger() -> None:
 @pytest.mark.parametrize("store_rests", [True, False])
 def test_nothing_is_waited_for_with_the_end_of_a_partition(store_rests: bool) -> None:
     """A run that appears meanwhile would not be seen."""
-    assert gather([(0.01, "end"), (0.03, LIVE)], store_rests=store_rests) == ([LIVE], 0.01)
+    assert gather([(0.01, END), (0.03, LIVE)], store_rests=store_rests) == ([LIVE], 0.01)
 
 
 def test_blocks_alone_are_collected_for_longer() -> None:
@@ -103,7 +117,7 @@ def test_blocks_alone_are_collected_for_longer() -> None:
 
 def test_a_live_event_does_not_wait_with_the_blocks() -> None:
     taken, at_s = gather([(0.0, BLOCKS), (0.025, LIVE), (0.09, BLOCKS)])
-    assert taken == [BLOCKS, LIVE]
+    assert taken == sorted([BLOCKS, LIVE])
     assert at_s <= 0.04
 
 
@@ -130,7 +144,7 @@ def test_blocks_grow_in_number_while_the_store_is_at_work() -> None:
 def test_blocks_are_read_as_they_arrive_while_the_store_is_at_work() -> None:
     script = Script([(0.0, BLOCKS), (0.15, BLOCKS), (0.15, LIVE)])
     read: list[tuple[str, float]] = []
-    intake = intake_of(script, lambda message: read.append((message.topic(), round(script.now_s, 6))))
+    intake = intake_of(script, lambda message, _: read.append((message.topic(), round(script.now_s, 6))))
     taken = [len(intake.gather(store_rests=lambda: False)) for _ in range(2)]
     assert (taken, read) == ([0, 3], [(BLOCKS, 0.0), (BLOCKS, 0.16)])  # it looks every 0.02 s
 
@@ -138,7 +152,7 @@ def test_blocks_are_read_as_they_arrive_while_the_store_is_at_work() -> None:
 @pytest.mark.parametrize("urgent", [LIVE, RUN])
 def test_a_store_at_work_is_not_waited_for_with_a_live_event_or_the_end_of_a_run(urgent: str) -> None:
     arrivals = [(0.0, BLOCKS), (0.03, urgent), (0.05, BLOCKS)]
-    assert gather(arrivals, store_rests=False) == ([BLOCKS, LIVE if urgent == LIVE else BLOCKS], 0.04)
+    assert gather(arrivals, store_rests=False) == (sorted([BLOCKS, LIVE if urgent == LIVE else BLOCKS]), 0.04)
 
 
 def test_behind_the_end_of_a_run_no_block_is_waited_for() -> None:
@@ -157,22 +171,37 @@ def test_without_linger_blocks_are_still_collected() -> None:
     assert (taken, at_s) == ([BLOCKS, BLOCKS], 0.1)
 
 
-@pytest.mark.parametrize(("given_up", "taken"), [(BLOCKS, [5, 7]), (LIVE, [7, 7])])
-def test_only_what_is_still_held_fills_a_batch(given_up: str, taken: list[int]) -> None:
+def test_only_what_is_still_held_fills_a_batch() -> None:
     """Three messages of two rows each are held already: two more are enough, unless their partition was given up."""
-    script = Script([(0.0, LIVE)] * 20)
-    intake = intake_of(script, batch_rows=8)
-    for _ in range(3):
-        intake.hold()
-    intake.forget({(given_up, 0)})
-    assert [len(intake.gather(store_rests=lambda: False)) for _ in range(2)] == taken
+    for given_up, taken in (((BLOCKS, 0), 5), ((LIVE, 0), 0)):
+        script, owned = Script([(0.0, LIVE)] * 20), owning()
+        intake = intake_of(script, owned=owned, batch_rows=8)
+        for _ in range(3):
+            intake.hold()
+        del owned[given_up]
+        assert len(intake.gather(store_rests=lambda: False)) == taken
 
 
-def test_a_kafka_that_is_away_is_said_once_and_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
-    script = Script([(0.0, "away"), (1.0, "away"), (31.0, "away"), (32.0, LIVE)])
-    intake = intake_of(script)
-    while not intake.gather(store_rests=lambda: True):
-        pass
-    assert [record.getMessage() for record in caplog.records] == [
-        "products: Kafka does not answer (all brokers are down); going on when it does"
-    ] * 2
+def test_what_belongs_to_another_owner_is_left_to_it() -> None:
+    intake = intake_of(Script([(0.0, BLOCKS), (0.0, LIVE)]), owned=owning((BLOCKS, 0)))
+    taken = [*intake.gather(store_rests=lambda: True), *intake.gather(store_rests=lambda: True)]
+    assert [message.topic() for message in taken] == [BLOCKS]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OffsetGone((LIVE, 3), "it is out of range"),
+            r"events \[3\]: .* retention was shorter .*vecferry doctor products",
+        ),
+        (TopicAbsent(f"topic {LIVE} does not exist"), "does not exist; run `vecferry doctor products`"),
+    ],
+)
+def test_what_cannot_be_read_any_more_is_said_with_the_remedy(error: Exception, said: str) -> None:
+    class Failing(Script):
+        def consume(self, wanted: int, timeout_s: float) -> list[Message]:
+            raise error
+
+    with pytest.raises(Refused, match=said):
+        intake_of(Failing([])).gather(store_rests=lambda: True)

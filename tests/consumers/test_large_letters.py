@@ -8,11 +8,10 @@ import pytest
 from confluent_kafka import Producer
 from log_world import NAME, World, world
 from vecferry.clock import SYSTEM_CLOCK
-from vecferry.consumers.letters import KEPT_BYTES, MAX_LETTER_BYTES, Letter, LetterBox
+from vecferry.consumers.letters import KEPT_BYTES, Letter, LetterBox
 from vecferry.errors import DecodeError
 from vecferry.log.kafka.admin import DEAD_LETTER_TOPIC
 from vecferry.log.kafka.clients import producer_config
-from vecferry.log.kafka.view import CompactedView
 from vecferry.migration import redrive
 from vecferry.schemas.dead_letters import CUT, Origin, parse_origin
 
@@ -22,7 +21,7 @@ TAKEN_BYTES = 1_048_400  # with its key and framing what a broker takes by defau
 
 
 def publish(log: World, value: bytes, topic: str, headers: list[tuple[str, bytes]] | None = None) -> None:
-    producer = Producer({**producer_config(log.config.kafka), "message.max.bytes": MAX_LETTER_BYTES})
+    producer = Producer({**producer_config(log.config.kafka), "message.max.bytes": 2 * TAKEN_BYTES})
     failures: list[object] = []
     producer.produce(
         topic,
@@ -72,10 +71,10 @@ def test_a_topic_as_enrol_makes_it_keeps_such_a_record_whole(kafka_bootstrap: st
     with world(kafka_bootstrap) as log:
         roomy = f"{log.namespace}.{uuid.uuid4().hex[:8]}"
         log.admin.create_topic(roomy, 1, DEAD_LETTER_TOPIC)
-        view = CompactedView(log.config.kafka, roomy)
+        view = log.log.table(roomy)
         origin = Origin(store="new", topic=log.topic, partition=0, offset=7)
         letter = Letter(origin=origin, reason="r", key=b"k", value=b"x" * TAKEN_BYTES, headers=(), position=7)
-        LetterBox(log.config.kafka, roomy, NAME, SYSTEM_CLOCK).post([letter])
+        LetterBox(log.log.sender(), roomy, NAME, SYSTEM_CLOCK).post([letter])
         view.sync()
         assert view.items("") == {origin.key(): letter.value}
         assert view.headers(origin.key())[CUT] == b""

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from log_world import NAME, PARTITIONS, world
 from vecferry.errors import Refused
-from vecferry.log.kafka.control import ControlWriter
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.control import CollectionRecord, collection_key
 from vecferry.schemas.dead_letters import parse_origin
@@ -63,9 +62,7 @@ def test_a_worker_that_is_not_configured_as_enrolled_reads_nothing(
         record = CollectionRecord(
             epoch=1, partitions=PARTITIONS, dimension=4, metric="l2", id_type="text", stores=("old", "new")
         )
-        ControlWriter(log.config.kafka, log.namespace, NAME).write(
-            {collection_key(NAME): record.model_copy(update=update)}
-        )
+        log.log.writer(log.namespace, NAME).write({collection_key(NAME): record.model_copy(update=update)})
         log.control.sync()
         log.upsert("a", 1.0)
         log.flush()

@@ -14,7 +14,12 @@ pytestmark = pytest.mark.server
 
 
 def owned(running: Running) -> set[int]:
-    return {partition for _, partition in list(running.worker._assignment.streams)}
+    return {partition for _, partition in list(running.worker.owned)}
+
+
+def all_paused(running: Running) -> bool:
+    partitions = list(running.worker.owned.values())
+    return len(partitions) == PARTITIONS and all(partition.paused for partition in partitions)
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
@@ -39,7 +44,7 @@ def test_a_partition_that_was_paused_when_it_was_given_up_is_read_when_it_comes_
         for number in range(30):
             log.upsert(f"next-{number}", 1.0)  # the worker waits only when it has another turn
         log.flush()
-        first.wait_until(lambda: len(first.worker._assignment._paused) == PARTITIONS)
+        first.wait_until(lambda: all_paused(first))
         second = log.start(store, "second")
         first.wait_until(lambda: len(owned(first)) < PARTITIONS)
         open_gate.set()
@@ -74,10 +79,10 @@ def test_a_rebalance_does_not_wait_for_the_store(kafka_bootstrap: str, protocol:
             return 0.0 if record is None else WorkerProgress.model_validate_json(record).beat_unix_s
 
         first = log.start(store, "first")
-        first.wait_until(lambda: len(first.worker._assignment._expected) == PARTITIONS)
+        first.wait_until(lambda: len(first.worker.expected) == PARTITIONS)
         second = log.start(store, "second")
-        second.wait_until(lambda: second.worker._assignment._expected)
-        first.wait_until(lambda: len(first.worker._assignment._expected) < PARTITIONS)
+        second.wait_until(lambda: second.worker.expected)
+        first.wait_until(lambda: len(first.worker.expected) < PARTITIONS)
         for running, instance in ((first, "first"), (second, "second")):
             before = beats(instance)
             running.wait_until(lambda name=instance, since=before: beats(name) > since)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from vecferry.consumers.runs import OpenRuns
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.port import Table as LogTable
 from vecferry.schemas.control import RunRecord, run_key
 
 
@@ -39,7 +39,7 @@ class Table:
 
 def test_the_table_is_searched_when_it_has_changed() -> None:
     table = Table()
-    runs = OpenRuns(cast(CompactedView, table), "things", "new")
+    runs = OpenRuns(cast(LogTable, table), "things", "new")
     assert runs() == ()
     table.put("r2", "copying")
     table.put("r1", "closed")

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from confluent_kafka import Consumer, TopicPartition
-from log_world import NAME, world
-from vecferry.clock import SYSTEM_CLOCK
-from vecferry.consumers.worker import CollectionWorker
+from log_world import world
+from wrapped_log import WrappedConsumer, WrappedLog
 
 pytestmark = pytest.mark.server
 
 
-class Closing:
-    """A consumer with another way to close."""
+class RebalancingAtTheEnd(WrappedConsumer):
+    """A consumer whose group rebalances while it is left."""
 
-    def __init__(self, consumer: Consumer, close: Callable[[], None]) -> None:
-        self._consumer = consumer
-        self.close = close
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._consumer, name)
+    def close(self) -> None:
+        assert self.listener is not None
+        self.listener.assigned([0])
+        self.inner.close()
 
 
-def test_partitions_that_arrive_while_the_group_is_left_are_not_asked_about(
-    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partitions_that_arrive_while_the_group_is_left_are_not_asked_about(kafka_bootstrap: str) -> None:
     asked: list[str] = []
     with world(kafka_bootstrap) as log:
         store = log.store(before=asked.append)
-        worker = CollectionWorker(log.config, NAME, "new", store, log.control, SYSTEM_CLOCK, "one")
+        worker = log.worker(store, log=WrappedLog(log.log, RebalancingAtTheEnd))
         del asked[:]
         worker.stop()
-        close = worker._consumer.close
-
-        def close_in_a_rebalance() -> None:
-            # What the client does when the group rebalances meanwhile; asking Kafka then took a minute.
-            worker._on_assign(worker._consumer, [TopicPartition(log.topic, 0)])
-            close()
-
-        monkeypatch.setattr(worker, "_consumer", Closing(worker._consumer, close_in_a_rebalance))
-        worker.run()
+        worker.run()  # asking Kafka about them took a minute
         assert asked == []
-        assert worker._assignment.streams == {}
+        assert worker.owned == {}
+        assert worker.expected == frozenset()

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 from messages import Message
 from store_data import DIMENSION, collection
-from vecferry.consumers.assignment import Stream
+from vecferry.consumers.partition import Owned, Partition
 from vecferry.consumers.turn import TurnMaker
 from vecferry.schemas.batch import Op, Rows
 from vecferry.schemas.codec import EventEncoder
@@ -21,6 +21,10 @@ VALUE = EventEncoder(collection()).upsert(
 )
 
 
+def owned(*partitions: Partition) -> Owned:
+    return {partition.place: partition for partition in partitions}
+
+
 def maker() -> TurnMaker:
     return TurnMaker(collection(), LIVE, "new")
 
@@ -28,7 +32,7 @@ def maker() -> TurnMaker:
 def test_messages_of_a_partition_that_was_given_up_in_the_same_call_are_left_to_its_next_owner() -> None:
     end = KafkaError(KafkaError._PARTITION_EOF)
     given_up = [Message(LIVE, 1, 5, VALUE), Message(BLOCKS, 1, 5, VALUE), Message(LIVE, 1, 6, None, end)]
-    turn = maker().make(given_up, {(LIVE, 0): Stream(next_offset=0, known_below=0)})
+    turn = maker().make(given_up, owned(Partition(place=(LIVE, 0), next_offset=0, known_below=0)))
     assert turn.empty
     assert (turn.live_events, turn.snapshot_events) == (0, 0)
 
@@ -36,11 +40,9 @@ def test_messages_of_a_partition_that_was_given_up_in_the_same_call_are_left_to_
 def test_letters_below_the_mark_of_the_store_were_posted_before() -> None:
     messages = [Message(LIVE, 0, offset, b"junk") for offset in (3, 4, 5)]
     messages += [Message(BLOCKS, 0, offset, b"junk") for offset in (7, 8)]
-    streams = {
-        (LIVE, 0): Stream(next_offset=3, known_below=5),
-        (BLOCKS, 0): Stream(next_offset=7, known_below=8, run="r1"),
-    }
-    turn = maker().make(messages, streams)
+    live = Partition(place=(LIVE, 0), next_offset=3, known_below=5)
+    blocks = Partition(place=(BLOCKS, 0), next_offset=7, known_below=8, run="r1")
+    turn = maker().make(messages, owned(live, blocks))
     assert (turn.live_letters, len(turn.letters)) == (3, 5)  # each of them owes an outcome
     assert [letter.origin.offset for letter in turn.unposted(turn.letters)] == [5, 8]
 
@@ -58,11 +60,11 @@ def block(offset: int, ids: list[str], partition: int = 0) -> Message:
     return Message(BLOCKS, partition, offset, encoded.value)
 
 
-def riding() -> dict[tuple[str, int], Stream]:
-    return {
-        (LIVE, 0): Stream(next_offset=3, known_below=3),
-        (BLOCKS, 0): Stream(next_offset=0, known_below=0, run="r1"),
-    }
+def riding() -> Owned:
+    return owned(
+        Partition(place=(LIVE, 0), next_offset=3, known_below=3),
+        Partition(place=(BLOCKS, 0), next_offset=0, known_below=0, run="r1"),
+    )
 
 
 def test_what_was_read_ahead_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,9 +77,10 @@ def test_what_was_read_ahead_is_not_decoded_again(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(SnapshotDecoder, "decode", counting)
     making, messages = maker(), [block(0, ["a", "b"]), Message(BLOCKS, 0, 1, b"junk"), block(2, ["c"])]
-    for message in [*messages[:2], *messages[:2]]:  # what is kept from a partition that is given up comes twice
-        making.read_ahead(message)
-    turn = making.make(messages, riding())
+    partitions = riding()
+    for message in [*messages[:2], *messages[:2]]:  # a client that goes back hands them over twice
+        making.read_ahead(message, partitions[BLOCKS, 0])
+    turn = making.make(messages, partitions)
     assert decoded == [message.value() for message in messages]
     assert (turn.batch.ids, [letter.origin.offset for letter in turn.letters]) == (["a", "b", "c"], [1])
 

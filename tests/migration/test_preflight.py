@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from vecferry.config import GatesSection
 from vecferry.errors import Inconclusive, Refused
-from vecferry.log.kafka.admin import Topic
+from vecferry.log.port import Topic
 from vecferry.migration.gates import GateResult, Verdict
 from vecferry.migration.preflight import (
     Sample,

@@ -14,10 +14,10 @@ from memory_store import MemoryStore
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
-from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.log.kafka.clients import producer_config
-from vecferry.log.kafka.control import ControlWriter
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.kafka.log import KafkaLog
+from vecferry.log.port import Log
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection
@@ -72,6 +72,33 @@ class Running:
             raise self.error
 
 
+def config_for(
+    bootstrap: str,
+    namespace: str,
+    *,
+    worker: Mapping[str, object] | None = None,
+    client: Mapping[str, object] | None = None,
+) -> Config:
+    """The configuration of one collection that lies in two stores."""
+    return load_config(
+        {
+            "namespace": namespace,
+            "kafka": {"bootstrap_servers": bootstrap, "client": {"session.timeout.ms": 6000, **(client or {})}},
+            "stores": {"old": {"kind": "pgvector", "url": "unused"}, "new": {"kind": "lancedb", "uri": "unused"}},
+            "collections": {
+                NAME: {
+                    "dimension": DIMENSION,
+                    "metric": "l2",
+                    "space": {"model": "m", "version": "1"},
+                    "partitions": PARTITIONS,
+                    "in": {"old": {"table": "t"}, "new": {"table": "t"}},
+                }
+            },
+            "worker": dict(worker or {}),
+        }
+    )
+
+
 class World:
     """Topics, group and configuration of one collection under a namespace of its own."""
 
@@ -84,27 +111,12 @@ class World:
         commit: bool = True,
     ) -> None:
         self.namespace = "t" + uuid.uuid4().hex[:8]
-        self.config: Config = load_config(
-            {
-                "namespace": self.namespace,
-                "kafka": {"bootstrap_servers": bootstrap, "client": {"session.timeout.ms": 6000, **(client or {})}},
-                "stores": {"old": {"kind": "pgvector", "url": "unused"}, "new": {"kind": "lancedb", "uri": "unused"}},
-                "collections": {
-                    NAME: {
-                        "dimension": DIMENSION,
-                        "metric": "l2",
-                        "space": {"model": "m", "version": "1"},
-                        "partitions": PARTITIONS,
-                        "in": {"old": {"table": "t"}, "new": {"table": "t"}},
-                    }
-                },
-                "worker": dict(worker or {}),
-            }
-        )
+        self.config = config_for(bootstrap, self.namespace, worker=worker, client=client)
         self.collection: Collection = self.config.collection(NAME)
         self.topic = events_topic(self.namespace, NAME)
         self.group = group_id(self.namespace, NAME, "new")
-        self.admin = Admin(self.config.kafka)
+        self.log = KafkaLog(self.config.kafka)
+        self.admin = self.log.admin
         self.admin.create_topic(self.topic, PARTITIONS, LIVE_TOPIC)
         for topic in (control_topic(self.namespace), progress_topic(self.namespace), dlq_topic(self.namespace, NAME)):
             self.admin.create_topic(topic, 1, COMPACTED_TOPIC)
@@ -112,13 +124,14 @@ class World:
             self.admin.commit(self.group, self.topic, dict.fromkeys(range(PARTITIONS), 0))
         self._encoder = EventEncoder(self.collection)
         self.producer = Producer(producer_config(self.config.kafka))
-        self.control = CompactedView(self.config.kafka, control_topic(self.namespace))
-        self.progress = CompactedView(self.config.kafka, progress_topic(self.namespace))
-        self.dead_letters = CompactedView(self.config.kafka, dlq_topic(self.namespace, NAME))
+        self.control = self.log.table(control_topic(self.namespace))
+        self.progress = self.log.table(progress_topic(self.namespace))
+        self.dead_letters = self.log.table(dlq_topic(self.namespace, NAME))
 
     def close(self) -> None:
         for view in (self.control, self.progress, self.dead_letters):
             view.close()
+        self.log.close()
 
     def store(self, **arguments: object) -> MemoryStore:
         """An empty, prepared store."""
@@ -141,9 +154,14 @@ class World:
     def flush(self) -> None:
         assert self.producer.flush(30) == 0
 
-    def start(self, store: MemoryStore, instance: str = "one") -> Running:
+    def worker(self, store: MemoryStore, instance: str = "one", log: Log | None = None) -> CollectionWorker:
+        """A worker for store "new", which reads through ``log``."""
+        log = log or self.log
+        return CollectionWorker(self.config, NAME, "new", store, log, self.control, SYSTEM_CLOCK, instance)
+
+    def start(self, store: MemoryStore, instance: str = "one", log: Log | None = None) -> Running:
         """Run a worker for store "new" in a thread."""
-        worker = CollectionWorker(self.config, NAME, "new", store, self.control, SYSTEM_CLOCK, instance)
+        worker = self.worker(store, instance, log)
         running = Running(worker=worker, thread=threading.Thread(target=lambda: None))
 
         def work() -> None:
@@ -159,7 +177,7 @@ class World:
     def run_record(self, run: str, chunks: int) -> None:
         """Open ``run`` for store "new" and make its topic."""
         self.admin.create_topic(snapshot_topic(self.namespace, NAME, run), PARTITIONS, LIVE_TOPIC)
-        writer = ControlWriter(self.config.kafka, self.namespace, NAME)
+        writer = self.log.writer(self.namespace, NAME)
         record = RunRecord(
             run=run,
             source="old",

@@ -33,3 +33,6 @@ class Message:
 
     def error(self) -> KafkaError | None:
         return self._error
+
+    def __len__(self) -> int:
+        return len(self._value or b"")

@@ -16,7 +16,7 @@ from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import admin_config, producer_config
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.context import Context, open_context
 from vecferry.migration.controller import Lease
 from vecferry.migration.enrol import enrol
@@ -119,9 +119,12 @@ class Rig:
     @contextmanager
     def worker(self, store: str) -> Iterator[None]:
         """A running worker of ``store``."""
-        view = CompactedView(self.config.kafka, control_topic(self.config.namespace))
+        log = KafkaLog(self.config.kafka)
+        view = log.table(control_topic(self.config.namespace))
         view.sync()
-        worker = CollectionWorker(self.config, NAME, store, self.stores[store], view, SYSTEM_CLOCK, f"{store}-worker")
+        worker = CollectionWorker(
+            self.config, NAME, store, self.stores[store], log, view, SYSTEM_CLOCK, f"{store}-worker"
+        )
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:
@@ -130,6 +133,7 @@ class Rig:
             worker.stop()
             thread.join()
             view.close()
+            log.close()
 
     def raise_partitions(self, partitions: int) -> None:
         """What an operator must never do: give the live topic more partitions."""

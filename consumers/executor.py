@@ -1,0 +1,41 @@
+"""Where calls to the store run: beside the thread that polls, so that a slow store keeps no member from its group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """Runs tasks one after the other, in the order in which they were given."""
+
+    def submit(self, task: Callable[[], T]) -> Future[T]:
+        """Have ``task`` run. Does not block."""
+        ...
+
+    def wait(self, future: Future[T], timeout_s: float) -> bool:
+        """Whether ``future`` is done, waiting for it at most ``timeout_s``."""
+        ...
+
+    def shutdown(self) -> None:
+        """Block until all tasks have ended."""
+        ...
+
+
+class OneThread:
+    """An executor with one thread, which is the only one that uses the store."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def submit(self, task: Callable[[], T]) -> Future[T]:
+        return self._pool.submit(task)
+
+    def wait(self, future: Future[T], timeout_s: float) -> bool:
+        return bool(wait([future], timeout_s).done)
+
+    def shutdown(self) -> None:
+        self._pool.shutdown()

@@ -1,0 +1,195 @@
+"""A member of a Kafka consumer group, as the port describes it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from ...clock import Clock
+from ...config import KafkaSection
+from ...errors import Unavailable
+from ..port import Listener, Message, OffsetGone, OnCommit, Place, TopicAbsent
+from .clients import REQUEST_TIMEOUT_S, consumer_config, learn_leaders, unavailable
+
+_log = logging.getLogger("vecferry.worker")
+
+# One request at a time waits with a broker: a run that has just appeared is read once the one before it is answered.
+_DEFAULTS = {"fetch.wait.max.ms": 30}
+_COORDINATOR_PATIENCE_S = 60.0
+_COORDINATOR_PAUSE_S = 0.2
+_LEADER_PATIENCE_S = 1.0
+_SILENCE_S = 30.0  # the client repeats itself for every broker and every attempt
+
+# What heals by itself: the client reconnects, and until then there is nothing to read.
+_PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+
+
+class KafkaConsumer:
+    """See :class:`~vecferry.log.port.Consumer`."""
+
+    def __init__(self, kafka: KafkaSection, group: str, on_commit: OnCommit, clock: Clock) -> None:
+        self._kafka = kafka
+        self._group = group
+        self._on_commit = on_commit
+        self._clock = clock
+        settings = {"enable.partition.eof": True, "on_commit": self._answered}
+        self._client = Consumer({**consumer_config(kafka, group, _DEFAULTS), **settings})
+        self._topics: set[str] = set()  # whose leaders the client knows
+        self._failure: BaseException | None = None
+        self._left = False
+        self._silent_until_s = float("-inf")
+
+    def subscribe(self, topic: str, listener: Listener) -> None:
+        def on_assign(client: Consumer, partitions: list[TopicPartition]) -> None:
+            client.incremental_assign([])  # without this call the client starts at the group's committed offsets
+            self._tell(listener.assigned, partitions)
+
+        def on_revoke(client: Consumer, partitions: list[TopicPartition]) -> None:
+            self._take_away(listener.revoked, partitions)
+
+        def on_lost(client: Consumer, partitions: list[TopicPartition]) -> None:
+            self._take_away(listener.lost, partitions)
+
+        self._topics.add(topic)
+        self._client.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+
+    def poll(self, timeout_s: float) -> Message | None:
+        message = self._ask(lambda: self._client.poll(timeout_s))
+        return message if message is not None and self._is_good(message) else None
+
+    def consume(self, limit: int, timeout_s: float) -> list[Message]:
+        messages = self._ask(lambda: self._client.consume(limit, timeout_s))
+        return [message for message in messages if self._is_good(message)]
+
+    def read(self, starts: Mapping[Place, int]) -> None:
+        for topic in {place[0] for place in starts} - self._topics:
+            self._topics.add(topic)
+            with suppress(KafkaException):
+                learn_leaders(self._client, topic, clock=self._clock, timeout_s=_LEADER_PATIENCE_S)
+        entries = [TopicPartition(*place, offset) for place, offset in starts.items()]
+        self._client.incremental_assign(entries)
+        self._client.resume(entries)  # the client remembers a pause from before they were given up
+
+    def leave(self, places: set[Place]) -> None:
+        self._left = True
+        self._client.incremental_unassign(_entries(places))
+
+    def seek(self, place: Place, offset: int) -> None:
+        self._client.seek(TopicPartition(*place, offset))
+
+    def pause(self, places: set[Place]) -> None:
+        self._client.pause(_entries(places))
+
+    def resume(self, places: set[Place]) -> None:
+        self._client.resume(_entries(places))
+
+    def committed(self, places: Sequence[Place]) -> dict[Place, int]:
+        """See the port. A coordinator that is only just coming up is given time to do so."""
+        deadline_s = self._clock.monotonic_s() + _COORDINATOR_PATIENCE_S
+        while True:
+            try:
+                answer = self._client.committed(_entries(places), timeout=REQUEST_TIMEOUT_S)
+                failed = [entry.error for entry in answer if entry.error is not None]
+                if not failed:
+                    return {(entry.topic, entry.partition): entry.offset for entry in answer if entry.offset >= 0}
+                error = failed[0]
+            except KafkaException as exception:
+                error = exception.args[0]
+            if self._clock.monotonic_s() > deadline_s:
+                raise unavailable(self._kafka, error)
+            _log.info("%s: committed offsets are not known yet (%s)", self._group, error)
+            self._clock.sleep_s(_COORDINATOR_PAUSE_S)
+
+    def commit(self, offsets: Mapping[Place, int], *, wait: bool) -> None:
+        entries = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        try:
+            if wait:
+                self._answered(None, self._client.commit(offsets=entries, asynchronous=False))
+            else:
+                self._client.commit(offsets=entries, asynchronous=True)
+        except KafkaException as error:
+            self._answered(error.args[0], ())
+
+    def seen_end(self, place: Place) -> int:
+        _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
+        return int(high)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _answered(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        confirmed: dict[Place, int] = {}
+        for entry in partitions if error is None else ():
+            if entry.error is not None:
+                error = entry.error
+            else:
+                confirmed[entry.topic, entry.partition] = entry.offset
+        self._on_commit(None if error is None else str(error), confirmed)
+
+    def _tell(self, callback: Callable[[list[int]], None], partitions: Sequence[TopicPartition]) -> None:
+        try:
+            callback([entry.partition for entry in partitions])
+        except BaseException as error:  # noqa: BLE001  a callback cannot raise; the call that it came from does
+            self._failure = error
+
+    def _take_away(self, callback: Callable[[list[int]], None], partitions: Sequence[TopicPartition]) -> None:
+        self._left = False
+        self._tell(callback, partitions)
+        if not self._left:
+            self._client.incremental_unassign([])  # without this call the client gives up what is still read
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        try:
+            answer = call()
+        except KafkaException as error:
+            self._raise_failure()  # what a callback met explains what the client says after it
+            raise unavailable(self._kafka, error) from error
+        self._raise_failure()
+        return answer
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _is_good(self, message: Message) -> bool:
+        """Whether it is a message or the end of a partition. Raises for what does not pass."""
+        error = message.error()
+        if not isinstance(error, KafkaError) or error.code() == KafkaError._PARTITION_EOF:
+            return True
+        place = (message.topic(), message.partition())
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise OffsetGone(place, error.str())
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise TopicAbsent(f"topic {place[0]} does not exist")
+        if error.fatal():
+            raise unavailable(self._kafka, error)
+        if error.code() not in _PASSING and not error.retriable():
+            raise Unavailable(f"{place[0]} [{place[1]}]: {error.str()}")
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + _SILENCE_S
+            _log.warning("%s: Kafka does not answer (%s); going on when it does", self._group, error.str())
+        return False
+
+
+def _entries(places: Sequence[Place] | set[Place]) -> list[TopicPartition]:
+    return [TopicPartition(*place) for place in places]

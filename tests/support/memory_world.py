@@ -1,0 +1,80 @@
+"""A collection on a log in memory, with a clock that moves when somebody sleeps: no server, no thread, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from log_world import DIMENSION, NAME, PARTITIONS, config_for
+from memory_store import MemoryStore
+from step_clock import StepClock
+from vecferry.consumers.executor import Executor
+from vecferry.consumers.worker import CollectionWorker
+from vecferry.log.memory import Broker, MemoryLog
+from vecferry.log.port import Log
+from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.partitioner import partitions_of
+from vecferry.schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
+
+
+class MemoryWorld:
+    """Topics, a group for store "new" and the configuration of one collection."""
+
+    def __init__(self, *, worker: Mapping[str, object] | None = None) -> None:
+        self.namespace = "memory"
+        self.config = config_for("memory", self.namespace, worker=worker)
+        self.collection = self.config.collection(NAME)
+        self.topic = events_topic(self.namespace, NAME)
+        self.group = group_id(self.namespace, NAME, "new")
+        self.clock = StepClock(1_000.0)
+        self.broker = Broker()
+        self.log = MemoryLog(self.broker, self.clock)
+        self.broker.create_topic(self.topic, PARTITIONS, {})
+        for topic in (control_topic(self.namespace), progress_topic(self.namespace), dlq_topic(self.namespace, NAME)):
+            self.broker.create_topic(topic, 1, {})
+        self.log.admin.commit(self.group, self.topic, dict.fromkeys(range(PARTITIONS), 0))
+        self._encoder = EventEncoder(self.collection)
+
+    def upsert(self, id_: str, value: float) -> int:
+        """Publish a row with ``value`` in every component; returns its offset."""
+        key = id_.encode()
+        vector = np.full(DIMENSION, value, np.float32)
+        return self._append(key, self._encoder.upsert(key, vector, b"{}", event_id=bytes(16), occurred_at_ms=1))
+
+    def delete(self, id_: str) -> int:
+        """Publish a delete; returns its offset."""
+        key = id_.encode()
+        return self._append(key, self._encoder.delete(key, event_id=bytes(16), occurred_at_ms=1))
+
+    def _append(self, key: bytes, value: bytes) -> int:
+        return self.broker.append((self.topic, partition_of(key.decode())), key, value)
+
+    def store(self) -> MemoryStore:
+        """An empty, prepared store."""
+        store = MemoryStore(self.collection)
+        store.create(complete=False)
+        return store
+
+    def worker(
+        self,
+        store: MemoryStore,
+        executor: Executor,
+        *,
+        name: str = "new",
+        instance: str = "one",
+        log: Log | None = None,
+    ) -> CollectionWorker:
+        """A worker that feeds ``store`` as the store called ``name``."""
+        log = log or self.log
+        control = log.table(control_topic(self.namespace))
+        control.sync()
+        return CollectionWorker(self.config, NAME, name, store, log, control, self.clock, instance, executor)
+
+    def committed(self) -> dict[int, int]:
+        """What the group of store "new" has committed."""
+        return self.log.admin.committed(self.group, self.topic, PARTITIONS)
+
+
+def partition_of(id_: str) -> int:
+    """The partition of ``id_``."""
+    return int(partitions_of([id_], PARTITIONS)[0])
