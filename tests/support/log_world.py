@@ -177,54 +177,67 @@ class World:
     def run_record(self, run: str, chunks: int) -> None:
         """Open ``run`` for store "new" and make its topic."""
         self.admin.create_topic(snapshot_topic(self.namespace, NAME, run), PARTITIONS, LIVE_TOPIC)
-        writer = self.log.writer(self.namespace, NAME)
-        record = RunRecord(
-            run=run,
-            source="old",
-            targets=("new",),
-            state="copying",
-            epoch=1,
-            partitions=PARTITIONS,
-            chunks=chunks,
-            chunk_rows=10,
-            estimated_rows=10,
-            generation=1,
-            created_unix_s=0.0,
-        )
-        writer.write({run_key(NAME, run): record})
+        self.log.writer(self.namespace, NAME).write({run_key(NAME, run): run_record(run, chunks)})
 
     def send_chunk(self, run: str, chunk: int, rows: Rows, *, chunks: int, generation: int = 1) -> None:
         """Produce a chunk as a mover does: blocks, then a marker in every partition."""
         topic = snapshot_topic(self.namespace, NAME, run)
-        homes = partitions_of(rows.ids, PARTITIONS)
-        for partition in range(PARTITIONS):
-            mine = np.flatnonzero(homes == partition)
-            part = Rows(
-                ids=[rows.ids[i] for i in mine],
-                positions=rows.positions[mine],
-                deleted=rows.deleted[mine],
-                vectors=rows.vectors[mine],
-                metadata=[rows.metadata[i] for i in mine],
-            )
-            digest = 0
-            for block in encode_snapshot_blocks(
-                self.collection, run=run, chunk=chunk, generation=generation, rows=part
-            ):
-                self.producer.produce(topic, value=block.value, partition=partition)
-                digest = add_digests(digest, block.digest)
-            self._mark(topic, partition, run, chunk, generation, len(mine), digest, chunks)
+        for partition, value in chunk_values(self.collection, run, chunk, rows, chunks, generation):
+            self.producer.produce(topic, value=value, partition=partition)
 
     def close_run(self, run: str, *, chunks: int, generation: int = 1) -> None:
         topic = snapshot_topic(self.namespace, NAME, run)
         for partition in range(PARTITIONS):
-            self._mark(topic, partition, run, RUN_CLOSED, generation, 0, 0, chunks)
+            value = marker_value(run, RUN_CLOSED, 0, 0, chunks, generation)
+            self.producer.produce(topic, value=value, partition=partition)
         self.flush()
 
-    def _mark(
-        self, topic: str, partition: int, run: str, chunk: int, generation: int, rows: int, digest: int, chunks: int
-    ) -> None:
-        marker = SnapshotMarker(run=run, chunk=chunk, generation=generation, rows=rows, digest=digest, chunks=chunks)
-        self.producer.produce(topic, value=encode_snapshot_marker(marker), partition=partition)
+
+def run_record(run: str, chunks: int) -> RunRecord:
+    """An open run into store "new"."""
+    return RunRecord(
+        run=run,
+        source="old",
+        targets=("new",),
+        state="copying",
+        epoch=1,
+        partitions=PARTITIONS,
+        chunks=chunks,
+        chunk_rows=10,
+        estimated_rows=10,
+        generation=1,
+        created_unix_s=0.0,
+    )
+
+
+def chunk_values(
+    collection: Collection, run: str, chunk: int, rows: Rows, chunks: int, generation: int = 1
+) -> list[tuple[int, bytes]]:
+    """What a mover sends of a chunk, with its partition: blocks, then a marker in every partition."""
+    homes = partitions_of(rows.ids, PARTITIONS)
+    values = []
+    for partition in range(PARTITIONS):
+        mine = np.flatnonzero(homes == partition)
+        part = Rows(
+            ids=[rows.ids[i] for i in mine],
+            positions=rows.positions[mine],
+            deleted=rows.deleted[mine],
+            vectors=rows.vectors[mine],
+            metadata=[rows.metadata[i] for i in mine],
+        )
+        digest = 0
+        for block in encode_snapshot_blocks(collection, run=run, chunk=chunk, generation=generation, rows=part):
+            values.append((partition, block.value))
+            digest = add_digests(digest, block.digest)
+        values.append((partition, marker_value(run, chunk, len(mine), digest, chunks, generation)))
+    return values
+
+
+def marker_value(run: str, chunk: int, rows: int, digest: int, chunks: int, generation: int = 1) -> bytes:
+    """The bytes of a marker."""
+    return encode_snapshot_marker(
+        SnapshotMarker(run=run, chunk=chunk, generation=generation, rows=rows, digest=digest, chunks=chunks)
+    )
 
 
 @contextmanager

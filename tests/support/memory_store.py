@@ -160,17 +160,19 @@ class MemoryStore:
 
     def _apply_row(self, batch: EventBatch, row: int) -> Outcome:
         id_, op, position = batch.ids[row], Op(int(batch.ops[row])), int(batch.positions[row])
-        entry = self.rows.get(id_)
-        state: State = Absent()
-        if entry is not None:
-            state = Deleted(position=entry.position) if entry.deleted else Row(position=entry.position)
-        outcome, _ = decide(state, op, position)
+        outcome, _ = decide(self._state(id_), op, position)
         if outcome is Outcome.APPLIED:
             deleted = op is Op.DELETE
             vector = np.zeros_like(batch.vectors[row]) if deleted else batch.vectors[row].copy()
             text = b"" if deleted else batch.metadata[row]
             self.rows[id_] = Entry(position=position, deleted=deleted, vector=vector, metadata=text)
         return outcome
+
+    def _state(self, id_: str) -> State:
+        entry = self.rows.get(id_)
+        if entry is None:
+            return Absent()
+        return Deleted(position=entry.position) if entry.deleted else Row(position=entry.position)
 
     def _mark(self, mark: Mark) -> None:
         if isinstance(mark, LiveMark):

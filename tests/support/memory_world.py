@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from log_world import DIMENSION, NAME, PARTITIONS, config_for
+from log_world import DIMENSION, NAME, PARTITIONS, chunk_values, config_for, marker_value, run_record
 from memory_store import MemoryStore
 from step_clock import StepClock
 from vecferry.consumers.executor import Executor
 from vecferry.consumers.worker import CollectionWorker
 from vecferry.log.memory import Broker, MemoryLog
 from vecferry.log.port import Log
+from vecferry.schemas.batch import Rows
 from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.control import run_key
 from vecferry.schemas.partitioner import partitions_of
-from vecferry.schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
+from vecferry.schemas.snapshot import RUN_CLOSED
+from vecferry.schemas.topics import (
+    control_topic,
+    dlq_topic,
+    events_topic,
+    group_id,
+    progress_topic,
+    snapshot_topic,
+)
 
 
 class MemoryWorld:
@@ -45,6 +55,32 @@ class MemoryWorld:
         """Publish a delete; returns its offset."""
         key = id_.encode()
         return self._append(key, self._encoder.delete(key, event_id=bytes(16), occurred_at_ms=1))
+
+    def junk(self, id_: str) -> int:
+        """Publish bytes that are no event; returns their offset."""
+        return self._append(id_.encode(), b"\x00junk")
+
+    def open_run(self, run: str, chunks: int) -> None:
+        """Open ``run`` into store "new" and make its topic."""
+        self.broker.create_topic(snapshot_topic(self.namespace, NAME, run), PARTITIONS, {})
+        self.log.writer(self.namespace, NAME).write({run_key(NAME, run): run_record(run, chunks)})
+
+    def send_chunk(self, run: str, chunk: int, rows: Rows, chunks: int) -> None:
+        """Send a chunk as a mover does: blocks, then a marker in every partition."""
+        self._produce(chunk_values(self.collection, run, chunk, rows, chunks), run)
+
+    def close_run(self, run: str, chunks: int) -> None:
+        """Send the closing markers."""
+        self._produce([(p, marker_value(run, RUN_CLOSED, 0, 0, chunks)) for p in range(PARTITIONS)], run)
+
+    def _produce(self, values: list[tuple[int, bytes]], run: str) -> None:
+        for partition, value in values:
+            self.broker.append((snapshot_topic(self.namespace, NAME, run), partition), None, value)
+
+    def sync_tables(self) -> None:
+        """Let every process learn what is in the tables by now."""
+        for table in self.log.tables:
+            table.catch_up()
 
     def _append(self, key: bytes, value: bytes) -> int:
         return self.broker.append((self.topic, partition_of(key.decode())), key, value)

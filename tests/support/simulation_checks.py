@@ -1,0 +1,134 @@
+"""What must hold after every step of a simulation, judged by what was published and shares no code with the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from log_world import DIMENSION, NAME, PARTITIONS
+from memory_store import MemoryStore
+from memory_world import MemoryWorld, partition_of
+from vecferry.schemas.batch import Rows
+from vecferry.schemas.topics import dlq_topic
+
+EPOCH = 1
+POSITIONS = 2**41  # of an epoch
+BASE = EPOCH * POSITIONS - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of an id; ``value`` is None for a delete."""
+
+    offset: int
+    value: float | None
+
+
+class Truth:
+    """What was published, and what the rows were before the first event."""
+
+    def __init__(self, world: MemoryWorld) -> None:
+        self.world = world
+        self.events: dict[str, list[Event]] = {}
+        self.junk: set[tuple[int, int]] = set()  # partition, offset
+        self.rejected: dict[tuple[int, int], str] = {}  # partition, offset -> id
+        self.base: dict[str, float] = {f"id-{number}": float(number) for number in range(0, 12, 2)}
+        self.seen: dict[str, int] = {}  # id -> the newest position that the store has shown
+
+    def upserted(self, id_: str, offset: int, value: float) -> None:
+        self.events.setdefault(id_, []).append(Event(offset, value))
+
+    def deleted(self, id_: str, offset: int) -> None:
+        self.events.setdefault(id_, []).append(Event(offset, None))
+
+    def undecodable(self, id_: str, offset: int) -> None:
+        self.junk.add((partition_of(id_), offset))
+
+    def refused(self, id_: str, offset: int) -> None:
+        self.rejected[partition_of(id_), offset] = id_
+
+    def is_superseded(self, place: tuple[int, int], mark: int) -> bool:
+        """Whether a newer event of the same id lies below ``mark``: then the store may never have been asked."""
+        event = self.newest_below(self.rejected[place], mark)
+        return event is not None and event.offset > place[1]
+
+    def base_rows(self, chunk: int, chunks: int) -> Rows:
+        """The rows of one chunk, as they were before the first event."""
+        ids = sorted(self.base)[chunk::chunks]
+        return Rows(
+            ids=ids,
+            positions=np.full(len(ids), BASE, np.int64),
+            deleted=np.zeros(len(ids), np.bool_),
+            vectors=np.array([[self.base[id_]] * DIMENSION for id_ in ids], np.float32).reshape(len(ids), DIMENSION),
+            metadata=[b"{}"] * len(ids),
+        )
+
+    def newest_below(self, id_: str, next_offset: int) -> Event | None:
+        """The newest event of ``id_`` below ``next_offset``."""
+        below = [event for event in self.events.get(id_, []) if event.offset < next_offset]
+        return below[-1] if below else None
+
+    def at(self, id_: str, position: int) -> float | None:
+        """What ``id_`` is at ``position``; raises KeyError when nothing was published there."""
+        if position == BASE:
+            return self.base[id_]
+        for event in self.events.get(id_, []):
+            if EPOCH * POSITIONS + event.offset == position:
+                return event.value
+        raise KeyError(f"{id_} at {position}")
+
+    def is_settled(self, store: MemoryStore) -> bool:
+        """Whether the store has applied the whole log and the whole run."""
+        ends = self.world.log.admin.end_offsets(self.world.topic, PARTITIONS)
+        return len(store.complete) == PARTITIONS and all(store.live[p] >= end for p, end in enumerate(ends))
+
+
+def check_step(truth: Truth, store: MemoryStore) -> None:
+    """No regress, no resurrection, nothing made up, no loss below the mark, no commit ahead of the store."""
+    for id_, entry in store.rows.items():
+        assert entry.position >= truth.seen.get(id_, 0), f"{id_} went back to {entry.position}"
+        truth.seen[id_] = entry.position
+        value = truth.at(id_, entry.position)
+        held = None if entry.deleted else float(entry.vector[0])
+        assert held == value, f"{id_} holds {held} at {entry.position}, which was {value}"
+    for id_, position in truth.seen.items():
+        assert id_ in store.rows, f"{id_} was forgotten; it was at {position}"
+    for id_ in truth.events:
+        event = truth.newest_below(id_, store.live[partition_of(id_)])
+        if event is not None:
+            position = EPOCH * POSITIONS + event.offset
+            entry = store.rows.get(id_)
+            assert entry is not None, f"{id_} lacks the event at {event.offset}, which the mark has passed"
+            assert entry.position >= position, f"{id_} is at {entry.position}, the mark has passed {position}"
+    letters = letters_of(truth.world)
+    passed = {place for place in (*truth.junk, *truth.rejected) if place[1] < store.live[place[0]]}
+    for place in passed - letters:
+        superseded = place in truth.rejected and truth.is_superseded(place, store.live[place[0]])
+        assert superseded, f"the event at {place[1]} of partition {place[0]} left no letter"
+
+
+def check_whole(truth: Truth, store: MemoryStore) -> None:
+    """The store holds the fold of the log over what was there before, and the group has committed all of it."""
+    ends = dict(enumerate(truth.world.log.admin.end_offsets(truth.world.topic, PARTITIONS)))
+    assert store.live == ends
+    assert store.complete == set(range(PARTITIONS))
+    assert truth.world.committed() == ends
+    expected = dict(truth.base)
+    for id_, events in truth.events.items():
+        if events[-1].value is None:
+            expected.pop(id_, None)
+        else:
+            expected[id_] = events[-1].value
+    held = {id_: float(entry.vector[0]) for id_, entry in store.rows.items() if not entry.deleted}
+    assert held == expected
+
+
+def letters_of(world: MemoryWorld) -> set[tuple[int, int]]:
+    """Partition and offset of every dead letter of the live topic."""
+    place = (dlq_topic(world.namespace, NAME), 0)
+    found = set()
+    for record in world.broker.partition(place).records:
+        headers = dict(record.headers())
+        if headers["vecferry.topic"] == world.topic.encode():
+            found.add((int(headers["vecferry.partition"] or b""), int(headers["vecferry.offset"] or b"")))
+    return found
