@@ -50,6 +50,7 @@ from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.topics import control_topic, dlq_topic, progress_topic
 from vecferry.stores.base import Chunk, Store
+from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store
 
 from .catalogue import CONFIG, NAME, PARTITIONS, load_table, make_config
@@ -125,7 +126,7 @@ def prepared(config: Config) -> Iterator[RunContext]:
 def open_named(config: Config, name: str) -> Store:
     """A store of the configuration."""
     section = config.stores[name]
-    return open_store(section.kind, section.revealed(), config.collection(NAME), config.placement(NAME, name))
+    return open_store(section.kind, section.options, config.collection(NAME), config.placement(NAME, name))
 
 
 def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
@@ -207,7 +208,9 @@ def direct(context: RunContext, directory: Path, _rows: int) -> float:
     """Seconds of reading pages and merging each, in one process."""
     collection = context.resolved
     placement = context.config.placement(NAME, "new")
-    with closing(open_store("lancedb", {"uri": str(directory)}, collection, placement)) as target:
+    with closing(
+        open_store("lancedb", Options.model_validate({"uri": str(directory)}), collection, placement)
+    ) as target:
         target.create(complete=False)
 
         def copy() -> None:

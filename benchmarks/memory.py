@@ -65,7 +65,8 @@ def run(bootstrap: str) -> list[dict[str, Any]]:
 def _peak_mib(bootstrap: str, waiting: int) -> float:
     with tempfile.TemporaryDirectory() as directory, Log(bootstrap, dimension=DIMENSION) as log:
         placement = log.config.placement(log.name, "new")
-        store = open_store("lancedb", {"uri": f"{directory}/lance"}, log.collection, placement)
+        options = Options.model_validate({"uri": f"{directory}/lance"})
+        store = open_store("lancedb", options, log.collection, placement)
         store.create(complete=False)
         store.close()
         config = Path(directory) / "vecferry.toml"

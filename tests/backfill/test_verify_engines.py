@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 import pyarrow.compute as pc
 import pytest
+from store_factory import open_given
 from vecferry.backfill.compare import Fault
 from vecferry.backfill.verify import Verifier, VerifyReport
 from vecferry.clock import SYSTEM_CLOCK
@@ -22,7 +23,6 @@ from vecferry.schemas.collection import Collection, Placement, Space
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.position import encode_position
 from vecferry.stores.base import Chunk, Store
-from vecferry.stores.registry import open_store
 
 pytestmark = pytest.mark.server
 
@@ -63,8 +63,8 @@ def stores(postgres: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     """The table enrolled, copied, and then changed by the same events on both sides."""
     placement = Placement(table="products", id="sku", vector="embedding", metadata=("title", "price", "stock", "sold"))
     with (
-        closing(open_store("pgvector", {"url": postgres}, COLLECTION, placement)) as source,
-        closing(open_store("lancedb", {"uri": str(tmp_path)}, COLLECTION, Placement(table="products"))) as target,
+        closing(open_given("pgvector", {"url": postgres}, COLLECTION, placement)) as source,
+        closing(open_given("lancedb", {"uri": str(tmp_path)}, COLLECTION, Placement(table="products"))) as target,
     ):
         source.create(complete=True)
         target.create(complete=False)
