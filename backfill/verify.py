@@ -186,10 +186,13 @@ class Verifier:
         self._settle(pending)
 
     def _pages(self, store: Store) -> Iterator[Rows]:
-        after = None
-        while len(page := store.export(after, self._page_rows)):
-            yield page
-            after = page.ids[-1]
+        page = store.export(None, self._page_rows)
+        while True:
+            if len(page.rows):
+                yield page.rows
+            if page.next is None:
+                return
+            page = store.export(page.next, self._page_rows)
 
     def _of_sample(self, rows: Rows) -> Rows:
         if self._sample is None:
@@ -206,7 +209,7 @@ class Verifier:
     def _compare_source_page(self, rows: Rows) -> list[str]:
         ids = list(dict.fromkeys(rows.ids))
         self._checked += len(ids)
-        # The next page begins behind the last id, so a second row of that one would be in no page.
+        # The next page may begin behind the last id: a second row of that one would then be in no page.
         last = self._source.fetch(ids[-1:])
         twice = repeated(list(itertools.compress(last.ids, ~last.deleted)))
         return suspects(rows, self._target.fetch(ids), self._tolerance) + list(twice)

@@ -49,7 +49,7 @@ from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.topics import control_topic, dlq_topic, progress_topic
-from vecferry.stores.base import Chunk, Store
+from vecferry.stores.base import Store
 from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store
 
@@ -201,7 +201,8 @@ def scan(context: RunContext, _directory: Path, _rows: int) -> float:
 
 def pages(source: Store) -> Iterator[Rows]:
     """All rows in keyset pages."""
-    return source.scan(Chunk(lower=None, upper=None), PAGE_ROWS)
+    (everything,) = source.plan_chunks(1_000_000)
+    return source.scan(everything, PAGE_ROWS)
 
 
 def direct(context: RunContext, directory: Path, _rows: int) -> float:
@@ -242,7 +243,8 @@ def bulk(context: RunContext, directory: Path, rows: int) -> float:
     table = lancedb.connect(directory).create_table(NAME, schema=schema)
 
     def copy() -> None:
-        (page,) = context.source.scan(Chunk(lower=None, upper=None), rows + 1)
+        (everything,) = context.source.plan_chunks(rows + 1)
+        (page,) = context.source.scan(everything, rows + 1)
         columns = [
             pa.array(page.ids),
             pa.FixedSizeListArray.from_arrays(page.vectors.ravel(), dimension),

@@ -18,6 +18,7 @@ from typing import Any
 from vecferry.kafka.view import CompactedView
 from vecferry.schemas.control import LiveProgress, live_progress_key
 from vecferry.schemas.topics import progress_topic
+from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store
 
 from .bench_log import Log

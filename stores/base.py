@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from ..errors import Fatal
 from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
@@ -38,12 +39,21 @@ class Capabilities:
     transactional_marks: bool  # marks are written in the same atomic step as the rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """A range of ids in the store's own order: ``lower`` exclusive, ``upper`` inclusive, None = open."""
+Cursor = JsonValue
+"""A place or a part of a store's rows, as the store itself describes it.
 
-    lower: str | None
-    upper: str | None
+Nobody else looks into it. It survives JSON, because runs are journaled, and is understood by every later version.
+"""
+
+MAX_CURSOR_BYTES = 8 * 1024  # of a chunk as JSON: enough for two of the longest ids with every byte escaped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPage:
+    """``rows``: live ones, perhaps none; ``next``: where the export goes on, None when it has ended."""
+
+    rows: Rows
+    next: Cursor
 
 
 def gap(mark: Mark, applied: int) -> Fatal:
@@ -106,21 +116,31 @@ class Store(Protocol):
         """
         ...
 
-    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
-        """Ranges that together cover every id, present or future, of about ``rows_per_chunk`` rows; at least one."""
-        ...
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
+        """Chunks that together cover every id, present or future, of about ``rows_per_chunk`` rows; at least one.
 
-    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
-        """The live rows of a chunk, in pages of at most ``page_rows``; the mover's path, built for speed.
-
-        Sees at least everything that was applied before the call. Deleted ids are not part of it.
+        Each is at most MAX_CURSOR_BYTES as JSON, and is journaled: ``scan`` must understand it after a restart, in a
+        later version, and while rows come and go. Blocks while the ids are read. Raises Refused when the placement is
+        not enrolled, Unavailable.
         """
         ...
 
-    def export(self, after: str | None, limit: int) -> Rows:
-        """The next ``limit`` live rows after id ``after`` in the store's own order; the verifier's path.
+    def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
+        """The live rows of a chunk, in pages of 1 to ``page_rows`` rows; the mover's path, built for speed.
 
-        Shares no code with ``scan`` below the connection: other statement, other decoding.
+        Sees at least everything that was applied before the first page was asked for. Deleted ids are not part of it.
+        Blocks at each page; other methods may be called between two of them. Raises Fatal for a chunk that this kind
+        of store did not make, and for a row that cannot be read; Transient, Unavailable: the chunk is scanned anew.
+        """
+        ...
+
+    def export(self, after: Cursor, limit: int) -> ExportPage:
+        """At most ``limit`` live rows, from ``after`` (None: the beginning) on; the verifier's path.
+
+        A walk from None until ``next`` is None meets each id that is live all the while. A cursor is for the handle
+        that gave it. Shares no code with ``scan`` below the connection: other statement, other decoding. Blocks.
+        Raises Fatal for a cursor that this kind of store did not give, and for a row that cannot be read; Transient,
+        Unavailable.
         """
         ...
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from ...errors import Fatal
 from ...schemas.batch import Rows
-from ..base import Chunk
+from ..base import Cursor
+from ..key_ranges import cut
 from .connection import Connection, run
 from .layout import Layout, literal
 
@@ -17,7 +16,7 @@ _TRAILER = b"\xff\xff"
 _NO_VECTOR = "a row holds no vector of {} dimensions; it was written past vecferry: repair or delete it"
 
 
-def plan(connection: Connection, layout: Layout, rows_per_chunk: int) -> tuple[Chunk, ...]:
+def plan(connection: Connection, layout: Layout, rows_per_chunk: int) -> tuple[Cursor, ...]:
     """Every ``rows_per_chunk``-th id is a bound, but not the last id of all; one pass over the index of the id."""
     bounds = run(
         connection,
@@ -26,8 +25,7 @@ def plan(connection: Connection, layout: Layout, rows_per_chunk: int) -> tuple[C
         f"AND id < (SELECT t.{layout.id} FROM {layout.table} t ORDER BY t.{layout.id} DESC LIMIT 1) ORDER BY n",
         [rows_per_chunk],
     )
-    edges = [None, *(bound for (bound,) in bounds), None]
-    return tuple(Chunk(lower=lower, upper=upper) for lower, upper in pairwise(edges))
+    return cut(bound for (bound,) in bounds)
 
 
 def range_condition(layout: Layout, lower: str | None, upper: str | None) -> str:

@@ -22,7 +22,7 @@ from vecferry.schemas.batch import EventBatch, LiveMark, Op
 from vecferry.schemas.collection import Collection, Placement, Space
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.position import encode_position
-from vecferry.stores.base import Chunk, Store
+from vecferry.stores.base import Store
 
 pytestmark = pytest.mark.server
 
@@ -68,7 +68,8 @@ def stores(postgres: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     ):
         source.create(complete=True)
         target.create(complete=False)
-        for rows in source.scan(Chunk(lower=None, upper=None), 250):
+        (everything,) = source.plan_chunks(1_000_000)
+        for rows in source.scan(everything, 250):
             ops = np.full(len(rows), Op.SNAPSHOT, np.int8)
             partitions = partitions_of(rows.ids, COLLECTION.partitions)
             target.apply(

@@ -141,4 +141,4 @@ def test_typed_columns(tmp_path: Path) -> None:
         for value in [None, True, False, 0, 1, 1.0, 7, 0.5, 0.0, "it's", "new", "1", 2**70]:
             wanted = {f"d{i}" for i, row in enumerate(rows) if equal(row.get(key), value)}
             assert search_ids(store, {key: value}) == wanted, (key, value)
-    assert [json.loads(text) for text in store.export(None, 9).metadata] == rows
+    assert [json.loads(text) for text in store.export(None, 9).rows.metadata] == rows

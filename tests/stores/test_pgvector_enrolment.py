@@ -194,8 +194,8 @@ def test_names_that_need_quoting(store_factory: StoreFactory, plain: Plain, tabl
     store.create(complete=True)
     metadata = {name: f"of {name}" for name in placement.metadata}
     store.apply(batch([(Op.UPSERT, "a", at(1), metadata), (Op.DELETE, "b", at(2))]), ())
-    assert contents(store.export(None, 9))["a"].metadata == metadata
-    assert contents(p for c in store.plan_chunks(1) for p in store.scan(c, 1)) == contents(store.export(None, 9))
+    assert contents(store.export(None, 9).rows)["a"].metadata == metadata
+    assert contents(p for c in store.plan_chunks(1) for p in store.scan(c, 1)) == contents(store.export(None, 9).rows)
     assert contents(store.fetch(["b"]))["b"].vector is None
     store.build_index()
     assert store.create(complete=True)

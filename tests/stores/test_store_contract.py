@@ -51,7 +51,7 @@ def test_a_new_store_starts_at_zero_and_incomplete(store_factory: StoreFactory) 
     assert store.count() == 0
     assert store.check() == ()
     assert contents(store.fetch(["a"])) == {}
-    assert contents(store.export(None, 10)) == {}
+    assert contents(store.export(None, 10).rows) == {}
     assert [contents(store.scan(chunk, 10)) for chunk in store.plan_chunks(10)] == [{}]
 
 
@@ -83,7 +83,7 @@ def test_an_enrolled_table_keeps_its_rows_at_base(store_factory: StoreFactory) -
     assert store.count() == 25
     assert store.applied() == Applied(live=dict.fromkeys(ALL, 0), complete=frozenset(ALL), snapshots={})
     assert contents(store.fetch(list(wanted))) == wanted
-    assert contents(store.export(None, 100)) == wanted
+    assert contents(store.export(None, 100).rows) == wanted
     assert contents(page for chunk in store.plan_chunks(10) for page in store.scan(chunk, 4)) == wanted
 
 
@@ -123,7 +123,7 @@ def test_the_ordering_table(store_factory: StoreFactory, held: Op, incoming: Op)
     }
     live = {name for name, content in after.items() if content.vector is not None}
     assert store.count() == len(live)
-    assert set(contents(store.export(None, 10))) == live
+    assert set(contents(store.export(None, 10).rows)) == live
 
 
 IDS = ("a", "b", "c'%{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,11 +24,11 @@ from store_data import (
     vector_for,
 )
 from store_factory import StoreFactory
-from vecferry.errors import Rejected
+from vecferry.errors import Fatal, Rejected
 from vecferry.schemas.batch import LiveMark, Op
 from vecferry.schemas.collection import MAX_ID_BYTES
 from vecferry.schemas.filters import parse_filter
-from vecferry.stores.base import Chunk, Store
+from vecferry.stores.base import MAX_CURSOR_BYTES, Cursor, Store
 
 AWKWARD_IDS = (
     *("it's", 'say "hi"', "back\\slash", "100%", "%s", "%(id)s", "{0}", "{}", "$1", "a;b--c", "/*", "`tick`", "NULL"),
@@ -45,11 +46,17 @@ AWKWARD_IDS = (
 )
 
 
+def journaled(cursor: Cursor) -> Cursor:
+    """``cursor`` as it comes back from a record."""
+    text = json.dumps(cursor)
+    assert len(text) <= MAX_CURSOR_BYTES
+    back: Cursor = json.loads(text)
+    assert back == cursor
+    return back
+
+
 def scanned(store: Store, rows_per_chunk: int = 7, page_rows: int = 3) -> dict[str, Content]:
-    chunks = store.plan_chunks(rows_per_chunk)
-    assert chunks[0].lower is None
-    assert chunks[-1].upper is None
-    assert [chunk.upper for chunk in chunks[:-1]] == [chunk.lower for chunk in chunks[1:]]
+    chunks = [journaled(chunk) for chunk in store.plan_chunks(rows_per_chunk)]
     pages = [page for chunk in chunks for page in store.scan(chunk, page_rows)]
     assert all(0 < len(page) <= page_rows for page in pages)
     return contents(pages)
@@ -57,16 +64,16 @@ def scanned(store: Store, rows_per_chunk: int = 7, page_rows: int = 3) -> dict[s
 
 def exported(store: Store, limit: int = 4) -> dict[str, Content]:
     found: dict[str, Content] = {}
-    after: str | None = None
+    after: Cursor = None
     while True:
-        rows = store.export(after, limit)
-        page = contents(rows)
+        given = store.export(after, limit)
+        page = contents(given.rows)
         assert len(page) <= limit
         assert not set(page) & set(found)
         found |= page
-        if len(page) < limit:
+        if given.next is None:
             return found
-        after = rows.ids[-1]
+        after = journaled(given.next)
 
 
 def assert_every_path_gives(store: Store, wanted: Mapping[str, Content]) -> None:
@@ -202,7 +209,7 @@ def test_no_chunk_is_planned_without_rows(store_factory: StoreFactory, rows: int
 def test_a_scan_sees_what_was_applied_before_it(store_factory: StoreFactory) -> None:
     writer = store_factory(collection(), PLACEMENT)
     reader = store_factory.open(collection(), PLACEMENT)
-    everything = Chunk(lower=None, upper=None)
+    (everything,) = reader.plan_chunks(100)
     for i in range(5):
         writer.apply(batch([(Op.UPSERT, f"n{i}", at(i)), (Op.UPSERT, "same", at(i))]), ())
         found = contents(reader.scan(everything, 100))
@@ -216,11 +223,29 @@ def test_other_calls_may_come_between_two_pages_of_a_scan(store_factory: StoreFa
     store = store_factory(collection(), PLACEMENT)
     store.apply(batch((Op.UPSERT, f"p{i}", at(i)) for i in range(9)), ())
     seen = []
-    for page in store.scan(Chunk(lower=None, upper=None), 2):
+    (everything,) = store.plan_chunks(100)
+    for page in store.scan(everything, 2):
         seen += page.ids
         assert store.applied().live[0] == 0
         store.apply(batch([]), (LiveMark(partition=1, next_offset=1),))
     assert sorted(seen) == [f"p{i}" for i in range(9)]
+
+
+@pytest.mark.parametrize("foreign", [{"point": 7}, [1, 2], ["a"], 7, True])
+def test_a_cursor_of_another_store_is_refused(store_factory: StoreFactory, foreign: Cursor) -> None:
+    store = store_factory(collection(), PLACEMENT)
+    with pytest.raises(Fatal):
+        list(store.scan(foreign, 5))
+    with pytest.raises(Fatal):
+        store.export(foreign, 5)
+
+
+def test_the_longest_ids_fit_a_chunk(store_factory: StoreFactory) -> None:
+    store = store_factory(collection(), PLACEMENT)
+    ids = [f"{i}{chr(1) * (MAX_ID_BYTES - 1)}" for i in range(4)]
+    store.apply(batch((Op.UPSERT, id_, at(i)) for i, id_ in enumerate(ids)), ())
+    chunks = [journaled(chunk) for chunk in store.plan_chunks(1)]
+    assert [contents(store.scan(chunk, 5)).keys() for chunk in chunks] == [{id_} for id_ in ids]
 
 
 @pytest.mark.parametrize("dimension", [DIMENSION - 1, DIMENSION + 1])

@@ -11,7 +11,6 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,8 @@ from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op,
 from vecferry.schemas.collection import Collection
 from vecferry.schemas.filters import Condition
 from vecferry.schemas.position import base_position
-from vecferry.stores.base import Capabilities, Chunk, Guarantee, gap
+from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, gap
+from vecferry.stores.key_ranges import KeyRange, cut, key_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,27 +100,28 @@ class MemoryStore:
         with self._lock:
             return self._rows([id_ for id_ in ids if id_ in self.rows])
 
-    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
         ids = self._live_ids()
-        bounds = [None, *ids[rows_per_chunk - 1 : -1 : rows_per_chunk], None]
-        return tuple(Chunk(lower=lower, upper=upper) for lower, upper in pairwise(bounds))
+        return cut(ids[rows_per_chunk - 1 : -1 : rows_per_chunk])
 
-    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
-        after = chunk.lower
+    def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
+        keys = KeyRange.of(chunk)
+        after = keys.lower
         while True:
             self._before("scan")
             with self._lock:
                 ids = self._after(after, page_rows)
-                page = self._rows([id_ for id_ in ids if chunk.upper is None or id_ <= chunk.upper])
+                page = self._rows([id_ for id_ in ids if keys.upper is None or id_ <= keys.upper])
             if not len(page):
                 return
             yield page
             after = page.ids[-1]
 
-    def export(self, after: str | None, limit: int) -> Rows:
+    def export(self, after: Cursor, limit: int) -> ExportPage:
         self._before("export")
         with self._lock:
-            return self._rows(self._after(after, limit))
+            rows = self._rows(self._after(key_of(after), limit))
+        return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
