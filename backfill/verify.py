@@ -19,7 +19,7 @@ from ..schemas.collection import Collection
 from ..schemas.control import VerifyRecord
 from ..schemas.topics import events_topic
 from ..stores.base import Store
-from .compare import DEFAULT_TOLERANCE, Difference, Fault, repeated, sampled, suspects
+from .compare import Difference, Fault, repeated, sampled, suspects
 from .progress import OnProgress, Progress, RateMeter, share_done
 from .settling import BARRIER_TIMEOUT_S, Settler
 
@@ -78,7 +78,6 @@ def verify(
     *,
     sample: float | None = None,
     seed: int | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
     on_progress: OnProgress,
     clock: Clock,
 ) -> VerifyReport:
@@ -86,7 +85,8 @@ def verify(
 
     Blocks. Both stores must be opened for this call alone, and their workers must be running: ids that differ are read
     again once both stores have applied what the live topic held by then, and those being written for up to 30 s more.
-    ``seed`` picks the sample (by default another one each time). Raises Refused, Unavailable, and what the stores
+    ``seed`` picks the sample (by default another one each time). Vectors are equal within the tolerance that the less
+    exact one of both stores declares. Raises Refused, Unavailable, and what the stores
     raise.
     """
     resolved = config.collection(collection)
@@ -98,7 +98,7 @@ def verify(
         live_ends=lambda: admin.end_offsets(topic, resolved.partitions),
         sample=sample,
         seed=int(clock.unix_s()) % 2**31 if seed is None else seed,
-        tolerance=tolerance,
+        tolerance=max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance),
         on_progress=on_progress,
         clock=clock,
     )

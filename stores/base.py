@@ -18,7 +18,8 @@ from pydantic import JsonValue
 
 from ..errors import Fatal
 from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
-from ..schemas.filters import Condition
+from ..schemas.collection import IdType, Metric
+from ..schemas.filters import Condition, Operator
 
 
 class Guarantee(StrEnum):
@@ -30,13 +31,25 @@ class Guarantee(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an adapter promises; printed by ``doctor`` and ``plan``, held to it by the contract suite."""
+    """What an adapter promises; the contract suite holds it to that.
+
+    guarantee         printed by ``doctor``, ``plan`` and ``start``
+    id_types          preflight refuses a collection whose ids are of another type
+    metrics           preflight refuses a collection of another metric
+    filters           the reader refuses a filter that needs another operator
+    vector_tolerance  how far a component may come back from what was written, absolutely; 0 = bit by bit. ``verify``
+                      calls two vectors equal within the larger one of both stores
+    max_rows          the most rows that one ``apply`` takes, None = any number; the worker cuts what is larger
+    max_bytes         the same for the bytes of ids (UTF-8), vectors and metadata together
+    """
 
     guarantee: Guarantee
-    id_types: frozenset[str]
-    metrics: frozenset[str]
-    exact_vectors: bool  # a vector comes back bit by bit
-    transactional_marks: bool  # marks are written in the same atomic step as the rows
+    id_types: frozenset[IdType]
+    metrics: frozenset[Metric]
+    filters: frozenset[Operator]
+    vector_tolerance: float = 0.0
+    max_rows: int | None = None
+    max_bytes: int | None = None
 
 
 Cursor = JsonValue

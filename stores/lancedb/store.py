@@ -14,7 +14,7 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...errors import Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
-from ...schemas.filters import Condition
+from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee
 from ..key_ranges import KeyRange, key_of
 from . import apply, check, enrol, read, search
@@ -27,8 +27,7 @@ CAPABILITIES = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text", "bigint", "uuid"}),  # all of them as text
     metrics=frozenset({"cosine", "dot", "l2"}),
-    exact_vectors=True,
-    transactional_marks=True,
+    filters=frozenset(Operator),
 )
 COMMITS_PER_COMPACTION = 50
 COMMITS_AWAITING_INDEX = 1_000  # a loaded table is left alone for so many commits, for its first index to be built

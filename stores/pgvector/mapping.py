@@ -21,6 +21,7 @@ POSITION = "vecferry_position"
 COMPANIONS = ("deleted", "partitions", "snapshots")
 MAX_IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
 MAX_HNSW_DIMENSION = 2000  # pgvector: a vector column of more dimensions cannot have an HNSW index
+MAX_ARRAY_BYTES = 256 * 1024 * 1024  # PostgreSQL takes a parameter of up to 1 GB, and builds more of it in memory
 
 TEXT_OID = 25
 INT2_OID = 21

@@ -12,7 +12,7 @@ from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvai
 from ...errors import Inconclusive, Refused, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ...schemas.collection import Collection, Placement
-from ...schemas.filters import Condition
+from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee
 from ..key_ranges import KeyRange, key_of
 from . import enrol, mapping, read, refusals, verify
@@ -52,8 +52,8 @@ CAPABILITIES = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text", "bigint", "uuid"}),
     metrics=frozenset(mapping.METRICS),
-    exact_vectors=True,
-    transactional_marks=True,
+    filters=frozenset(Operator),
+    max_bytes=mapping.MAX_ARRAY_BYTES,
 )
 
 

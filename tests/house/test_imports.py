@@ -43,6 +43,8 @@ PURE = {
     "backfill/plan.py",
     "consumers/conflation.py",
     "consumers/ordering.py",
+    "consumers/pieces.py",
+    "stores/key_ranges.py",
     "consumers/tally.py",
     "migration/gates.py",
     "migration/phase.py",

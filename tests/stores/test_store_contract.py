@@ -24,6 +24,7 @@ from store_data import (
 from store_factory import StoreFactory
 from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
 from vecferry.schemas.batch import Applied, LiveMark, Mark, Op, Outcome, SnapshotMark
+from vecferry.schemas.filters import Operator
 from vecferry.schemas.position import base_position
 from vecferry.stores.base import Guarantee, Store
 
@@ -209,4 +210,7 @@ def test_the_adapter_says_what_it_promises(store_factory: StoreFactory) -> None:
     assert capabilities.id_types <= {"text", "bigint", "uuid"}
     assert "text" in capabilities.id_types
     assert capabilities.metrics <= {"cosine", "dot", "l2"}
-    assert capabilities.exact_vectors
+    assert capabilities.filters == frozenset(Operator)  # every filter of the search suite is met
+    assert capabilities.vector_tolerance == 0  # every value of the suites comes back bit by bit
+    assert capabilities.max_rows is None or capabilities.max_rows > 0
+    assert capabilities.max_bytes is None or capabilities.max_bytes > 0

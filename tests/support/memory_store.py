@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
 from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op, Outcome, Rows, SnapshotMark
 from vecferry.schemas.collection import Collection
-from vecferry.schemas.filters import Condition
+from vecferry.schemas.filters import Condition, Operator
 from vecferry.schemas.position import base_position
 from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, gap
 from vecferry.stores.key_ranges import KeyRange, cut, key_of
@@ -40,8 +40,7 @@ class MemoryStore:
         guarantee=Guarantee.ATOMIC,
         id_types=frozenset({"text", "bigint", "uuid"}),
         metrics=frozenset({"cosine", "dot", "l2"}),
-        exact_vectors=True,
-        transactional_marks=True,
+        filters=frozenset(Operator),
     )
 
     def __init__(self, collection: Collection, before: Callable[[str], None] = lambda method: None) -> None:
@@ -75,6 +74,7 @@ class MemoryStore:
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         self._before("apply")
         assert len(set(batch.ids)) == len(batch), "an id is twice in the batch"
+        assert len(batch) <= (self.capabilities.max_rows or len(batch)), "more rows than one call takes"
         with self._lock:
             for mark in marks:
                 if self._applied_to(mark) < mark.known:
