@@ -35,5 +35,7 @@ def _at_most_bytes(batch: EventBatch) -> int:
 
 def _row_bytes(batch: EventBatch) -> NDArray[np.int64]:
     texts = (len(id_.encode()) + len(text) for id_, text in zip(batch.ids, batch.metadata, strict=True))
-    sizes: NDArray[np.int64] = np.fromiter(texts, np.int64, len(batch)) + batch.vectors.shape[1] * batch.vectors.itemsize
+    sizes: NDArray[np.int64] = (
+        np.fromiter(texts, np.int64, len(batch)) + batch.vectors.shape[1] * batch.vectors.itemsize
+    )
     return sizes

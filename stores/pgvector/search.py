@@ -16,7 +16,8 @@ from ...schemas.filters import Condition, Scalar
 from .catalog import Column
 from .connection import Connection, Wire, run
 from .layout import Layout, quote
-from .mapping import MAX_HNSW_DIMENSION, METRICS, vector_value
+from .mapping import MAX_HNSW_DIMENSION, METRICS
+from .wire.vectors import vector_value
 
 MIN_EF_SEARCH, MAX_EF_SEARCH = 40, 1000
 SMALL_ROWS = 10_000  # up to here an exact scan is as quick as an index

@@ -21,6 +21,7 @@ from .apply import ApplySql, apply_sql, write_batch
 from .catalog import Table, read_server, read_table
 from .connection import Connection, Session, run
 from .layout import Layout, make_layout, quote
+from .wire.arrays import MAX_BYTES
 
 
 @contextmanager
@@ -53,7 +54,7 @@ CAPABILITIES = Capabilities(
     id_types=frozenset({"text", "bigint", "uuid"}),
     metrics=frozenset(mapping.METRICS),
     filters=frozenset(Operator),
-    max_bytes=mapping.MAX_ARRAY_BYTES,
+    max_bytes=MAX_BYTES,
 )
 
 

@@ -51,6 +51,7 @@ PURE = {
     "migration/plan.py",
     "reads/route.py",
     "schemas/*.py",
+    "stores/pgvector/wire/*.py",
 }
 IMPURE_LIBRARIES = {
     *("confluent_kafka", "socket", "subprocess", "threading", "time", "datetime", "asyncio", "logging", "os", "random"),
