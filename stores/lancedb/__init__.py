@@ -11,7 +11,9 @@ __all__ = ["open"]
 
 def open(options: Options, collection: Collection, placement: Placement) -> Store:
     """Bind ``collection`` to its table in the database at ``options.uri``; nothing is read or written yet."""
-    from . import rest_client  # noqa: F401  before anything imports lancedb
-    from .store import LanceStore  # here: options are read where lancedb is not installed
+    from .quirks import defer_rest_client  # here: options are read where lancedb is not installed
+
+    defer_rest_client()
+    from .store import LanceStore
 
     return LanceStore(options.uri.get_secret_value(), collection, placement)
