@@ -24,9 +24,8 @@ from store_data import (
 from store_factory import StoreFactory
 from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
 from vecferry.schemas.batch import Applied, LiveMark, Mark, Op, Outcome, SnapshotMark
-from vecferry.schemas.filters import Operator
 from vecferry.schemas.position import base_position
-from vecferry.stores.base import Guarantee, Store
+from vecferry.stores.base import Store
 
 BASE = base_position(1)
 ALL = range(PARTITIONS)
@@ -202,15 +201,3 @@ def test_metadata_of_a_snapshot_row_replaces_what_was_there(store_factory: Store
     outcomes(store, [(Op.UPSERT, "a", at(1), {"x": 1, "y": [1, {"z": None}]})])
     outcomes(store, [(Op.SNAPSHOT, "a", at(2), {"y": "new"})])
     assert contents(store.fetch(["a"]))["a"].metadata == {"y": "new"}
-
-
-def test_the_adapter_says_what_it_promises(store_factory: StoreFactory) -> None:
-    capabilities = store_factory.open(collection(), PLACEMENT).capabilities
-    assert isinstance(capabilities.guarantee, Guarantee)
-    assert capabilities.id_types <= {"text", "bigint", "uuid"}
-    assert "text" in capabilities.id_types
-    assert capabilities.metrics <= {"cosine", "dot", "l2"}
-    assert capabilities.filters == frozenset(Operator)  # every filter of the search suite is met
-    assert capabilities.vector_tolerance == 0  # every value of the suites comes back bit by bit
-    assert capabilities.max_rows is None or capabilities.max_rows > 0
-    assert capabilities.max_bytes is None or capabilities.max_bytes > 0

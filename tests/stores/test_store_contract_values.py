@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,16 +18,17 @@ from store_data import (
     batch_of,
     collection,
     contents,
+    journaled,
     partition_of,
     seeds,
     vector_for,
 )
 from store_factory import StoreFactory
-from vecferry.errors import Fatal, Rejected
+from vecferry.errors import Rejected
 from vecferry.schemas.batch import LiveMark, Op
 from vecferry.schemas.collection import MAX_ID_BYTES
 from vecferry.schemas.filters import parse_filter
-from vecferry.stores.base import MAX_CURSOR_BYTES, Cursor, Store
+from vecferry.stores.base import Cursor, Store
 
 AWKWARD_IDS = (
     *("it's", 'say "hi"', "back\\slash", "100%", "%s", "%(id)s", "{0}", "{}", "$1", "a;b--c", "/*", "`tick`", "NULL"),
@@ -44,15 +44,6 @@ AWKWARD_IDS = (
     ),
     *("x" * MAX_ID_BYTES, "é" * (MAX_ID_BYTES // 2), "deleted=true", "' OR '1'='1", "10", "9", "-0", "1e3"),
 )
-
-
-def journaled(cursor: Cursor) -> Cursor:
-    """``cursor`` as it comes back from a record."""
-    text = json.dumps(cursor)
-    assert len(text) <= MAX_CURSOR_BYTES
-    back: Cursor = json.loads(text)
-    assert back == cursor
-    return back
 
 
 def scanned(store: Store, rows_per_chunk: int = 7, page_rows: int = 3) -> dict[str, Content]:
@@ -229,23 +220,6 @@ def test_other_calls_may_come_between_two_pages_of_a_scan(store_factory: StoreFa
         assert store.applied().live[0] == 0
         store.apply(batch([]), (LiveMark(partition=1, next_offset=1),))
     assert sorted(seen) == [f"p{i}" for i in range(9)]
-
-
-@pytest.mark.parametrize("foreign", [{"point": 7}, [1, 2], ["a"], 7, True])
-def test_a_cursor_of_another_store_is_refused(store_factory: StoreFactory, foreign: Cursor) -> None:
-    store = store_factory(collection(), PLACEMENT)
-    with pytest.raises(Fatal):
-        list(store.scan(foreign, 5))
-    with pytest.raises(Fatal):
-        store.export(foreign, 5)
-
-
-def test_the_longest_ids_fit_a_chunk(store_factory: StoreFactory) -> None:
-    store = store_factory(collection(), PLACEMENT)
-    ids = [f"{i}{chr(1) * (MAX_ID_BYTES - 1)}" for i in range(4)]
-    store.apply(batch((Op.UPSERT, id_, at(i)) for i, id_ in enumerate(ids)), ())
-    chunks = [journaled(chunk) for chunk in store.plan_chunks(1)]
-    assert [contents(store.scan(chunk, 5)).keys() for chunk in chunks] == [{id_} for id_ in ids]
 
 
 @pytest.mark.parametrize("dimension", [DIMENSION - 1, DIMENSION + 1])

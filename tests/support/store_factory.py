@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 import pytest
+from memory_store import MemoryStore
 from store_data import Seed
 from vecferry.schemas.collection import Collection, Placement
 from vecferry.stores.base import Store
@@ -67,7 +68,11 @@ class StoreFactory:
 
     def open(self, collection: Collection, placement: Placement) -> Store:
         """Another handle; nothing is created."""
-        store = open_given(self.kind, self.options, collection, placement)
+        store = (
+            MemoryStore(collection)
+            if self.kind == "memory"
+            else open_given(self.kind, self.options, collection, placement)
+        )
         self.opened.append(store)
         return store
 
