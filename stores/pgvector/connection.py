@@ -108,7 +108,7 @@ class Session:
     def _connect(self) -> Connection:
         connection: Connection | None = None
         try:
-            # prepare_threshold=None: a plan prepared before the HNSW index existed would never use it.
+            # prepare_threshold=None: a plan kept for all values guesses what a limit or an array brings.
             connection = psycopg.connect(
                 **self._conninfo, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
             )
