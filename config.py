@@ -12,10 +12,11 @@ import os
 import tomllib
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from .errors import ConfigError
 from .references import Resolved as Resolved
@@ -24,6 +25,7 @@ from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Place
 from .schemas.guarantees import GUARANTEED
 from .schemas.position import MAX_EPOCH, MIN_EPOCH
 from .schemas.topics import check_name
+from .stores.options import StoreOptions, StorePlacement, TablePlacement, options_model, placement_model
 from .stores.registry import KINDS
 
 
@@ -45,31 +47,27 @@ class KafkaSection(_Section):
 
 
 class StoreSection(_Section):
-    """``[stores.NAME]``: a connection. The keys beside ``kind`` are those of its registry line."""
+    """``[stores.NAME]``: a connection. The keys beside ``kind`` are those of the kind's ``Options``."""
 
     kind: str
-    options: dict[str, Secret]
+    options: SerializeAsAny[StoreOptions]
 
     @model_validator(mode="before")
     @classmethod
-    def _gather_options(cls, data: object) -> object:
+    def _options_of_the_kind(cls, data: object) -> object:
         if not isinstance(data, Mapping) or "options" in data:
             return data
         kind = str(data.get("kind"))
         if kind not in KINDS:
             raise ValueError(f"kind {kind!r} is not known; use one of {', '.join(sorted(KINDS))}")
-        known = KINDS[kind].options
+        model = options_model(kind)
         for key in data:
-            if key != "kind" and key not in known:
-                raise ValueError(_unknown(key, ("kind", *known)))
-        for key in known:
-            if key not in data:
+            if key != "kind" and key not in model.model_fields:
+                raise ValueError(_unknown(key, ("kind", *model.model_fields)))
+        for key, field in model.model_fields.items():
+            if field.is_required() and key not in data:
                 raise ValueError(f"kind {kind!r} needs the key {key!r}")
-        return {"kind": kind, "options": {key: data[key] for key in known}}
-
-    def revealed(self) -> dict[str, str]:
-        """The options in clear, for the adapter's ``open`` alone."""
-        return {key: value.get_secret_value() for key, value in self.options.items()}
+        return {"kind": kind, "options": model.model_validate({key: data[key] for key in data if key != "kind"})}
 
 
 class SpaceSection(_Section):
@@ -79,18 +77,39 @@ class SpaceSection(_Section):
     version: str = Field(min_length=1)
 
 
-class PlacementSection(_Section):
-    """``[collections.NAME.in.STORE]``: table and columns; ``metadata`` is one JSON column or a list of typed ones."""
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What ``[collections.NAME.in.STORE]`` holds, and the kind of that store."""
 
-    table: str = Field(min_length=1)
-    id: str = "id"
-    vector: str = "vector"
-    metadata: str | list[str] = "metadata"
+    kind: str
+    data: object
 
-    def placement(self) -> Placement:
-        """The value that adapters take."""
-        metadata = self.metadata if isinstance(self.metadata, str) else tuple(self.metadata)
-        return Placement(table=self.table, id=self.id, vector=self.vector, metadata=metadata)
+
+def _placement_of_the_kind(given: object) -> object:
+    if not isinstance(given, _Placed):
+        return given
+    if given.kind not in KINDS:  # the store is refused, or its name is: that is the line to show
+        return TablePlacement.model_construct()
+    return placement_model(given.kind).model_validate(given.data)
+
+
+def _with_kinds(collection: object, kinds: Mapping[str, str]) -> object:
+    """``collection`` as it stands in the file, each of its placements with the kind of its store."""
+    placements = collection.get("in") if isinstance(collection, Mapping) else None
+    if not isinstance(collection, Mapping) or not isinstance(placements, Mapping):
+        return collection
+    placed = {name: _Placed(kinds.get(name, ""), data) for name, data in placements.items()}
+    return {**collection, "in": placed}
+
+
+def _kinds(stores: object) -> dict[str, str]:
+    """Store -> kind, of what stands in the file."""
+    sections = stores if isinstance(stores, Mapping) else {}
+    return {name: str(section.get("kind")) for name, section in sections.items() if isinstance(section, Mapping)}
+
+
+PlacementSection = Annotated[SerializeAsAny[StorePlacement], BeforeValidator(_placement_of_the_kind)]
+"""``[collections.NAME.in.STORE]``: the ``PlacementOptions`` of the store's kind."""
 
 
 class CollectionSection(_Section):
@@ -152,6 +171,14 @@ class Config(_Section):
     backfill: BackfillSection = BackfillSection()
     gates: GatesSection = GatesSection()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _placements_by_kind(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or not isinstance(data.get("collections"), Mapping):
+            return data
+        kinds = _kinds(data.get("stores"))
+        return {**data, "collections": {n: _with_kinds(c, kinds) for n, c in data["collections"].items()}}
+
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         check_name("namespace", self.namespace)
@@ -201,11 +228,8 @@ class Config(_Section):
 
     def metadata_fields(self, collection: str) -> frozenset[str] | None:
         """The metadata keys that every store of ``collection`` can hold; None = any key."""
-        columns = [
-            frozenset(section.metadata)
-            for section in self.collections[collection].placements.values()
-            if not isinstance(section.metadata, str)
-        ]
+        metadata = [section.placement().metadata for section in self.collections[collection].placements.values()]
+        columns = [frozenset(names) for names in metadata if not isinstance(names, str)]
         return frozenset.intersection(*columns) if columns else None
 
 
@@ -226,7 +250,7 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, object] | Config) 
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{name}: {line}" for line in _lines(error))) from None
+        raise ConfigError("\n".join(f"{name}: {line}" for line in _lines(error, data))) from None
 
 
 def _must_name(what: str, name: str, known: Mapping[str, object], where: str) -> None:
@@ -240,22 +264,24 @@ def _unknown(name: str, known: tuple[str, ...]) -> str:
     return f"{name!r} is not known; {hint}"
 
 
-def _lines(error: ValidationError) -> list[str]:
+def _lines(error: ValidationError, data: Mapping[str, object]) -> list[str]:
     lines = []
     for entry in error.errors(include_url=False, include_input=False):
         place = entry["loc"]  # the options of a store stand beside its kind
         where = ".".join(map(str, place[:2] + place[3:] if place[2:3] == ("options",) else place))
         if entry["type"] == "extra_forbidden":
-            lines.append(f"{where}: key " + _unknown(str(entry["loc"][-1]), _keys_at(Config, entry["loc"][:-1])))
+            lines.append(f"{where}: key " + _unknown(str(place[-1]), _keys_at(place[:-1], _kinds(data.get("stores")))))
         else:
             message = entry["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message}" if where else message)
     return lines
 
 
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[str, ...]:
+def _keys_at(path: tuple[int | str, ...], kinds: Mapping[str, str]) -> tuple[str, ...]:
     """The keys that the section at ``path`` may have, as a user writes them."""
-    current: Any = model
+    if path[:1] == ("collections",) and path[2:3] == ("in",) and len(path) == 4:
+        return tuple(placement_model(kinds[str(path[3])]).model_fields)
+    current: Any = Config
     for part in path:
         if isinstance(current, type) and issubclass(current, BaseModel):
             names = {field.alias or name: field.annotation for name, field in current.model_fields.items()}

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from ..schemas.batch import Rows
 from ..schemas.partitioner import murmur2
 
-DEFAULT_TOLERANCE = 1e-6
-
 
 class Fault(StrEnum):
     """What is wrong with an id."""

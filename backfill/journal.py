@@ -14,7 +14,7 @@ from ..schemas.control import (
     plan_key,
     run_key,
 )
-from ..stores.base import Chunk
+from ..stores.base import Cursor
 from .plan import from_pages, pages_of
 
 
@@ -35,7 +35,7 @@ def read_run(control: CompactedView, collection: str, run: str) -> RunRecord:
     return runs[run]
 
 
-def read_plan(control: CompactedView, collection: str, run: RunRecord) -> tuple[Chunk, ...]:
+def read_plan(control: CompactedView, collection: str, run: RunRecord) -> tuple[Cursor, ...]:
     """The chunks of ``run``; raises Refused when the journal does not hold them all."""
     pages = [control.get(plan_key(collection, run.run, page)) for page in range(pages_of(run.chunks))]
     chunks = from_pages([PlanPage.model_validate_json(page) for page in pages if page is not None])

@@ -6,9 +6,9 @@ from collections.abc import Collection as Group
 from collections.abc import Mapping, Sequence
 
 from ..schemas.control import ChunkDone, PlanPage, RunRecord
-from ..stores.base import Chunk
+from ..stores.base import Cursor
 
-# Two bounds of MAX_ID_BYTES each, every byte escaped in JSON, stay below Kafka's default record size with so many.
+# So many chunks of MAX_CURSOR_BYTES (``stores/base.py``) each stay below Kafka's default record size.
 PAGE_CHUNKS = 100
 
 _PAGE_BYTES = 2 * 1024 * 1024
@@ -23,15 +23,14 @@ def next_run_id(taken: Group[str]) -> str:
     return f"r{number}"
 
 
-def to_pages(chunks: Sequence[Chunk]) -> list[PlanPage]:
+def to_pages(chunks: Sequence[Cursor]) -> list[PlanPage]:
     """``chunks`` in order, PAGE_CHUNKS to a page."""
-    bounds = [(chunk.lower, chunk.upper) for chunk in chunks]
-    return [PlanPage(chunks=tuple(bounds[at : at + PAGE_CHUNKS])) for at in range(0, len(bounds), PAGE_CHUNKS)]
+    return [PlanPage(chunks=tuple(chunks[at : at + PAGE_CHUNKS])) for at in range(0, len(chunks), PAGE_CHUNKS)]
 
 
-def from_pages(pages: Sequence[PlanPage]) -> tuple[Chunk, ...]:
+def from_pages(pages: Sequence[PlanPage]) -> tuple[Cursor, ...]:
     """The inverse of :func:`to_pages`."""
-    return tuple(Chunk(lower=lower, upper=upper) for page in pages for lower, upper in page.chunks)
+    return tuple(chunk for page in pages for chunk in page.chunks)
 
 
 def pages_of(chunks: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .. import failpoints
 from ..errors import Refused
 from ..schemas.batch import Rows
-from ..stores.base import Chunk
+from ..stores.base import Cursor
 from ..wording import partitions
 from .context import RunContext
 from .fencing import fences_at
@@ -49,7 +49,7 @@ class Scanner:
     def __init__(
         self,
         context: RunContext,
-        chunks: Sequence[Chunk],
+        chunks: Sequence[Cursor],
         *,
         first: int,
         live_starts: Mapping[str, tuple[int, ...]],

@@ -19,7 +19,7 @@ from ..schemas.collection import Collection
 from ..schemas.control import VerifyRecord
 from ..schemas.topics import events_topic
 from ..stores.base import Store
-from .compare import DEFAULT_TOLERANCE, Difference, Fault, repeated, sampled, suspects
+from .compare import Difference, Fault, repeated, sampled, suspects
 from .progress import OnProgress, Progress, RateMeter, share_done
 from .settling import BARRIER_TIMEOUT_S, Settler
 
@@ -78,7 +78,6 @@ def verify(
     *,
     sample: float | None = None,
     seed: int | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
     on_progress: OnProgress,
     clock: Clock,
 ) -> VerifyReport:
@@ -86,7 +85,8 @@ def verify(
 
     Blocks. Both stores must be opened for this call alone, and their workers must be running: ids that differ are read
     again once both stores have applied what the live topic held by then, and those being written for up to 30 s more.
-    ``seed`` picks the sample (by default another one each time). Raises Refused, Unavailable, and what the stores
+    ``seed`` picks the sample (by default another one each time). Vectors are equal within the tolerance that the less
+    exact one of both stores declares. Raises Refused, Unavailable, and what the stores
     raise.
     """
     resolved = config.collection(collection)
@@ -98,7 +98,7 @@ def verify(
         live_ends=lambda: admin.end_offsets(topic, resolved.partitions),
         sample=sample,
         seed=int(clock.unix_s()) % 2**31 if seed is None else seed,
-        tolerance=tolerance,
+        tolerance=max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance),
         on_progress=on_progress,
         clock=clock,
     )
@@ -186,10 +186,13 @@ class Verifier:
         self._settle(pending)
 
     def _pages(self, store: Store) -> Iterator[Rows]:
-        after = None
-        while len(page := store.export(after, self._page_rows)):
-            yield page
-            after = page.ids[-1]
+        page = store.export(None, self._page_rows)
+        while True:
+            if len(page.rows):
+                yield page.rows
+            if page.next is None:
+                return
+            page = store.export(page.next, self._page_rows)
 
     def _of_sample(self, rows: Rows) -> Rows:
         if self._sample is None:
@@ -206,7 +209,7 @@ class Verifier:
     def _compare_source_page(self, rows: Rows) -> list[str]:
         ids = list(dict.fromkeys(rows.ids))
         self._checked += len(ids)
-        # The next page begins behind the last id, so a second row of that one would be in no page.
+        # The next page may begin behind the last id: a second row of that one would then be in no page.
         last = self._source.fetch(ids[-1:])
         twice = repeated(list(itertools.compress(last.ids, ~last.deleted)))
         return suspects(rows, self._target.fetch(ids), self._tolerance) + list(twice)

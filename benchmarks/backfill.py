@@ -49,7 +49,8 @@ from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.topics import control_topic, dlq_topic, progress_topic
-from vecferry.stores.base import Chunk, Store
+from vecferry.stores.base import Store
+from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store
 
 from .catalogue import CONFIG, NAME, PARTITIONS, load_table, make_config
@@ -125,7 +126,7 @@ def prepared(config: Config) -> Iterator[RunContext]:
 def open_named(config: Config, name: str) -> Store:
     """A store of the configuration."""
     section = config.stores[name]
-    return open_store(section.kind, section.revealed(), config.collection(NAME), config.placement(NAME, name))
+    return open_store(section.kind, section.options, config.collection(NAME), config.placement(NAME, name))
 
 
 def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
@@ -200,14 +201,17 @@ def scan(context: RunContext, _directory: Path, _rows: int) -> float:
 
 def pages(source: Store) -> Iterator[Rows]:
     """All rows in keyset pages."""
-    return source.scan(Chunk(lower=None, upper=None), PAGE_ROWS)
+    (everything,) = source.plan_chunks(1_000_000)
+    return source.scan(everything, PAGE_ROWS)
 
 
 def direct(context: RunContext, directory: Path, _rows: int) -> float:
     """Seconds of reading pages and merging each, in one process."""
     collection = context.resolved
     placement = context.config.placement(NAME, "new")
-    with closing(open_store("lancedb", {"uri": str(directory)}, collection, placement)) as target:
+    with closing(
+        open_store("lancedb", Options.model_validate({"uri": str(directory)}), collection, placement)
+    ) as target:
         target.create(complete=False)
 
         def copy() -> None:
@@ -239,7 +243,8 @@ def bulk(context: RunContext, directory: Path, rows: int) -> float:
     table = lancedb.connect(directory).create_table(NAME, schema=schema)
 
     def copy() -> None:
-        (page,) = context.source.scan(Chunk(lower=None, upper=None), rows + 1)
+        (everything,) = context.source.plan_chunks(rows + 1)
+        (page,) = context.source.scan(everything, rows + 1)
         columns = [
             pa.array(page.ids),
             pa.FixedSizeListArray.from_arrays(page.vectors.ravel(), dimension),

@@ -18,6 +18,7 @@ from typing import Any
 from vecferry.log.kafka.view import CompactedView
 from vecferry.schemas.control import LiveProgress, live_progress_key
 from vecferry.schemas.topics import progress_topic
+from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store
 
 from .bench_log import Log
@@ -65,7 +66,8 @@ def run(bootstrap: str) -> list[dict[str, Any]]:
 def _peak_mib(bootstrap: str, waiting: int) -> float:
     with tempfile.TemporaryDirectory() as directory, Log(bootstrap, dimension=DIMENSION) as log:
         placement = log.config.placement(log.name, "new")
-        store = open_store("lancedb", {"uri": f"{directory}/lance"}, log.collection, placement)
+        options = Options.model_validate({"uri": f"{directory}/lance"})
+        store = open_store("lancedb", options, log.collection, placement)
         store.create(complete=False)
         store.close()
         config = Path(directory) / "vecferry.toml"

@@ -24,6 +24,7 @@ from vecferry.schemas.collection import Collection, Placement, Space
 from vecferry.schemas.position import base_position, encode_position
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb import open as open_store
+from vecferry.stores.lancedb.options import Options
 
 from .pairs import paired
 
@@ -85,7 +86,7 @@ def _take_turns(
 def _our_side(directory: Path) -> Store:
     space = Space(model="benchmark", version="1", dimension=DIMENSION, metric="cosine")
     collection = Collection(name="rows", space=space, partitions=1, epoch=EPOCH)
-    store = open_store({"uri": str(directory / "ours")}, collection, Placement(table="rows"))
+    store = open_store(Options.model_validate({"uri": str(directory / "ours")}), collection, Placement(table="rows"))
     store.create(complete=False)
     return store
 

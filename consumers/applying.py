@@ -16,6 +16,7 @@ from ..errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
 from ..schemas.batch import Applied, EventBatch, LiveMark, Mark, Outcome
 from ..stores.base import Store, gap
 from .conflation import UNDECIDED, Folded, conflate, unfold
+from .pieces import pieces
 
 _log = logging.getLogger("vecferry.worker")
 
@@ -61,18 +62,24 @@ class Applier:
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> Result:
         """Fold, apply, and write ``marks`` in the same step when nothing was rejected.
 
+        A batch that is larger than the store takes goes in pieces, the marks with the last one.
+
         When ``rejected`` is not empty the marks are **not** written: post the letters first, then call ``mark``.
         Raises Abandoned, Fatal, and whatever else the store raises.
         """
         folded = conflate(batch)
         outcomes = folded.outcomes.copy()
         rejected: dict[int, str] = {}
-        try:
-            outcomes[folded.kept] = self._persist(folded.batch, marks)
-        except Rejected as error:
-            self._bisect(folded, np.arange(len(folded.kept)), str(error), outcomes, rejected, batch)
-            if not rejected:
-                self.mark(marks)
+        parts = pieces(folded.batch, self._store.capabilities)
+        for rows in parts:
+            last = rows is parts[-1]
+            part = folded.batch if len(parts) == 1 else folded.batch.take(rows)
+            try:
+                outcomes[folded.kept[rows]] = self._persist(part, marks if last and not rejected else ())
+            except Rejected as error:
+                self._bisect(folded, rows, str(error), outcomes, rejected, batch)
+                if last and not rejected:
+                    self.mark(marks)
         return Result(outcomes=outcomes, rejected=rejected)
 
     def mark(self, marks: Sequence[Mark]) -> None:

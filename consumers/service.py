@@ -46,7 +46,7 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
         control.sync()
         for name in names:
             store = open_store(
-                section.kind, section.revealed(), config.collection(name), config.placement(name, store_name)
+                section.kind, section.options, config.collection(name), config.placement(name, store_name)
             )
             stores.append(store)
             store.applied()  # an absent store is said now; one that goes away later is waited for

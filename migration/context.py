@@ -60,7 +60,7 @@ def store_opener(config: Config, collection: str) -> StoreOpener:
     def open_named(store: str) -> Store:
         section = config.stores[store]
         placement = config.placement(collection, store)
-        return open_registered(section.kind, section.revealed(), config.collection(collection), placement)
+        return open_registered(section.kind, section.options, config.collection(collection), placement)
 
     return open_named
 

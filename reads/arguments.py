@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
 from ..schemas.collection import MAX_ID_BYTES, Collection, Space
+from ..schemas.filters import Condition, Operator
 from ..schemas.position import epoch_of, next_offset, offset_of
 from ..schemas.tokens import WriteToken
 from .session import Session
@@ -56,6 +57,17 @@ def result_count(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
         raise InvalidRecord("k", f"{k!r} is not a number of results", f"pass an integer from 1 to {MAX_K}")
     return k
+
+
+def check_operators(conditions: Sequence[Condition], known: frozenset[Operator]) -> None:
+    """Raise InvalidRecord for a condition that a store with the operators ``known`` cannot meet."""
+    for condition in conditions:
+        if lacking := sorted(condition.operators - known):
+            raise InvalidRecord(
+                f"filter.{condition.field}",
+                f"the store that answers cannot filter by {', '.join(lacking)}",
+                f"use only {', '.join(sorted(known))}" if known else "search without a filter",
+            )
 
 
 def asked_ids(ids: Sequence[str]) -> list[str]:

@@ -84,7 +84,7 @@ class Backend:
         def open_named(store: str) -> Store:
             placement = self._config.placement(name, store)
             section = self._config.stores[store]
-            return open_store(section.kind, section.revealed(), collection, placement)
+            return open_store(section.kind, section.options, collection, placement)
 
         def end_offsets(timeout_s: float) -> tuple[int, ...]:
             return self._admin_client().end_offsets(topic, collection.partitions, timeout_s=timeout_s)

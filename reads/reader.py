@@ -17,7 +17,7 @@ from ..schemas.batch import Hit
 from ..schemas.collection import Collection
 from ..schemas.filters import parse_filter
 from ..stores.base import Store
-from .arguments import After, Demand, asked_ids, demand, query_vector, result_count, time_out_s
+from .arguments import After, Demand, asked_ids, check_operators, demand, query_vector, result_count, time_out_s
 from .deadline import Deadline, deadline_in
 from .pool import StorePool
 from .progress import Lag, Progress
@@ -117,6 +117,7 @@ class Reader:
         count, conditions = result_count(k), parse_filter(filter)
 
         def ask(store: Store, left_s: float) -> list[Hit]:
+            check_operators(conditions, store.capabilities.filters)
             return store.search(array, count, conditions, left_s)
 
         return self._read(ask, after, session, key, timeout)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from .collection import IdType, Metric
 
@@ -111,9 +111,9 @@ class RunRecord(_Record):
 
 
 class PlanPage(_Record):
-    """Some of a run's chunks, in order: (lower exclusive, upper inclusive) pairs, None = open."""
+    """Some of a run's chunks, in order, each as the source store describes it; nobody else looks into them."""
 
-    chunks: tuple[tuple[str | None, str | None], ...]
+    chunks: tuple[JsonValue, ...]
 
 
 class ChunkDone(_Record):

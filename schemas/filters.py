@@ -9,10 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ..errors import InvalidRecord
 
 Scalar = str | int | float | bool | None
+
+
+class Operator(StrEnum):
+    """What a store must be able to do to meet a condition, as people name it."""
+
+    EQUALS = "a value"
+    IN = "$in"
+    MISSING = "None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +30,13 @@ class Condition:
 
     field: str
     values: tuple[Scalar, ...]
+
+    @property
+    def operators(self) -> frozenset[Operator]:
+        """What it takes: EQUALS for a value, IN for several, MISSING where None is among them."""
+        present = {Operator.EQUALS} if set(self.values) - {None} else set()
+        missing = {Operator.MISSING} if None in self.values else set()
+        return frozenset(present | missing | ({Operator.IN} if len(self.values) > 1 else set()))
 
 
 def parse_filter(spec: Mapping[str, object] | None) -> tuple[Condition, ...]:

@@ -14,10 +14,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from ..errors import Fatal
 from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
-from ..schemas.filters import Condition
+from ..schemas.collection import IdType, Metric
+from ..schemas.filters import Condition, Operator
 
 
 class Guarantee(StrEnum):
@@ -29,21 +31,42 @@ class Guarantee(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an adapter promises; printed by ``doctor`` and ``plan``, held to it by the contract suite."""
+    """What an adapter promises; the contract suite holds it to that.
+
+    guarantee         printed by ``doctor``, ``plan`` and ``start``
+    id_types          preflight refuses a collection whose ids are of another type
+    metrics           preflight refuses a collection of another metric
+    filters           the reader refuses a filter that needs another operator
+    vector_tolerance  how far a component may come back from what was written, absolutely; 0 = bit by bit. ``verify``
+                      calls two vectors equal within the larger one of both stores
+    max_rows          the most rows that one ``apply`` takes, None = any number; the worker cuts what is larger
+    max_bytes         the same for the bytes of ids (UTF-8), vectors and metadata together
+    """
 
     guarantee: Guarantee
-    id_types: frozenset[str]
-    metrics: frozenset[str]
-    exact_vectors: bool  # a vector comes back bit by bit
-    transactional_marks: bool  # marks are written in the same atomic step as the rows
+    id_types: frozenset[IdType]
+    metrics: frozenset[Metric]
+    filters: frozenset[Operator]
+    vector_tolerance: float = 0.0
+    max_rows: int | None = None
+    max_bytes: int | None = None
+
+
+Cursor = JsonValue
+"""A place or a part of a store's rows, as the store itself describes it.
+
+Nobody else looks into it. It survives JSON, because runs are journaled, and is understood by every later version.
+"""
+
+MAX_CURSOR_BYTES = 8 * 1024  # of a chunk as JSON: enough for two of the longest ids with every byte escaped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """A range of ids in the store's own order: ``lower`` exclusive, ``upper`` inclusive, None = open."""
+class ExportPage:
+    """``rows``: live ones, perhaps none; ``next``: where the export goes on, None when it has ended."""
 
-    lower: str | None
-    upper: str | None
+    rows: Rows
+    next: Cursor
 
 
 def gap(mark: Mark, applied: int) -> Fatal:
@@ -57,14 +80,20 @@ def gap(mark: Mark, applied: int) -> Fatal:
 
 
 class Store(Protocol):
-    """One collection in one store."""
+    """One collection in one store. Shapes and dtypes are those of ``schemas/batch.py``; d = the space's dimension.
+
+    Every method but ``maintain`` and ``close`` may raise, besides what it names: Refused when the placement lacks what
+    the method needs (no table, not enrolled), Unavailable when the store cannot be reached, Transient and Overloaded
+    when the same call may pass later, Fatal for whatever the adapter does not know.
+    """
 
     capabilities: Capabilities
 
     def check(self) -> tuple[str, ...]:
         """What stands in the way of enrolling or using this placement: one line each, remedy included. () = fine.
 
-        A table that does not exist yet is fine (``create`` makes it). Raises Unavailable.
+        A table that does not exist yet is fine (``create`` makes it). Changes nothing. Blocks while rows are read, once
+        and only before enrolment.
         """
         ...
 
@@ -74,13 +103,16 @@ class Store(Protocol):
         Adds the position column, the ledger and the mark storage with ``applied = 0`` for each partition of the
         collection. ``complete`` sets the flag of every partition (True only for the store that is the source).
         Marks belong to the collection's epoch: those of an earlier one are no longer seen, and begin anew.
-        With ``dry_run`` nothing is changed. Raises Refused with the remedy.
+        With ``dry_run`` nothing is changed. Blocks while the statements run; waits for locks of other sessions for some
+        seconds at most. Raises Refused with the remedy: what ``check`` says, a lock, a missing privilege.
         """
         ...
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         """Write ``batch`` (no id twice; may be empty) and then ``marks`` as one atomic step per id, guard included.
 
+        Batches are within ``max_rows`` and ``max_bytes``. Blocks until the store has made the write durable; waits for
+        another writer of the partition for some seconds at most, then raises Transient.
         Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back, and none moves over a
         gap: a store whose own mark is below the ``known`` of a mark was made anew or restored, and raises Fatal
         (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch
@@ -89,73 +121,99 @@ class Store(Protocol):
         ...
 
     def applied(self) -> Applied:
-        """What the marks of the collection's epoch say. A store that was never created has ``Applied(live={}, …)``."""
+        """What the marks of the collection's epoch say, as of one moment; next offsets per partition and per run.
+
+        A store that was never created has ``Applied(live={}, …)``. Blocks for one small read.
+        """
         ...
 
     def highest_position(self) -> int | None:
         """The highest position of any row or remembered delete, of whatever epoch; None when there is none.
 
-        Rows that predate the pipeline have none. Reads every position: for enrolment, not for every day.
+        Rows that predate the pipeline have none. Blocks while every position is read: for enrolment.
         """
         ...
 
     def fetch(self, ids: Sequence[str]) -> Rows:
         """The states of those ``ids`` that the store knows, deleted ones too, in no order; absent ids are left out.
 
-        Sees at least everything that was applied before the call.
+        An id that is no id of the collection's type is absent. Sees at least everything that was applied before the
+        call. Blocks. Raises Fatal for a row that cannot be read.
         """
         ...
 
-    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
-        """Ranges that together cover every id, present or future, of about ``rows_per_chunk`` rows; at least one."""
-        ...
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
+        """Chunks that together cover every id, present or future, of about ``rows_per_chunk`` rows; at least one.
 
-    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
-        """The live rows of a chunk, in pages of at most ``page_rows``; the mover's path, built for speed.
-
-        Sees at least everything that was applied before the call. Deleted ids are not part of it.
+        Each is at most MAX_CURSOR_BYTES as JSON, and is journaled: ``scan`` must understand it after a restart, in a
+        later version, and while rows come and go. Blocks while the ids are read.
         """
         ...
 
-    def export(self, after: str | None, limit: int) -> Rows:
-        """The next ``limit`` live rows after id ``after`` in the store's own order; the verifier's path.
+    def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
+        """The live rows of a chunk, in pages of 1 to ``page_rows`` rows; the mover's path, built for speed.
 
-        Shares no code with ``scan`` below the connection: other statement, other decoding.
+        Sees at least everything that was applied before the first page was asked for. Deleted ids are not part of it.
+        Blocks at each page; other methods may be called between two of them. Raises Fatal for a chunk that this kind
+        of store did not make, and for a row that cannot be read. After an error the chunk has to be scanned anew.
+        """
+        ...
+
+    def export(self, after: Cursor, limit: int) -> ExportPage:
+        """At most ``limit`` live rows, from ``after`` (None: the beginning) on; the verifier's path.
+
+        A walk from None until ``next`` is None meets each id that is live all the while. A cursor is for the handle
+        that gave it. Shares no code with ``scan`` below the connection: other statement, other decoding. Blocks.
+        Raises Fatal for a cursor that this kind of store did not give, and for a row that cannot be read.
         """
         ...
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
     ) -> list[Hit]:
-        """The ``k`` best live rows for ``vector`` (float32 [d]), best first. Raises Inconclusive on time-out.
+        """At most ``k`` live rows for ``vector`` (float32 [d], finite) that meet all ``conditions``, best first.
 
-        Sees at least everything that was applied before the call.
+        Scores are those of the metric, higher is better: cosine similarity, inner product, minus the L2 distance. Exact
+        without an index, approximate with one. ``conditions`` use operators of ``capabilities.filters`` alone. Sees at
+        least everything that was applied before the call. Blocks up to ``timeout_s`` seconds, then raises Inconclusive.
+        Raises InvalidRecord for a field that the placement cannot filter by.
         """
         ...
 
     def count(self) -> int:
-        """The number of live rows."""
+        """The number of live rows. Blocks; may read all of them."""
         ...
 
     def count_unstamped(self) -> int:
         """The number of rows that predate the pipeline, enrolled or not; 0 for a table that does not exist.
 
-        May read every position: for enrolment, not for every day.
+        Blocks; may read every position: for enrolment.
         """
         ...
 
     def build_index(self) -> None:
-        """Build the approximate index (called after the load; idempotent). Blocks until it serves."""
+        """Build the approximate index, if it is not there yet; called after the load. ``index_ready`` holds afterwards.
+
+        Blocks until the index serves: minutes for a large collection. Writers and searches go on meanwhile. What an
+        interrupted build left behind is cleared away. Raises Refused when an index of another metric is in the way,
+        Transient when other writers kept it from ending: call it again.
+        """
         ...
 
     def index_ready(self) -> bool:
-        """True when searches need no further index build (also when the collection is too small to want one)."""
+        """True when searches need no further index build, also when the collection is too small to want one.
+
+        Blocks for a small read; changes nothing. Gates ask it before reads move.
+        """
         ...
 
     def maintain(self) -> None:
-        """Housekeeping that a worker calls now and then between batches (compaction); cheap when nothing is due."""
+        """Housekeeping that a worker calls between batches (compaction). Cheap when nothing is due, else it may block.
+
+        Raises nothing: what fails is logged and left for later, because the batch is already in the store.
+        """
         ...
 
     def close(self) -> None:
-        """Release the connection; idempotent."""
+        """Release the connection; idempotent. Raises nothing; a later call of another method connects again."""
         ...

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from vecferry.schemas.batch import EventBatch, Mark, Op, Outcome, Rows
 from vecferry.stores import registry
-from vecferry.stores.base import Chunk
+from vecferry.stores.base import Cursor
 
 _DROPPED_SHARE = 0.5
 _STALE_SHARE = 0.05
@@ -95,7 +95,7 @@ class SkipsChunk(Wrapped):
         super().__init__(store)
         self._scans = 0
 
-    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
+    def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
         """As ``Store.scan``, but one chunk is empty."""
         self._scans += 1
         if self._scans != _SKIPPED_CHUNK:

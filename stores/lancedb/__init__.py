@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ...schemas.collection import Collection, Placement
 from ..base import Store
-from . import rest_client  # noqa: F401  before anything imports lancedb
-from .store import LanceStore
+from .options import Options
 
 __all__ = ["open"]
 
 
-def open(options: Mapping[str, str], collection: Collection, placement: Placement) -> Store:
-    """Bind ``collection`` to its table in the database at ``options["uri"]``; nothing is read or written yet."""
-    return LanceStore(options["uri"], collection, placement)
+def open(options: Options, collection: Collection, placement: Placement) -> Store:
+    """Bind ``collection`` to its table in the database at ``options.uri``; nothing is read or written yet."""
+    from .quirks import defer_rest_client  # here: options are read where lancedb is not installed
+
+    defer_rest_client()
+    from .store import LanceStore
+
+    return LanceStore(options.uri.get_secret_value(), collection, placement)

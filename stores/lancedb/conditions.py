@@ -81,8 +81,6 @@ def _has_float(value: int | float) -> bool:
 
 
 def _float_equals(operand: str, value: float) -> str:
-    if value == 0:  # Lance compares zeros with their sign
-        return f"{operand} IN (0.0, -0.0)"
     return f"{operand} = {_double(value)}"
 
 

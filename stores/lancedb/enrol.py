@@ -15,6 +15,7 @@ from .check import is_key, problems
 from .conditions import column
 from .mapping import JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
 from .marks import first_marks, lock_rows
+from .quirks import execute
 from .table import Connection, guarded_merge
 
 ROWS_PER_STEP = 10_000
@@ -134,4 +135,4 @@ def _mirror(connection: Connection, table: LanceTable) -> None:
         )
         unchanged = f"target.{JSON} IS NULL AND target.`{metadata}` = source.`{metadata}`"
         merge = table.merge_insert(id_field.name).when_matched_update_all(where=unchanged)
-        merge.use_index(False).execute(rows)
+        execute(merge, rows)

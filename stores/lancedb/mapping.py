@@ -27,6 +27,7 @@ from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition
 from ...schemas.position import base_position
 from .conditions import column, json_conditions, text, typed_conditions
+from .quirks import Finite, below_source
 from .typed import kind_of, to_columns, to_json
 
 POSITION = "vecferry_position"
@@ -37,25 +38,6 @@ LIVE = f"{DELETED} IS NOT TRUE"
 
 LEDGER_FIELDS = (pa.field(POSITION, pa.int64()), pa.field(DELETED, pa.bool_()))
 JSON_FIELD = pa.field(JSON, pa.json_(pa.utf8()))
-
-
-class Finite(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
-    """Vectors that are known to be finite, on their way to Lance.
-
-    lancedb looks for NaN in every list of floats that it is given, by way of an int64 per float: 7 % of a merge. The
-    decoders have looked already, at live events and at snapshot blocks alike, and EventBatch promises it. A type of its
-    own is not looked into: lancedb casts it to that of the table's column, which copies nothing.
-    """
-
-    def __init__(self, vectors: pa.DataType) -> None:
-        super().__init__(vectors, "vecferry.finite")
-
-    def __arrow_ext_serialize__(self) -> bytes:
-        return b""
-
-    @classmethod
-    def __arrow_ext_deserialize__(cls, vectors: pa.DataType, serialized: bytes) -> Finite:
-        return cls(vectors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +67,8 @@ class Layout:
 
     @property
     def guard(self) -> str:
-        """SQL of the merge: the incoming row is newer, or a lock. Lance refuses functions such as coalesce there."""
-        stamped = f"target.{POSITION} < source.{POSITION}"
-        unstamped = f"target.{POSITION} IS NULL AND {self.base} < source.{POSITION}"
-        return f"{stamped} OR ({unstamped}) OR source.{POSITION} IS NULL"
+        """SQL of the merge: the incoming row is newer, or a lock."""
+        return f"{below_source(POSITION, self.base)} OR source.{POSITION} IS NULL"
 
 
 def new_schema(collection: Collection, placement: Placement, metadata: str) -> pa.Schema:

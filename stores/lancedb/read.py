@@ -18,7 +18,8 @@ from lancedb.query import ColumnOrdering
 from lancedb.table import LanceTable
 
 from ...schemas.batch import Applied, Rows
-from ..base import Chunk
+from ..base import Cursor
+from ..key_ranges import KeyRange, cut
 from .apply import where_ids
 from .conditions import column, text
 from .mapping import DELETED, LIVE, POSITION, Layout, between, to_rows
@@ -76,19 +77,19 @@ def count_unstamped(connection: Connection) -> int:
     return table.count_rows(f"{POSITION} IS NULL AND {LIVE}" if POSITION in table.schema.names else None)
 
 
-def plan_chunks(connection: Connection, rows_per_chunk: int) -> tuple[Chunk, ...]:
+def plan_chunks(connection: Connection, rows_per_chunk: int) -> tuple[Cursor, ...]:
     """See ``Store.plan_chunks``. Reads and sorts the ids, nothing else."""
     layout = connection.layout()
     ids = rows_where(connection.latest(), [layout.id.name], layout.live)[layout.id.name]
     order = pc.sort_indices(ids)  # by UTF-8 bytes, as Lance compares text
     cuts = ids.take(order[rows_per_chunk - 1 : max(len(ids) - 1, 0) : rows_per_chunk]).to_pylist()
-    return tuple(Chunk(lower=lower, upper=upper) for lower, upper in zip([None, *cuts], [*cuts, None], strict=True))
+    return cut(cuts)
 
 
-def scan(connection: Connection, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
+def scan(connection: Connection, keys: KeyRange, page_rows: int) -> Iterator[Rows]:
     """See ``Store.scan``. The rows are those of one version: the latest when the first page is asked for."""
     layout = connection.layout()
-    where = " AND ".join([layout.live, *between(layout.id.name, chunk.lower, chunk.upper)])
+    where = " AND ".join([layout.live, *between(layout.id.name, keys.lower, keys.upper)])
     query = connection.latest().search().where(where).select(layout.row_columns).limit(None)
     pending: list[pa.RecordBatch] = []
     rows = 0

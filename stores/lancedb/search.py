@@ -24,6 +24,7 @@ from ...schemas.batch import Hit
 from ...schemas.collection import Metric
 from ...schemas.filters import Condition
 from .mapping import POSITION, Layout, predicate
+from .quirks import is_timeout
 from .table import Connection, seconds
 from .typed import to_json
 
@@ -54,7 +55,7 @@ def search(
     try:
         found = query.to_arrow(timeout=seconds(timeout_s))
     except Exception as error:
-        if "timeout" in str(error).lower() or isinstance(error, TimeoutError):
+        if is_timeout(error):
             raise Inconclusive(f"{connection.where}: no answer within {timeout_s} s") from error
         raise
     texts = (

@@ -14,8 +14,9 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...errors import Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
-from ...schemas.filters import Condition
-from ..base import Capabilities, Chunk, Guarantee
+from ...schemas.filters import Condition, Operator
+from ..base import Capabilities, Cursor, ExportPage, Guarantee
+from ..key_ranges import KeyRange, key_of
 from . import apply, check, enrol, read, search
 from .errors import translated
 from .table import Connection
@@ -26,8 +27,7 @@ CAPABILITIES = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text", "bigint", "uuid"}),  # all of them as text
     metrics=frozenset({"cosine", "dot", "l2"}),
-    exact_vectors=True,
-    transactional_marks=True,
+    filters=frozenset(Operator),
 )
 COMMITS_PER_COMPACTION = 50
 COMMITS_AWAITING_INDEX = 1_000  # a loaded table is left alone for so many commits, for its first index to be built
@@ -95,18 +95,18 @@ class LanceStore:
         with self._use():
             return read.fetch(self._connection, ids)
 
-    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
         with self._use():
             return read.plan_chunks(self._connection, rows_per_chunk)
 
-    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
+    def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
         with self._use():
-            yield from read.scan(self._connection, chunk, page_rows)
+            yield from read.scan(self._connection, KeyRange.of(chunk), page_rows)
 
-    def export(self, after: str | None, limit: int) -> Rows:
+    def export(self, after: Cursor, limit: int) -> ExportPage:
         with self._use():
-            rows, self._listing = read.export(self._connection, self._listing, after, limit)
-            return rows
+            rows, self._listing = read.export(self._connection, self._listing, key_of(after), limit)
+        return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import lancedb
@@ -14,6 +13,7 @@ from lancedb.table import LanceTable
 
 from ...errors import Fatal, Refused
 from ...schemas.collection import Collection, Placement
+from . import quirks
 from .conditions import column, text
 from .mapping import POSITION, Layout, layout_of
 
@@ -49,12 +49,12 @@ class Connection:
         if self._table is not None and os.getpid() == self._process:
             self._table.checkout_latest()
             return self._table
-        if self._is_local_and_absent():
+        if quirks.is_absent(self.uri):
             return None
         try:
             self._table = self._open()
         except ValueError as error:
-            if "was not found" not in str(error):
+            if not quirks.is_missing_table(error):
                 raise
         return self._table
 
@@ -104,9 +104,6 @@ class Connection:
     def _open(self) -> LanceTable:
         return cast(LanceTable, self.database().open_table(self.placement.table))
 
-    def _is_local_and_absent(self) -> bool:
-        return "://" not in self.uri and not Path(self.uri).exists()
-
 
 def rows_where(table: LanceTable, columns: list[str], where: str) -> pa.Table:
     """All rows that meet ``where``, in no order."""
@@ -124,22 +121,20 @@ def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout, floors: Map
     ``floors``: id -> the position below which its row is left as it is; a row that is absent is inserted all the same.
     Returns Lance's MergeResult. When another process commits in between, Lance tries again by itself, ten times within
     some seconds; beside a writer that never pauses one merge in a hundred needs more, and is begun anew here.
-    An index that the application has on its id is passed over: merging through one fails (Lance 0.40).
     """
     merge = (
         table.merge_insert(layout.id.name)
         .when_matched_update_all(where=" AND ".join([f"({layout.guard})", *_above(floors or {}, layout)]))
         .when_not_matched_insert_all()
-        .use_index(False)
     )
     for _ in range(MERGE_TRIES - 1):
         try:
-            return merge.execute(rows, on_bad_vectors="null")
+            return quirks.execute(merge, rows)
         except RuntimeError as error:
             if "too many concurrent writers" not in str(error).lower():
                 raise
             table.checkout_latest()
-    return merge.execute(rows, on_bad_vectors="null")
+    return quirks.execute(merge, rows)
 
 
 def _above(floors: Mapping[str, int], layout: Layout) -> list[str]:

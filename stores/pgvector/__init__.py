@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ...schemas.collection import Collection, Placement
 from ..base import Store
-from .store import PgvectorStore
+from .options import Options
+
+__all__ = ["open"]
 
 
-def open(options: Mapping[str, str], collection: Collection, placement: Placement) -> Store:
-    """The store at ``options["url"]``; connects when it is first used."""
-    return PgvectorStore(options["url"], collection, placement)
+def open(options: Options, collection: Collection, placement: Placement) -> Store:
+    """The store at ``options.url``; connects when it is first used."""
+    from .store import PgvectorStore  # here: options are read where psycopg is not installed
+
+    return PgvectorStore(options.url.get_secret_value(), collection, placement)

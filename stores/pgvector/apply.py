@@ -14,6 +14,8 @@ from ..base import gap
 from . import mapping, statements
 from .connection import Connection, Wire, run
 from .layout import Layout
+from .wire import arrays
+from .wire.vectors import vector_array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +53,14 @@ def encode_batch(layout: Layout, batch: EventBatch) -> tuple[NDArray[np.intp], l
     deletes, metadata = batch.ops == Op.DELETE, batch.metadata
     if deletes.any():
         metadata = [b"{}" if delete else text for delete, text in zip(deletes.tolist(), metadata, strict=True)]
-    arrays = (
-        mapping.text_array(batch.ids, order),
-        mapping.int2_array(batch.ops[order]),
-        mapping.int8_array(batch.positions[order]),
-        mapping.vector_array(batch.vectors, order, layout.vector_oid),
-        mapping.text_array(metadata, order),
+    columns = (
+        arrays.text_array(batch.ids, order),
+        arrays.int2_array(batch.ops[order]),
+        arrays.int8_array(batch.positions[order]),
+        vector_array(batch.vectors, order, layout.vector_oid),
+        arrays.text_array(metadata, order),
     )
-    return order, [Wire(array) for array in arrays]
+    return order, [Wire(column) for column in columns]
 
 
 def write_batch(

@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Buffer, Dumper
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Format
 from psycopg.rows import TupleRow
 
-from ...errors import ConfigError, Unavailable
+from ...errors import Unavailable
 from .errors import translate
+from .quirks import connection_parameters
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -67,11 +67,7 @@ class Session:
     """Hands out the connection; turns every psycopg error into one of ``vecferry.errors``."""
 
     def __init__(self, url: str) -> None:
-        try:
-            given = conninfo_to_dict(url)
-        except psycopg.ProgrammingError as error:
-            # The driver's message quotes the URL, and that may hold a password.
-            raise ConfigError("the url of a pgvector store is not a PostgreSQL URL") from error
+        given = connection_parameters(url)
         defaults = {
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
@@ -112,7 +108,7 @@ class Session:
     def _connect(self) -> Connection:
         connection: Connection | None = None
         try:
-            # prepare_threshold=None: a plan prepared before the HNSW index existed would never use it.
+            # prepare_threshold=None: a plan kept for all values guesses what a limit or an array brings.
             connection = psycopg.connect(
                 **self._conninfo, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
             )

@@ -1,20 +1,14 @@
-"""Pure conversions between columnar batches and PostgreSQL: names, ids, binary arrays, metrics."""
+"""What names, ids and metrics of vecferry are in PostgreSQL. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...errors import ConfigError, Rejected
-from ...schemas import compiled
 from ...schemas.collection import IdType, Metric
 
 POSITION = "vecferry_position"
@@ -22,13 +16,7 @@ COMPANIONS = ("deleted", "partitions", "snapshots")
 MAX_IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
 MAX_HNSW_DIMENSION = 2000  # pgvector: a vector column of more dimensions cannot have an HNSW index
 
-TEXT_OID = 25
-INT2_OID = 21
-INT8_OID = 20
-
 _NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
-_LENGTH = struct.Struct(">i")  # of an element of an array
-_CACHED_ROWS = 128  # of vectors that are turned before the next are read
 _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LONGEST_SUFFIX = len("_vecferry_partitions")
 
@@ -92,65 +80,6 @@ def check_ids(ids: Sequence[str], id_type: IdType, max_chars: int | None) -> Non
     # A longer one would fail anyway, except that PostgreSQL silently cuts trailing spaces to make it fit.
     if max_chars is not None and ids and len(longest := max(ids, key=len)) > max_chars:
         raise Rejected(f"id {longest!r} is longer than the id column, which holds {max_chars} characters")
-
-
-def _header(element_oid: int, n: int) -> bytes:
-    """The head of an array without nulls in PostgreSQL's binary format (``array_recv``): one dimension, or none."""
-    return struct.pack(">iiIii", 1, 0, element_oid, n, 1) if n else struct.pack(">iiI", 0, 0, element_oid)
-
-
-def text_array(values: list[bytes] | list[str], order: NDArray[np.intp]) -> bytes:
-    """``text[]`` of the values at ``order``; what is bytes is UTF-8."""
-    elements = compiled.sized_texts(values, order.astype(np.int64, copy=False).tobytes())
-    if elements is None:
-        texts = [value.encode() if isinstance(value, str) else value for value in values]
-        ordered = [texts[row] for row in order.tolist()]
-        lengths = map(_LENGTH.pack, map(len, ordered))
-        elements = b"".join(chain.from_iterable(zip(lengths, ordered, strict=True)))
-    return _header(TEXT_OID, len(order)) + elements
-
-
-def int2_array(values: NDArray[np.int8]) -> bytes:
-    """``smallint[]``."""
-    packed = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i2")])
-    packed["bytes"], packed["value"] = 2, values
-    return _header(INT2_OID, len(values)) + packed.tobytes()
-
-
-def int8_array(values: NDArray[np.int64]) -> bytes:
-    """``bigint[]``."""
-    packed = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i8")])
-    packed["bytes"], packed["value"] = 8, values
-    return _header(INT8_OID, len(values)) + packed.tobytes()
-
-
-def _vector_dtype(dimension: int) -> np.dtype[np.void]:
-    """pgvector's binary format (``vector_recv``): int16 dimension, int16 unused, then big-endian float32."""
-    return np.dtype([("dimension", ">i2"), ("unused", ">i2"), ("values", ">f4", (dimension,))])
-
-
-def vector_array(vectors: NDArray[np.float32], order: NDArray[np.intp], vector_oid: int) -> memoryview:
-    """``vector[]`` of the rows of float32 [n, d] in the order ``order``, packed in place: most of a batch's bytes."""
-    n, dimension = vectors.shape
-    size = _vector_dtype(dimension).itemsize
-    row = np.dtype([("head", ">u8"), ("values", ">f4", (dimension,))])
-    header = _header(vector_oid, n)
-    buffer = np.empty(len(header) + n * row.itemsize, dtype=np.uint8)
-    buffer[: len(header)] = np.frombuffer(header, dtype=np.uint8)
-    packed = np.frombuffer(buffer, dtype=row, offset=len(header), count=n)
-    packed["head"] = size << 32 | dimension << 16  # the size of the element, and what its vector begins with
-    place = np.empty(n, np.intp)
-    place[order] = np.arange(n)
-    for at in range(0, n, _CACHED_ROWS):  # read as they lie in memory: these are seldom in the processor's caches
-        packed["values"][place[at : at + _CACHED_ROWS]] = vectors[at : at + _CACHED_ROWS]
-    return buffer.data
-
-
-def vector_value(vector: NDArray[np.float32]) -> bytes:
-    """One ``vector``."""
-    packed = np.zeros(1, dtype=_vector_dtype(len(vector)))
-    packed["dimension"], packed["values"] = len(vector), vector
-    return packed.tobytes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

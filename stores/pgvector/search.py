@@ -16,17 +16,16 @@ from ...schemas.filters import Condition, Scalar
 from .catalog import Column
 from .connection import Connection, Wire, run
 from .layout import Layout, quote
-from .mapping import MAX_HNSW_DIMENSION, METRICS, vector_value
+from .mapping import MAX_HNSW_DIMENSION, METRICS
+from .quirks import SEARCH_ON
+from .wire.vectors import vector_value
 
 MIN_EF_SEARCH, MAX_EF_SEARCH = 40, 1000
 SMALL_ROWS = 10_000  # up to here an exact scan is as quick as an index
 
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 
-_SETTINGS = """
-SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', $1, true),
-       set_config('ivfflat.iterative_scan', 'relaxed_order', true), set_config('statement_timeout', $2, true)
-"""
+_SETTINGS = "SELECT set_config('hnsw.ef_search', $1, true), set_config('statement_timeout', $2, true), " + SEARCH_ON
 
 
 def search(
@@ -54,7 +53,7 @@ def search(
         Hit(id=id_, score=score, metadata=json.loads(metadata), position=position)
         for id_, score, position, metadata in found
     ]
-    return sorted(hits, key=lambda hit: -hit.score)  # relaxed_order: nearly sorted
+    return sorted(hits, key=lambda hit: -hit.score)  # SEARCH_ON: they come nearly sorted
 
 
 def where_clause(layout: Layout, condition: Condition, parameters: list[object]) -> str:

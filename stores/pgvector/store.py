@@ -12,14 +12,16 @@ from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvai
 from ...errors import Inconclusive, Refused, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ...schemas.collection import Collection, Placement
-from ...schemas.filters import Condition
-from ..base import Capabilities, Chunk, Guarantee
+from ...schemas.filters import Condition, Operator
+from ..base import Capabilities, Cursor, ExportPage, Guarantee
+from ..key_ranges import KeyRange, key_of
 from . import enrol, mapping, read, refusals, verify
 from . import search as searches
 from .apply import ApplySql, apply_sql, write_batch
 from .catalog import Table, read_server, read_table
 from .connection import Connection, Session, run
 from .layout import Layout, make_layout, quote
+from .wire.arrays import MAX_BYTES
 
 
 @contextmanager
@@ -51,8 +53,8 @@ CAPABILITIES = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text", "bigint", "uuid"}),
     metrics=frozenset(mapping.METRICS),
-    exact_vectors=True,
-    transactional_marks=True,
+    filters=frozenset(Operator),
+    max_bytes=MAX_BYTES,
 )
 
 
@@ -124,24 +126,26 @@ class PgvectorStore:
         with self._session.use() as connection:
             return verify.fetch(connection, self._layout(connection)[0], ids)
 
-    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
         with self._session.use() as connection:
             return read.plan(connection, self._layout(connection)[0], rows_per_chunk)
 
-    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
-        lower = chunk.lower
+    def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
+        keys = KeyRange.of(chunk)
+        lower = keys.lower
         while True:
             with self._session.use() as connection:  # given back between pages: other calls may come in between
-                rows = read.copy_page(connection, self._layout(connection)[0], lower, chunk.upper, page_rows)
+                rows = read.copy_page(connection, self._layout(connection)[0], lower, keys.upper, page_rows)
             if len(rows):
                 yield rows
                 lower = rows.ids[-1]
             if len(rows) < page_rows:
                 return
 
-    def export(self, after: str | None, limit: int) -> Rows:
+    def export(self, after: Cursor, limit: int) -> ExportPage:
         with self._session.use() as connection:
-            return verify.export(connection, self._layout(connection)[0], after, limit)
+            rows = verify.export(connection, self._layout(connection)[0], key_of(after), limit)
+        return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float

@@ -14,14 +14,19 @@ from vecferry.backfill.plan import (
     to_pages,
 )
 from vecferry.schemas.collection import MAX_ID_BYTES, MAX_RECORD_BYTES
-from vecferry.schemas.control import ChunkDone, RunRecord
-from vecferry.stores.base import Chunk
+from vecferry.schemas.control import ChunkDone, PlanPage, RunRecord
+from vecferry.stores.base import Cursor
+from vecferry.stores.key_ranges import KeyRange
 
-BOUND = st.none() | st.text(max_size=4)
+CURSOR = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=4,
+)
 
 
-@given(st.lists(st.builds(Chunk, lower=BOUND, upper=BOUND), min_size=1, max_size=3 * PAGE_CHUNKS))
-def test_a_plan_comes_back_from_its_pages(chunks: list[Chunk]) -> None:
+@given(st.lists(CURSOR, min_size=1, max_size=3 * PAGE_CHUNKS))
+def test_a_plan_comes_back_from_its_pages(chunks: list[Cursor]) -> None:
     pages = to_pages(chunks)
     assert len(pages) == pages_of(len(chunks))
     assert list(from_pages([type(page).model_validate_json(page.encode()) for page in pages])) == chunks
@@ -29,8 +34,18 @@ def test_a_plan_comes_back_from_its_pages(chunks: list[Chunk]) -> None:
 
 def test_a_page_of_the_longest_ids_fits_a_record() -> None:
     longest = "\x01" * MAX_ID_BYTES
-    (page,) = to_pages([Chunk(lower=longest, upper=longest)] * PAGE_CHUNKS)
+    (page,) = to_pages([[longest, longest]] * PAGE_CHUNKS)
     assert len(page.encode()) < MAX_RECORD_BYTES
+
+
+def test_a_plan_that_was_journaled_when_chunks_were_ranges_of_ids_is_read() -> None:
+    page = PlanPage.model_validate_json(b'{"chunks":[[null,"b"],["b","d"],["d",null]]}')
+    assert [KeyRange.of(chunk) for chunk in from_pages([page])] == [
+        KeyRange(lower=None, upper="b"),
+        KeyRange(lower="b", upper="d"),
+        KeyRange(lower="d", upper=None),
+    ]
+    assert to_pages(from_pages([page])) == [page]
 
 
 def test_run_ids_count_up_and_fill_no_taken_one() -> None:

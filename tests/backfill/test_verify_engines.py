@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 import pyarrow.compute as pc
 import pytest
+from store_factory import open_given
 from vecferry.backfill.compare import Fault
 from vecferry.backfill.verify import Verifier, VerifyReport
 from vecferry.clock import SYSTEM_CLOCK
@@ -21,8 +22,7 @@ from vecferry.schemas.batch import EventBatch, LiveMark, Op
 from vecferry.schemas.collection import Collection, Placement, Space
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.position import encode_position
-from vecferry.stores.base import Chunk, Store
-from vecferry.stores.registry import open_store
+from vecferry.stores.base import Store
 
 pytestmark = pytest.mark.server
 
@@ -63,12 +63,13 @@ def stores(postgres: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     """The table enrolled, copied, and then changed by the same events on both sides."""
     placement = Placement(table="products", id="sku", vector="embedding", metadata=("title", "price", "stock", "sold"))
     with (
-        closing(open_store("pgvector", {"url": postgres}, COLLECTION, placement)) as source,
-        closing(open_store("lancedb", {"uri": str(tmp_path)}, COLLECTION, Placement(table="products"))) as target,
+        closing(open_given("pgvector", {"url": postgres}, COLLECTION, placement)) as source,
+        closing(open_given("lancedb", {"uri": str(tmp_path)}, COLLECTION, Placement(table="products"))) as target,
     ):
         source.create(complete=True)
         target.create(complete=False)
-        for rows in source.scan(Chunk(lower=None, upper=None), 250):
+        (everything,) = source.plan_chunks(1_000_000)
+        for rows in source.scan(everything, 250):
             ops = np.full(len(rows), Op.SNAPSHOT, np.int8)
             partitions = partitions_of(rows.ids, COLLECTION.partitions)
             target.apply(

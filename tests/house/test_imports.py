@@ -43,12 +43,15 @@ PURE = {
     "backfill/plan.py",
     "consumers/conflation.py",
     "consumers/ordering.py",
+    "consumers/pieces.py",
+    "stores/key_ranges.py",
     "consumers/tally.py",
     "migration/gates.py",
     "migration/phase.py",
     "migration/plan.py",
     "reads/route.py",
     "schemas/*.py",
+    "stores/pgvector/wire/*.py",
 }
 IMPURE_LIBRARIES = {
     *("confluent_kafka", "socket", "subprocess", "threading", "time", "datetime", "asyncio", "logging", "os", "random"),

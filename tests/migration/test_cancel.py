@@ -27,7 +27,6 @@ from vecferry.schemas.control import (
     migration_key,
 )
 from vecferry.schemas.topics import snapshot_topic
-from vecferry.stores.base import Chunk
 from waiting import wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -181,7 +180,8 @@ def test_the_markers_of_a_cancelled_run_close_nothing(kafka_bootstrap: str, capl
         wait_until(lambda: f"gave up {topic} [0-2]" in caplog.text, 30, "the worker to leave the run")
         kafka, collection = rig.config.kafka, rig.config.collection(NAME)
         sender = SnapshotSender(snapshot_producer(kafka), kafka, topic, collection, run, clock=SYSTEM_CLOCK)
-        for rows in rig.stores["old"].scan(Chunk(lower=None, upper=None), 100):
+        (everything,) = rig.stores["old"].plan_chunks(1_000_000)
+        for rows in rig.stores["old"].scan(everything, 100):
             sender.send(0, rows)
         sender.finish(0)
         sender.mark(0)

@@ -21,6 +21,7 @@ from vecferry.migration.preflight import (
 )
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.control import CollectionRecord
+from vecferry.schemas.filters import Operator
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.stores.base import Capabilities, Guarantee
 
@@ -34,8 +35,7 @@ CAPABLE = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text"}),
     metrics=frozenset({"cosine"}),
-    exact_vectors=True,
-    transactional_marks=True,
+    filters=frozenset(Operator),
 )
 
 

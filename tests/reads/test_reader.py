@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+from memory_store import MemoryStore
 from reads_fakes import COLLECTION, TOPIC, World, key_on, serve, version_of
 from vecferry.errors import Inconclusive, InvalidRecord, Unavailable
 from vecferry.reads.route import whole
 from vecferry.reads.session import Session
 from vecferry.schemas.control import live_progress_key, route_key
+from vecferry.schemas.filters import Operator
 from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 from waiting import wait_until
@@ -41,6 +44,21 @@ def test_answers_carry_metadata_position_and_the_order_asked_for() -> None:
     assert rows[0].vector.tolist() == VECTOR
     assert [hit.id for hit in reader.search(VECTOR, 2, filter={"v": 1})] == ["b"]
     assert reader.stats.reads == {"old": 2}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lacking"), [(None, "None"), ({"$in": [1, 2]}, r"\$in"), ({"$in": [None, 1]}, r"\$in, None")]
+)
+def test_an_operator_that_the_store_does_not_have_is_refused_at_the_call(wanted: object, lacking: str) -> None:
+    world = World()
+    world.write("a", 1)
+    world.apply("old")
+    plain = replace(MemoryStore.capabilities, filters=frozenset({Operator.EQUALS}))
+    world.stores["old"].capabilities = plain  # type: ignore[misc]
+    reader = world.reader()
+    assert [hit.id for hit in reader.search(VECTOR, 2, filter={"v": 1})] == ["a"]
+    with pytest.raises(InvalidRecord, match=f"filter.v: .*cannot filter by {lacking}; use only a value"):
+        reader.search(VECTOR, 2, filter={"v": wanted})
 
 
 def test_a_route_moves_only_its_share_and_is_observable() -> None:

@@ -68,7 +68,7 @@ class Site:
     def _open(self, name: str) -> object:
         section = self.config.stores[name]
         collection, placement = self.config.collection(NAME), self.config.placement(NAME, name)
-        return open_store(section.kind, section.revealed(), collection, placement)
+        return open_store(section.kind, section.options, collection, placement)
 
     def write(self) -> WriteToken:
         """Publish one more version of ``a``; the value on the topic does not matter to a reader."""

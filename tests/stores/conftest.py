@@ -11,12 +11,17 @@ from vecferry.stores.registry import KINDS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that asks for ``store_factory`` once per kind (``store_kind``), unless it names its kinds."""
+    """Run every test that asks for ``store_factory`` once per kind (``store_kind``), unless it names its kinds.
+
+    A module that says ``MEMORY_TOO = True`` holds the store of ``tests/support/memory_store.py`` to its tests as well.
+    """
     if "store_kind" not in metafunc.fixturenames or any(
         "store_kind" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
     ):
         return
     tested = [kind for kind in KINDS if find_spec(f"harness_{kind}")]  # test_store_registry fails for the others
+    if getattr(metafunc.module, "MEMORY_TOO", False):
+        tested.append("memory")
     kinds = [pytest.param(kind, marks=[pytest.mark.server] if harness(kind).SERVER else []) for kind in tested]
     metafunc.parametrize("store_kind", kinds)
 

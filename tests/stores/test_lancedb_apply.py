@@ -14,13 +14,14 @@ from store_data import DIMENSION, PARTITIONS, PLACEMENT, batch, batch_of, collec
 from vecferry.errors import Fatal
 from vecferry.schemas.batch import LiveMark, Outcome
 from vecferry.stores.lancedb import open as open_store
+from vecferry.stores.lancedb.options import Options
 from vecferry.stores.lancedb.table import Connection
 
 
 @pytest.mark.slow
 def test_every_outcome_is_exact_under_contention(tmp_path: Path) -> None:
     uri = str(tmp_path / "lance")
-    store = open_store({"uri": uri}, collection(), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": uri}), collection(), PLACEMENT)
     store.create(complete=False)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         seen = [event for result in pool.map(contend, [uri, uri], [1, 2]) for event in result]
@@ -41,7 +42,7 @@ def test_every_outcome_is_exact_under_contention(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_mixed_outcomes_at_once(tmp_path: Path) -> None:
-    store = open_store({"uri": str(tmp_path)}, collection(), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": str(tmp_path)}), collection(), PLACEMENT)
     store.create(complete=False)
     ids = [f"it's {number}" for number in range(10_000)]
     vectors = np.random.default_rng(0).random((len(ids), DIMENSION), dtype=np.float32)
@@ -58,7 +59,7 @@ def test_ten_thousand_mixed_outcomes_at_once(tmp_path: Path) -> None:
 
 
 def test_an_empty_call_makes_no_commit(tmp_path: Path) -> None:
-    store = open_store({"uri": str(tmp_path)}, collection(), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": str(tmp_path)}), collection(), PLACEMENT)
     store.create(complete=False)
     table = lancedb.connect(tmp_path).open_table(PLACEMENT.table)
     before = table.version

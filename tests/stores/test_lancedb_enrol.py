@@ -19,6 +19,7 @@ from vecferry.schemas.filters import parse_filter
 from vecferry.schemas.position import base_position
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb import open as open_store
+from vecferry.stores.lancedb.options import Options
 
 N = 6
 VECTORS = np.random.default_rng(3).standard_normal((N, DIMENSION)).astype(np.float32)
@@ -41,7 +42,7 @@ def application(directory: Path, **columns: object) -> lancedb.table.Table:
 
 
 def opened(directory: Path, placement: Placement | None = None) -> Store:
-    return open_store({"uri": str(directory)}, collection(), placement or Placement(table="t"))
+    return open_store(Options.model_validate({"uri": str(directory)}), collection(), placement or Placement(table="t"))
 
 
 REFUSED = {

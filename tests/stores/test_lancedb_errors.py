@@ -14,6 +14,7 @@ from vecferry.schemas.batch import EventBatch, Op, Outcome
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb import open as open_store
 from vecferry.stores.lancedb.errors import mapped
+from vecferry.stores.lancedb.options import Options
 from vecferry.stores.lancedb.table import MERGE_TRIES
 
 SEEN: list[tuple[Exception, type[VecferryError]]] = [
@@ -42,7 +43,7 @@ def test_the_table_of_errors(error: Exception, kind: type[VecferryError]) -> Non
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = open_store({"uri": str(tmp_path / "lance")}, collection(), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": str(tmp_path / "lance")}), collection(), PLACEMENT)
     store.create(complete=False)
     return store
 
@@ -71,13 +72,13 @@ def test_what_can_never_be_stored_is_rejected_and_nothing_is_written(store: Stor
 
 def test_a_place_that_is_not_a_directory_is_unavailable_and_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    store = open_store({"uri": str(tmp_path / "file")}, collection(), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": str(tmp_path / "file")}), collection(), PLACEMENT)
     with pytest.raises(Unavailable, match=str(tmp_path / "file")):
         store.create(complete=False)
 
 
 def test_looking_does_not_make_a_directory(tmp_path: Path) -> None:
-    store = open_store({"uri": str(tmp_path / "absent")}, collection(), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": str(tmp_path / "absent")}), collection(), PLACEMENT)
     assert store.check() == ()
     assert store.count() == 0
     with pytest.raises(Refused, match="create it first"):

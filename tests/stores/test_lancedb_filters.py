@@ -17,6 +17,7 @@ from vecferry.schemas.collection import Placement
 from vecferry.schemas.filters import Scalar, parse_filter
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb import open as open_store
+from vecferry.stores.lancedb.options import Options
 
 HARD: list[Scalar] = [
     *(None, True, False, 0, 1, -1, 1.0, -0.0, 0.1, 1e22, 10**22, 1e-7, 1.5e300, 2**53, 2**53 + 1, float(2**53)),
@@ -73,7 +74,7 @@ def hard(tmp_path: Path) -> tuple[Store, list[dict[str, object]]]:
         {key: value} for key in KEYS for value in ([*HARD] if key == "k" else [1, "1"])
     ]
     documents += [{}, {"k": [1]}, {"k": {"k": 1}}]
-    store = open_store({"uri": str(tmp_path)}, collection(), Placement(table="hard"))
+    store = open_store(Options.model_validate({"uri": str(tmp_path)}), collection(), Placement(table="hard"))
     store.create(complete=False)
     fill(store, documents)
     return store, documents
@@ -106,7 +107,7 @@ def test_conditions_are_a_conjunction_of_alternatives(hard: tuple[Store, list[di
 @given(documents=st.lists(DOCUMENTS, min_size=1, max_size=12), data=st.data())
 def test_any_filter_over_any_documents(tmp_path: Path, documents: list[dict[str, object]], data: st.DataObject) -> None:
     name = f"t{len(list(tmp_path.iterdir())) if tmp_path.exists() else 0}"
-    store = open_store({"uri": str(tmp_path)}, collection(), Placement(table=name))
+    store = open_store(Options.model_validate({"uri": str(tmp_path)}), collection(), Placement(table=name))
     store.create(complete=False)
     fill(store, documents)
     held = [(key, value) for document in documents for key, value in document.items()]
@@ -130,7 +131,9 @@ def test_typed_columns(tmp_path: Path) -> None:
     vectors = pa.FixedSizeListArray.from_arrays(np.ones(len(rows) * DIMENSION, np.float32), DIMENSION)
     table = pa.table({"id": [f"d{i}" for i in range(len(rows))], "vector": vectors, **columns})
     lancedb.connect(tmp_path).create_table("typed", table)
-    store = open_store({"uri": str(tmp_path)}, collection(), Placement(table="typed", metadata=tuple(schema)))
+    store = open_store(
+        Options.model_validate({"uri": str(tmp_path)}), collection(), Placement(table="typed", metadata=tuple(schema))
+    )
     store.create(complete=True)
     fill(store, [{"title": "new", "rank": 7}])  # d0 again
     rows[0] = {"title": "new", "rank": 7}
@@ -138,4 +141,4 @@ def test_typed_columns(tmp_path: Path) -> None:
         for value in [None, True, False, 0, 1, 1.0, 7, 0.5, 0.0, "it's", "new", "1", 2**70]:
             wanted = {f"d{i}" for i, row in enumerate(rows) if equal(row.get(key), value)}
             assert search_ids(store, {key: value}) == wanted, (key, value)
-    assert [json.loads(text) for text in store.export(None, 9).metadata] == rows
+    assert [json.loads(text) for text in store.export(None, 9).rows.metadata] == rows

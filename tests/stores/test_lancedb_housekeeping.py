@@ -47,7 +47,7 @@ def maintained(store: LanceStore, offset: int) -> None:
 @pytest.mark.filterwarnings("ignore:optimize")
 def test_a_handle_whose_files_are_gone_is_renewed_after_one_error(tmp_path: Path, store: LanceStore) -> None:
     store.apply(batch([(Op.UPSERT, "a", at(0)), (Op.UPSERT, "b", at(1))]), ())
-    assert store.export(None, 1).ids == ["a"]
+    assert store.export(None, 1).rows.ids == ["a"]
     sibling = LanceStore(str(tmp_path), collection(), PLACEMENT)
     for offset in range(2, 8):
         sibling.apply(batch([(Op.UPSERT, f"s{offset}", at(offset))]), ())
@@ -56,19 +56,19 @@ def test_a_handle_whose_files_are_gone_is_renewed_after_one_error(tmp_path: Path
     with pytest.raises(Transient):
         store.apply(batch([(Op.UPSERT, "a", at(9))]), marks)
     assert store.apply(batch([(Op.UPSERT, "a", at(9))]), marks).tolist() == [Outcome.APPLIED]
-    assert store.export("a", 1).ids == ["b"]
+    assert store.export("a", 1).rows.ids == ["b"]
 
 
 @pytest.mark.filterwarnings("ignore:optimize")
 def test_an_export_finds_its_way_when_the_version_of_its_listing_is_gone(tmp_path: Path, store: LanceStore) -> None:
     store.apply(batch([(Op.UPSERT, id_, at(0)) for id_ in "abc"]), ())
-    assert store.export(None, 1).ids == ["a"]
+    assert store.export(None, 1).rows.ids == ["a"]
     store.apply(batch([(Op.UPSERT, "b", at(1))]), ())
     store._connection.close()  # as any error does, and the next one must forget the listing
     table_in(tmp_path).optimize(cleanup_older_than=timedelta(0))
     with pytest.raises(Transient, match="no longer exists"):
         store.export("a", 1)
-    assert store.export("a", 1).ids == ["b"]
+    assert store.export("a", 1).rows.ids == ["b"]
 
 
 def test_a_tagged_version_stays_and_files_are_merged_all_the_same(

@@ -27,6 +27,7 @@ from vecferry.stores.lancedb.mapping import (
     new_schema,
     to_arrow,
 )
+from vecferry.stores.lancedb.options import Options
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
 IDS = ["a", "é", "日本語", "\U0001f600\u200d\U0001f468", "x" * 300, "ß", "it's", "z"]
@@ -90,7 +91,7 @@ def test_vectors_are_written_without_being_looked_through(tmp_path: Path, monkey
     looked_at = []
     monkeypatch.setattr("lancedb.table.has_nan_values", looked_at.append)
     placement = Placement(table="t", id="id", vector="vector", metadata="metadata")  # a name that lancedb looks for
-    store = open_store({"uri": str(tmp_path)}, collection(), placement)
+    store = open_store(Options.model_validate({"uri": str(tmp_path)}), collection(), placement)
     store.create(complete=False)
     store.apply(batch([(Op.UPSERT, "a", at(1)), (Op.UPSERT, "b", at(2)), (Op.DELETE, "c", at(3))]), [])
     assert not looked_at
@@ -106,7 +107,7 @@ def test_typed_columns_beside_texts_of_differing_length(tmp_path: Path) -> None:
     vector = pa.list_(pa.float32(), DIMENSION)
     fields = {"id": pa.string(), "vector": vector, "title": pa.large_string(), "price": pa.float64()}
     lancedb.connect(tmp_path).create_table("t", schema=pa.schema(list(fields.items())))
-    store = open_store({"uri": str(tmp_path)}, collection(), typed)
+    store = open_store(Options.model_validate({"uri": str(tmp_path)}), collection(), typed)
     store.create(complete=False)
     metadata: list[dict[str, object]] = [
         {},

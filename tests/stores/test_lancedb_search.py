@@ -109,12 +109,12 @@ def test_a_search_that_takes_too_long_is_inconclusive(tmp_path: Path) -> None:
 
 def test_an_export_goes_on_through_writes_and_sees_the_end_anew(tmp_path: Path) -> None:
     store = filled(tmp_path)
-    seen = store.export(None, 700).ids
+    seen = store.export(None, 700).rows.ids
     store.apply(batch_of(["id-99999"], VECTORS[:1], [{}], first=ROWS), [])
-    while page := store.export(seen[-1], 700).ids:
+    while page := store.export(seen[-1], 700).rows.ids:
         seen += page
     assert seen == [*IDS, "id-99999"]
-    assert store.export("id-02997", 5).ids == ["id-02998", "id-02999", "id-99999"]
+    assert store.export("id-02997", 5).rows.ids == ["id-02998", "id-02999", "id-99999"]
 
 
 def test_scan_pages_are_full_however_small_the_commits(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from store_data import PLACEMENT, at, batch, collection
 from suspended_merge import DIMENSION
 from vecferry.schemas.batch import EventBatch, LiveMark, Op, Outcome
 from vecferry.stores.lancedb import open as open_store
+from vecferry.stores.lancedb.options import Options
 
 DELAYS_S = (0.0, 0.05, 0.1, 0.2, 0.35)  # from reading the table to writing what was merged, on machines fast and slow
 
@@ -31,7 +32,7 @@ def in_partition_0(op: Op, id_: str, offset: int) -> EventBatch:
 @pytest.mark.filterwarnings("ignore:optimize")
 def test_a_deleted_id_does_not_come_back_through_a_merge_that_was_stopped(tmp_path: Path, delay_s: float) -> None:
     uri = str(tmp_path / "lance")
-    store = open_store({"uri": uri}, collection(dimension=DIMENSION, partitions=1), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": uri}), collection(dimension=DIMENSION, partitions=1), PLACEMENT)
     store.create(complete=True)
     store.apply(in_partition_0(Op.UPSERT, "other", 1), [])
     command = [sys.executable, suspended_merge.__file__, uri]

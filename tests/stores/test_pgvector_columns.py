@@ -73,7 +73,7 @@ def test_values_that_fit_come_back_as_they_went_in(typed: Store) -> None:
         for i, value in enumerate(FITS)
     }
     assert contents(typed.fetch(list(wanted))) == wanted
-    assert contents(typed.export(None, 100)) == wanted
+    assert contents(typed.export(None, 100).rows) == wanted
     assert contents(page for chunk in typed.plan_chunks(3) for page in typed.scan(chunk, 2)) == wanted
     hits = typed.search(np.ones(DIMENSION, dtype=np.float32), 100, (), 30)
     assert {hit.id: hit.metadata for hit in hits} == {id_: content.metadata for id_, content in wanted.items()}
@@ -227,9 +227,9 @@ def test_id_types(store_factory: StoreFactory, plain: Plain, declared: str) -> N
     live = {id_: content for id_, content in found.items() if content.vector is not None}
     assert set(live) == set(ids[2:])
     assert contents(page for chunk in store.plan_chunks(3) for page in store.scan(chunk, 2)) == live
-    assert contents(store.export(None, 100)) == live
-    after = store.export(None, 4).ids
-    assert contents(store.export(after[-1], 100)).keys() == live.keys() - set(after)
+    assert contents(store.export(None, 100).rows) == live
+    after = store.export(None, 4).rows.ids
+    assert contents(store.export(after[-1], 100).rows).keys() == live.keys() - set(after)
     assert {hit.id for hit in store.search(vector_for(3), 50, (), 30)} == set(live)
 
 
@@ -246,4 +246,4 @@ def test_a_json_column_keeps_its_text(store_factory: StoreFactory, plain: Plain)
     store = store_factory.open(collection(), Placement(table="items"))
     store.create(complete=False)
     store.apply(batch([(Op.UPSERT, "a", at(1), {"b": 1.0, "a": [1e23]})]), ())
-    assert store.export(None, 1).metadata == [json.dumps({"b": 1.0, "a": [1e23]}).encode()]
+    assert store.export(None, 1).rows.metadata == [json.dumps({"b": 1.0, "a": [1e23]}).encode()]

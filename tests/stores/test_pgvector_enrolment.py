@@ -8,13 +8,12 @@ from dataclasses import replace
 import psycopg
 import pytest
 from store_data import PLACEMENT, at, batch, collection, contents, seeds
-from store_factory import StoreFactory
+from store_factory import StoreFactory, open_given
 from vecferry.errors import ConfigError, Refused, Unavailable
 from vecferry.schemas.batch import Op
 from vecferry.schemas.collection import Collection, Placement
 from vecferry.stores.pgvector.catalog import read_table
 from vecferry.stores.pgvector.refusals import table_problems
-from vecferry.stores.registry import open_store
 
 pytestmark = [pytest.mark.server, pytest.mark.parametrize("store_kind", ["pgvector"])]
 
@@ -124,7 +123,7 @@ def test_a_null_json_value_is_an_empty_object(store_factory: StoreFactory, plain
 
 def test_the_extension_may_be_absent(store_factory: StoreFactory, plain: Plain) -> None:
     url = store_factory.options["url"].replace(",public", "")  # without public, no type called vector is found
-    store = open_store("pgvector", {"url": url}, collection(), PLACEMENT)
+    store = open_given("pgvector", {"url": url}, collection(), PLACEMENT)
     assert "CREATE EXTENSION vector" in store.check()[0]
     with pytest.raises(Refused):
         store.create(complete=False)
@@ -165,7 +164,7 @@ def test_only_the_owner_can_enrol(store_factory: StoreFactory, plain: Plain) -> 
         plain.execute(f"GRANT SELECT ON products TO {role}".encode())
         options = psycopg.conninfo.conninfo_to_dict(store_factory.options["url"])
         url = psycopg.conninfo.make_conninfo("", **{**options, "user": role, "password": "x"})
-        store = open_store("pgvector", {"url": url}, collection(), PLACEMENT)
+        store = open_given("pgvector", {"url": url}, collection(), PLACEMENT)
         assert "no privilege for INSERT, UPDATE, DELETE" in store.check()[0]
         plain.execute(f"GRANT ALL ON products TO {role}".encode())
         with pytest.raises(Refused, match="enrol as the owner"):
@@ -195,8 +194,8 @@ def test_names_that_need_quoting(store_factory: StoreFactory, plain: Plain, tabl
     store.create(complete=True)
     metadata = {name: f"of {name}" for name in placement.metadata}
     store.apply(batch([(Op.UPSERT, "a", at(1), metadata), (Op.DELETE, "b", at(2))]), ())
-    assert contents(store.export(None, 9))["a"].metadata == metadata
-    assert contents(p for c in store.plan_chunks(1) for p in store.scan(c, 1)) == contents(store.export(None, 9))
+    assert contents(store.export(None, 9).rows)["a"].metadata == metadata
+    assert contents(p for c in store.plan_chunks(1) for p in store.scan(c, 1)) == contents(store.export(None, 9).rows)
     assert contents(store.fetch(["b"]))["b"].vector is None
     store.build_index()
     assert store.create(complete=True)
@@ -209,7 +208,7 @@ def test_the_table_of_a_later_schema_keeps_its_companions_beside_it(store_factor
     plain.execute(f"CREATE SCHEMA {first[0]}_x".encode())
     try:
         url = store_factory.options["url"].replace(f"%3D{first[0]}", f"%3D{first[0]}_x,{first[0]}")
-        store = open_store("pgvector", {"url": url}, collection(), PLACEMENT)
+        store = open_given("pgvector", {"url": url}, collection(), PLACEMENT)
         store.create(complete=True)
         assert store.applied().complete
         assert store_factory.open(collection(), PLACEMENT).applied() == store.applied()
@@ -219,12 +218,12 @@ def test_the_table_of_a_later_schema_keeps_its_companions_beside_it(store_factor
 
 
 def test_a_store_that_is_not_there_is_unavailable_and_keeps_its_password(store_kind: str) -> None:
-    store = open_store(store_kind, {"url": "postgresql://me:hush@127.0.0.1:1/shop"}, collection(), PLACEMENT)
+    store = open_given(store_kind, {"url": "postgresql://me:hush@127.0.0.1:1/shop"}, collection(), PLACEMENT)
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1/shop") as unavailable:
         store.count()
     assert "hush" not in str(unavailable.value)
     with pytest.raises(ConfigError) as wrong:
-        open_store(store_kind, {"url": "postgresql//me:hush@x"}, collection(), PLACEMENT)
+        open_given(store_kind, {"url": "postgresql//me:hush@x"}, collection(), PLACEMENT)
     assert "hush" not in str(wrong.value)
 
 

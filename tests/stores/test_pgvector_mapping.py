@@ -9,7 +9,9 @@ import pytest
 from vecferry.errors import ConfigError, Rejected
 from vecferry.schemas import compiled
 from vecferry.schemas.collection import IdType
-from vecferry.stores.pgvector.mapping import check_ids, companion, is_canonical, table_parts, text_array, vector_array
+from vecferry.stores.pgvector.mapping import check_ids, companion, is_canonical, table_parts
+from vecferry.stores.pgvector.wire.arrays import text_array
+from vecferry.stores.pgvector.wire.vectors import vector_array
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from store_factory import StoreFactory
 from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
 from vecferry.schemas.batch import Applied, LiveMark, Mark, Op, Outcome, SnapshotMark
 from vecferry.schemas.position import base_position
-from vecferry.stores.base import Guarantee, Store
+from vecferry.stores.base import Store
 
 BASE = base_position(1)
 ALL = range(PARTITIONS)
@@ -51,7 +51,7 @@ def test_a_new_store_starts_at_zero_and_incomplete(store_factory: StoreFactory) 
     assert store.count() == 0
     assert store.check() == ()
     assert contents(store.fetch(["a"])) == {}
-    assert contents(store.export(None, 10)) == {}
+    assert contents(store.export(None, 10).rows) == {}
     assert [contents(store.scan(chunk, 10)) for chunk in store.plan_chunks(10)] == [{}]
 
 
@@ -83,7 +83,7 @@ def test_an_enrolled_table_keeps_its_rows_at_base(store_factory: StoreFactory) -
     assert store.count() == 25
     assert store.applied() == Applied(live=dict.fromkeys(ALL, 0), complete=frozenset(ALL), snapshots={})
     assert contents(store.fetch(list(wanted))) == wanted
-    assert contents(store.export(None, 100)) == wanted
+    assert contents(store.export(None, 100).rows) == wanted
     assert contents(page for chunk in store.plan_chunks(10) for page in store.scan(chunk, 4)) == wanted
 
 
@@ -123,7 +123,7 @@ def test_the_ordering_table(store_factory: StoreFactory, held: Op, incoming: Op)
     }
     live = {name for name, content in after.items() if content.vector is not None}
     assert store.count() == len(live)
-    assert set(contents(store.export(None, 10))) == live
+    assert set(contents(store.export(None, 10).rows)) == live
 
 
 IDS = ("a", "b", "c'%{}")
@@ -201,12 +201,3 @@ def test_metadata_of_a_snapshot_row_replaces_what_was_there(store_factory: Store
     outcomes(store, [(Op.UPSERT, "a", at(1), {"x": 1, "y": [1, {"z": None}]})])
     outcomes(store, [(Op.SNAPSHOT, "a", at(2), {"y": "new"})])
     assert contents(store.fetch(["a"]))["a"].metadata == {"y": "new"}
-
-
-def test_the_adapter_says_what_it_promises(store_factory: StoreFactory) -> None:
-    capabilities = store_factory.open(collection(), PLACEMENT).capabilities
-    assert isinstance(capabilities.guarantee, Guarantee)
-    assert capabilities.id_types <= {"text", "bigint", "uuid"}
-    assert "text" in capabilities.id_types
-    assert capabilities.metrics <= {"cosine", "dot", "l2"}
-    assert capabilities.exact_vectors

@@ -18,6 +18,7 @@ from store_data import (
     batch_of,
     collection,
     contents,
+    journaled,
     partition_of,
     seeds,
     vector_for,
@@ -27,7 +28,7 @@ from vecferry.errors import Rejected
 from vecferry.schemas.batch import LiveMark, Op
 from vecferry.schemas.collection import MAX_ID_BYTES
 from vecferry.schemas.filters import parse_filter
-from vecferry.stores.base import Chunk, Store
+from vecferry.stores.base import Cursor, Store
 
 AWKWARD_IDS = (
     *("it's", 'say "hi"', "back\\slash", "100%", "%s", "%(id)s", "{0}", "{}", "$1", "a;b--c", "/*", "`tick`", "NULL"),
@@ -46,10 +47,7 @@ AWKWARD_IDS = (
 
 
 def scanned(store: Store, rows_per_chunk: int = 7, page_rows: int = 3) -> dict[str, Content]:
-    chunks = store.plan_chunks(rows_per_chunk)
-    assert chunks[0].lower is None
-    assert chunks[-1].upper is None
-    assert [chunk.upper for chunk in chunks[:-1]] == [chunk.lower for chunk in chunks[1:]]
+    chunks = [journaled(chunk) for chunk in store.plan_chunks(rows_per_chunk)]
     pages = [page for chunk in chunks for page in store.scan(chunk, page_rows)]
     assert all(0 < len(page) <= page_rows for page in pages)
     return contents(pages)
@@ -57,16 +55,16 @@ def scanned(store: Store, rows_per_chunk: int = 7, page_rows: int = 3) -> dict[s
 
 def exported(store: Store, limit: int = 4) -> dict[str, Content]:
     found: dict[str, Content] = {}
-    after: str | None = None
+    after: Cursor = None
     while True:
-        rows = store.export(after, limit)
-        page = contents(rows)
+        given = store.export(after, limit)
+        page = contents(given.rows)
         assert len(page) <= limit
         assert not set(page) & set(found)
         found |= page
-        if len(page) < limit:
+        if given.next is None:
             return found
-        after = rows.ids[-1]
+        after = journaled(given.next)
 
 
 def assert_every_path_gives(store: Store, wanted: Mapping[str, Content]) -> None:
@@ -202,7 +200,7 @@ def test_no_chunk_is_planned_without_rows(store_factory: StoreFactory, rows: int
 def test_a_scan_sees_what_was_applied_before_it(store_factory: StoreFactory) -> None:
     writer = store_factory(collection(), PLACEMENT)
     reader = store_factory.open(collection(), PLACEMENT)
-    everything = Chunk(lower=None, upper=None)
+    (everything,) = reader.plan_chunks(100)
     for i in range(5):
         writer.apply(batch([(Op.UPSERT, f"n{i}", at(i)), (Op.UPSERT, "same", at(i))]), ())
         found = contents(reader.scan(everything, 100))
@@ -216,7 +214,8 @@ def test_other_calls_may_come_between_two_pages_of_a_scan(store_factory: StoreFa
     store = store_factory(collection(), PLACEMENT)
     store.apply(batch((Op.UPSERT, f"p{i}", at(i)) for i in range(9)), ())
     seen = []
-    for page in store.scan(Chunk(lower=None, upper=None), 2):
+    (everything,) = store.plan_chunks(100)
+    for page in store.scan(everything, 2):
         seen += page.ids
         assert store.applied().live[0] == 0
         store.apply(batch([]), (LiveMark(partition=1, next_offset=1),))

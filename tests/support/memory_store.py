@@ -11,16 +11,16 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
 from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op, Outcome, Rows, SnapshotMark
 from vecferry.schemas.collection import Collection
-from vecferry.schemas.filters import Condition
+from vecferry.schemas.filters import Condition, Operator
 from vecferry.schemas.position import base_position
-from vecferry.stores.base import Capabilities, Chunk, Guarantee, gap
+from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, gap
+from vecferry.stores.key_ranges import KeyRange, cut, key_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,7 @@ class MemoryStore:
         guarantee=Guarantee.ATOMIC,
         id_types=frozenset({"text", "bigint", "uuid"}),
         metrics=frozenset({"cosine", "dot", "l2"}),
-        exact_vectors=True,
-        transactional_marks=True,
+        filters=frozenset(Operator),
     )
 
     def __init__(self, collection: Collection, before: Callable[[str], None] = lambda method: None) -> None:
@@ -75,6 +74,7 @@ class MemoryStore:
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         self._before("apply")
         assert len(set(batch.ids)) == len(batch), "an id is twice in the batch"
+        assert len(batch) <= (self.capabilities.max_rows or len(batch)), "more rows than one call takes"
         with self._lock:
             for mark in marks:
                 if self._applied_to(mark) < mark.known:
@@ -100,27 +100,28 @@ class MemoryStore:
         with self._lock:
             return self._rows([id_ for id_ in ids if id_ in self.rows])
 
-    def plan_chunks(self, rows_per_chunk: int) -> tuple[Chunk, ...]:
+    def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
         ids = self._live_ids()
-        bounds = [None, *ids[rows_per_chunk - 1 : -1 : rows_per_chunk], None]
-        return tuple(Chunk(lower=lower, upper=upper) for lower, upper in pairwise(bounds))
+        return cut(ids[rows_per_chunk - 1 : -1 : rows_per_chunk])
 
-    def scan(self, chunk: Chunk, page_rows: int) -> Iterator[Rows]:
-        after = chunk.lower
+    def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
+        keys = KeyRange.of(chunk)
+        after = keys.lower
         while True:
             self._before("scan")
             with self._lock:
                 ids = self._after(after, page_rows)
-                page = self._rows([id_ for id_ in ids if chunk.upper is None or id_ <= chunk.upper])
+                page = self._rows([id_ for id_ in ids if keys.upper is None or id_ <= keys.upper])
             if not len(page):
                 return
             yield page
             after = page.ids[-1]
 
-    def export(self, after: str | None, limit: int) -> Rows:
+    def export(self, after: Cursor, limit: int) -> ExportPage:
         self._before("export")
         with self._lock:
-            return self._rows(self._after(after, limit))
+            rows = self._rows(self._after(key_of(after), limit))
+        return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float

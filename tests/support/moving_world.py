@@ -13,6 +13,8 @@ from vecferry.schemas.batch import EventBatch, LiveMark, Op, Rows
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.position import base_position, encode_position
+from vecferry.stores.base import Cursor, ExportPage
+from vecferry.stores.key_ranges import key_of
 
 DIMENSION = 4
 
@@ -35,11 +37,13 @@ class CarelessStore(MemoryStore):
         wanted = set(ids)
         return self._as_rows([pair for pair in self._entries() if pair[0] in wanted])
 
-    def export(self, after: str | None, limit: int) -> Rows:
+    def export(self, after: Cursor, limit: int) -> ExportPage:
         if not self.twice:
             return super().export(after, limit)
-        rows = [pair for pair in self._entries() if not pair[1].deleted and (after is None or pair[0] > after)]
-        return self._as_rows(rows[:limit])
+        key = key_of(after)
+        found = [pair for pair in self._entries() if not pair[1].deleted and (key is None or pair[0] > key)]
+        rows = self._as_rows(found[:limit])
+        return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def _as_rows(self, found: list[tuple[str, Entry]]) -> Rows:
         return Rows(

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from multiprocessing.synchronize import Barrier
 
 from store_data import at, batch
+from store_factory import open_given
 from vecferry.errors import Transient
 from vecferry.schemas.batch import EventBatch, Op
 from vecferry.schemas.collection import Collection, Placement
 from vecferry.stores.base import Store
-from vecferry.stores.registry import open_store
 
 OLDER, NEWER = 10, 20
 IDS_PER_ROUND = 5
@@ -32,7 +32,7 @@ def race(
     barrier: Barrier,
 ) -> None:
     """Write every round's ids with ``op`` at ``offset``, each round starting at the same moment as the other racer."""
-    store = open_store(kind, options, *placed)
+    store = open_given(kind, options, *placed)
     for round_ in range(rounds):
         events = batch((op, id_, at(offset)) for id_ in ids_of(round_))
         barrier.wait(BARRIER_TIMEOUT_S)

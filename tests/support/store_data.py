@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.collection import Collection, IdType, Metric, Placement, Space
 from vecferry.schemas.position import encode_position
+from vecferry.stores.base import MAX_CURSOR_BYTES, Cursor
 
 DIMENSION = 8
 PARTITIONS = 4
@@ -143,3 +144,12 @@ def _checked(rows: Rows) -> Iterator[tuple[str, Content]]:
         else:
             metadata = json.loads(rows.metadata[i])
             yield id_, Content(position=position, vector=rows.vectors[i].tobytes(), metadata=metadata)
+
+
+def journaled(cursor: Cursor) -> Cursor:
+    """``cursor`` as it comes back from a record."""
+    text = json.dumps(cursor)
+    assert len(text) <= MAX_CURSOR_BYTES
+    back: Cursor = json.loads(text)
+    assert back == cursor
+    return back

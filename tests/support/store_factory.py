@@ -24,9 +24,11 @@ from importlib import import_module
 from typing import Protocol, cast
 
 import pytest
+from memory_store import MemoryStore
 from store_data import Seed
 from vecferry.schemas.collection import Collection, Placement
 from vecferry.stores.base import Store
+from vecferry.stores.options import options_model
 from vecferry.stores.registry import open_store
 
 
@@ -46,6 +48,11 @@ class Harness(Protocol):
     def physical_rows(self, options: Mapping[str, str], placement: Placement, id_: str) -> int: ...
 
 
+def open_given(kind: str, options: Mapping[str, str], collection: Collection, placement: Placement) -> Store:
+    """``open_store`` with the options as ``[stores.NAME]`` holds them."""
+    return open_store(kind, options_model(kind).model_validate(options), collection, placement)
+
+
 def harness(kind: str) -> Harness:
     """The harness of a kind; ModuleNotFoundError if it has none."""
     return cast(Harness, import_module(f"harness_{kind}"))
@@ -61,7 +68,11 @@ class StoreFactory:
 
     def open(self, collection: Collection, placement: Placement) -> Store:
         """Another handle; nothing is created."""
-        store = open_store(self.kind, self.options, collection, placement)
+        store = (
+            MemoryStore(collection)
+            if self.kind == "memory"
+            else open_given(self.kind, self.options, collection, placement)
+        )
         self.opened.append(store)
         return store
 

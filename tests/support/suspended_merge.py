@@ -8,6 +8,7 @@ import numpy as np
 from store_data import PLACEMENT, batch_of, collection
 from vecferry.errors import Transient
 from vecferry.stores.lancedb import open as open_store
+from vecferry.stores.lancedb.options import Options
 
 DIMENSION = 64
 FILLERS = 40_000
@@ -19,7 +20,7 @@ def say(line: str) -> None:
 
 
 def main(uri: str) -> None:
-    store = open_store({"uri": uri}, collection(dimension=DIMENSION, partitions=1), PLACEMENT)
+    store = open_store(Options.model_validate({"uri": uri}), collection(dimension=DIMENSION, partitions=1), PLACEMENT)
     ids = ["k", *(f"n{number}" for number in range(FILLERS))]
     events = batch_of(ids, np.ones((len(ids), DIMENSION), np.float32), [{}] * len(ids), first=3)
     events.partitions[:] = 0

@@ -1,0 +1,41 @@
+"""Cut a batch into what its store takes in one call. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schemas.batch import EventBatch
+from ..schemas.collection import MAX_ID_BYTES
+from ..stores.base import Capabilities
+
+
+def pieces(batch: EventBatch, limits: Capabilities) -> list[NDArray[np.intp]]:
+    """The rows of ``batch`` in order, cut so that no piece is above ``max_rows`` or ``max_bytes``; at least one piece.
+
+    A row that is above ``max_bytes`` by itself is a piece by itself: the store says what is wrong with it.
+    """
+    n = len(batch)
+    max_rows = max(1, n) if limits.max_rows is None else limits.max_rows
+    max_bytes = limits.max_bytes
+    if max_bytes is None or _at_most_bytes(batch) <= max_bytes:
+        return np.split(np.arange(n), range(max_rows, n, max_rows))
+    ends = np.cumsum(_row_bytes(batch))
+    starts, start = [], 0
+    while start < n:
+        fits = int(np.searchsorted(ends, max_bytes + (ends[start - 1] if start else 0), side="right"))
+        starts.append(start)
+        start = max(start + 1, min(fits, start + max_rows))
+    return np.split(np.arange(n), starts[1:])
+
+
+def _at_most_bytes(batch: EventBatch) -> int:
+    return batch.vectors.nbytes + len(batch) * MAX_ID_BYTES + sum(map(len, batch.metadata))
+
+
+def _row_bytes(batch: EventBatch) -> NDArray[np.int64]:
+    texts = (len(id_.encode()) + len(text) for id_, text in zip(batch.ids, batch.metadata, strict=True))
+    sizes: NDArray[np.int64] = (
+        np.fromiter(texts, np.int64, len(batch)) + batch.vectors.shape[1] * batch.vectors.itemsize
+    )
+    return sizes

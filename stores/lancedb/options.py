@@ -1,0 +1,16 @@
+"""What a configuration says of LanceDB."""
+
+from __future__ import annotations
+
+from ...references import Secret
+from ..options import StoreOptions, TablePlacement
+
+
+class Options(StoreOptions):
+    """``uri``: a directory, or the address of an object store."""
+
+    uri: Secret
+
+
+class PlacementOptions(TablePlacement):
+    """A Lance table and its columns."""

@@ -1,0 +1,57 @@
+"""What a configuration says of a store, as models that each kind of store completes in an ``options.py`` of its own.
+
+``options.py`` of a kind defines ``Options`` (its keys of ``[stores.NAME]``) and ``PlacementOptions`` (those of
+``[collections.NAME.in.STORE]``). It must not import the client of the store: a configuration is read by processes that
+have none.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from importlib import import_module
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..schemas.collection import Placement
+from .registry import KINDS
+
+
+class _Given(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreOptions(_Given):
+    """A connection. Fields are ``references.Secret`` (never printed) or ``references.Resolved`` (text)."""
+
+
+class StorePlacement(_Given):
+    """Where and how a collection lies in a store."""
+
+    @abstractmethod
+    def placement(self) -> Placement:
+        """The value that the adapter takes."""
+
+
+class TablePlacement(StorePlacement):
+    """A table with columns; ``metadata`` is one JSON column or a list of typed ones."""
+
+    table: str = Field(min_length=1)
+    id: str = "id"
+    vector: str = "vector"
+    metadata: str | list[str] = "metadata"
+
+    def placement(self) -> Placement:
+        """See ``StorePlacement``."""
+        metadata = self.metadata if isinstance(self.metadata, str) else tuple(self.metadata)
+        return Placement(table=self.table, id=self.id, vector=self.vector, metadata=metadata)
+
+
+def options_model(kind: str) -> type[StoreOptions]:
+    """The model of the connection options of ``kind``; KeyError for a kind that is not registered."""
+    return cast(type[StoreOptions], import_module(f"{KINDS[kind]}.options", __package__).Options)
+
+
+def placement_model(kind: str) -> type[StorePlacement]:
+    """The model of the placement options of ``kind``; KeyError for a kind that is not registered."""
+    return cast(type[StorePlacement], import_module(f"{KINDS[kind]}.options", __package__).PlacementOptions)
