@@ -118,8 +118,8 @@ def test_every_setting_that_a_document_names_exists() -> None:
         assert key in model.model_fields, f"{name}.{key}"  # type: ignore[union-attr]
 
 
-def test_the_configuration_of_the_readme_says_what_the_template_says() -> None:
-    (block,) = code_blocks(text_of("README.md"), "toml")
+def test_the_configuration_of_the_walkthrough_says_what_the_template_says() -> None:
+    (block,) = code_blocks(text_of("docs/operator/walkthrough.md"), "toml")
     keys = re.findall(r"^([a-z_]+) =|^(\[.+?\])", block, re.MULTILINE)
     missing = [key or table for key, table in keys if (f"{key} =" if key else table) not in TEMPLATE]
     assert missing == []

@@ -1,4 +1,4 @@
-"""What the README says of the demo is what the demo does."""
+"""What docs/demo.md says of the demo is what the demo does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import ModuleType
 
 from documents import ROOT, section, text_of
 
-README = text_of("README.md")
+PAGE = text_of("docs/demo.md")
 WORDS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 
@@ -24,17 +24,17 @@ def demo_module(name: str) -> ModuleType:
     return module
 
 
-def test_the_readme_names_the_defaults_of_the_demo() -> None:
+def test_the_page_names_the_defaults_of_the_demo() -> None:
     options = demo_module("options")
-    chosen, text = options.parse([]), section(README, "The demo")
+    chosen, text = options.parse([]), section(PAGE, "The demo")
     assert f"{WORDS[chosen.writers]} writers publish {chosen.rate:g} upserts and deletes a second" in text
     assert f"{WORDS[chosen.readers]} readers" in text
     assert set(re.findall(r"--sabotage ([a-z-]+)", text)) <= set(options.SABOTAGES)
 
 
-def test_the_figures_of_the_readme_are_those_that_the_demo_judges() -> None:
+def test_the_figures_of_the_page_are_those_that_the_demo_judges() -> None:
     report = demo_module("report")
     required = dict.fromkeys(report.ZEROS, "0") | {name: f">= {least:g}" for name, least in report.MINIMA.items()}
-    shown = re.findall(r"^│ (\S+) +│ +\S+ +│ (.*?) +│$", section(README, "The demo"), re.MULTILINE)
+    shown = re.findall(r"^│ (\S+) +│ +\S+ +│ (.*?) +│$", section(PAGE, "The demo"), re.MULTILINE)
     assert len(shown) > 8
     assert {name: bound for name, bound in shown if name != "seconds"}.items() <= required.items()
