@@ -11,7 +11,7 @@ from sources import ROOT, Source, imports, package_sources, parse
 LAYERS = (
     ("errors", "clock", "failpoints", "heap", "references", "wording"),
     ("schemas",),
-    ("stores",),
+    ("compare", "stores"),
     ("config",),
     ("kafka",),
     ("producers", "consumers", "reads", "backfill"),
@@ -38,9 +38,9 @@ OPTIONAL = {
     "filelock": ("local",),
 }
 PURE = {
-    "backfill/compare.py",
     "backfill/fence.py",
     "backfill/plan.py",
+    "compare/*.py",
     "consumers/conflation.py",
     "consumers/ordering.py",
     "consumers/tally.py",
@@ -105,6 +105,7 @@ def test_an_import_upwards_is_found() -> None:
         parse("reads/planted.py", "def late():\n    from ..consumers import ordering"),
         parse("kafka/planted.py", "import vecferry.local.kafka"),
         parse("stores/lancedb/planted.py", "from ...kafka import topics"),
+        parse("compare/planted.py", "from ..stores.base import Store"),
         parse("local/planted.py", "from .. import config"),
         parse("consumers/planted.py", "from .. import open"),
     ]
@@ -179,7 +180,7 @@ def test_io_in_what_decides_is_found() -> None:
         parse("consumers/ordering.py", "import time"),
         parse("schemas/planted.py", "from confluent_kafka import Consumer"),
         parse("migration/gates.py", "from ..kafka.view import CompactedView"),
-        parse("backfill/compare.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
+        parse("compare/planted.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
     ]
     assert len(impure(planted)) == len(planted)
     assert impure([parse("consumers/worker.py", "import time")]) == []
