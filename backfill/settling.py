@@ -13,12 +13,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 
 from ..clock import Clock
+from ..compare.content import State, repeated, states_of
+from ..compare.verdict import Difference, Fault, Seen, judge, remembered
 from ..schemas.collection import Collection
 from ..schemas.partitioner import partitions_of
 from ..schemas.position import encode_position
 from ..stores.base import Store
 from ..wording import count
-from .compare import Difference, Fault, Seen, State, judge, remembered, repeated, states_of
 
 BARRIER_TIMEOUT_S = 60.0
 WATCH_S = 30.0  # how long ids are read again behind the barrier

@@ -10,16 +10,21 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..clock import Clock
+from ..compare.content import repeated, suspects
+from ..compare.verdict import Difference, Fault
 from ..config import Config
 from ..errors import Refused
 from ..log.kafka.admin import Admin
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.control import VerifyRecord
+from ..schemas.partitioner import murmur2
 from ..schemas.topics import events_topic
 from ..stores.base import Store
-from .compare import Difference, Fault, repeated, sampled, suspects
 from .progress import OnProgress, Progress, RateMeter, share_done
 from .settling import BARRIER_TIMEOUT_S, Settler
 
@@ -232,3 +237,9 @@ class Verifier:
             self._counts[difference.fault] += 1
             if len(self._examples) < MAX_EXAMPLES:
                 self._examples.append(difference)
+
+
+def sampled(ids: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which of ``ids`` fall into a sample of ``share`` (0 to 1): by a hash of id and seed, the same in every store."""
+    hashes = murmur2([f"{seed}:{id_}".encode() for id_ in ids])
+    return hashes < share * 2**32

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SABOTAGES = ("drop-delete", "stale-write", "corrupt-vector", "skip-chunk")
-DEFAULT_DATA = Path(__file__).resolve().parents[1] / "data" / "catalog-5k.parquet"
+from vecferry.proof.sabotage import KINDS
+
+from .data import CATALOGUE
 
 _COPY_SHARE = 0.6  # of --seconds; the rest is shared by the steps of the route
 _ROUTE_STEPS = 6
@@ -48,9 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         "copy on the way, and check that nothing was lost, stale, resurrected or refused.",
         epilog="exit codes: 0 as promised, 1 a fault was found or too little was exercised, 2 usage, 130 interrupted",
     )
-    parser.add_argument(
-        "--data", metavar="FILE", type=_file, default=DEFAULT_DATA, help="catalogue (default: 5,000 rows)"
-    )
+    parser.add_argument("--data", metavar="FILE", type=_file, default=CATALOGUE, help="catalogue (default: 5,000 rows)")
     parser.add_argument("--rows", metavar="N", type=_count, help="only the first N rows of it")
     parser.add_argument("--writers", metavar="N", type=_count, default=2, help="writing threads (default %(default)s)")
     parser.add_argument("--readers", metavar="N", type=_count, default=4, help="reading threads (default %(default)s)")
@@ -71,9 +70,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of what is written and read (%(default)s)")
     parser.add_argument("--report", metavar="FILE", type=Path, help="write the report as JSON")
     parser.add_argument("--keep", action="store_true", help="keep database, topics and files, and say where they are")
-    parser.add_argument(
-        "--sabotage", metavar="KIND", choices=SABOTAGES, help=f"break a promise: {', '.join(SABOTAGES)}"
-    )
+    parser.add_argument("--sabotage", metavar="KIND", choices=KINDS, help=f"break a promise: {', '.join(KINDS)}")
     return Options(**vars(parser.parse_args(argv)))
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from moving_world import MovingWorld
-from vecferry.backfill.compare import Fault
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.settling import Settler
-from vecferry.backfill.verify import MAX_EXAMPLES, Verifier, VerifyReport
+from vecferry.backfill.verify import MAX_EXAMPLES, Verifier, VerifyReport, sampled
+from vecferry.compare.verdict import Fault
 from vecferry.errors import Refused
 
 IDS = [f"id-{number:03}" for number in range(400)]
@@ -259,3 +259,12 @@ def test_progress_ends_at_one_hundred_percent() -> None:
     ).run()
     assert seen[-1].percent == 100.0
     assert all(progress.percent < 100.0 for progress in seen[:-1])
+
+
+def test_a_sample_is_a_share_and_depends_on_the_seed_alone() -> None:
+    ids = [f"id-{number}" for number in range(20_000)]
+    chosen = sampled(ids, 0.1, 7)
+    assert 0.08 < chosen.mean() < 0.12
+    assert (sampled(ids[::-1], 0.1, 7)[::-1] == chosen).all()
+    assert (sampled(ids, 0.1, 8) != chosen).any()
+    assert sampled(ids, 1.0, 7).all()

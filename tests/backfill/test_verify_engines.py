@@ -14,9 +14,9 @@ import psycopg
 import pyarrow.compute as pc
 import pytest
 from store_factory import open_given
-from vecferry.backfill.compare import Fault
 from vecferry.backfill.verify import Verifier, VerifyReport
 from vecferry.clock import SYSTEM_CLOCK
+from vecferry.compare.verdict import Fault
 from vecferry.local.postgres import create_database
 from vecferry.schemas.batch import EventBatch, LiveMark, Op
 from vecferry.schemas.collection import Collection, Placement, Space

@@ -1,19 +1,13 @@
-"""The demo's modules import each other as a folder that is run does; so do its tests."""
+"""The demo, as the tests run it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from demo_process import Demo
 from vecferry.local.services import Addresses
-
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
-
-if str(DEMO) not in sys.path:
-    sys.path.append(str(DEMO))
 
 
 @pytest.fixture

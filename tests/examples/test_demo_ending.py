@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Literal
 
 import pytest
 from demo_reports import good
-from options import Options, parse
-from report import PROMISED, Report, empty, faults, shortfalls
 from rich.console import Console
-from view import State, View
+from vecferry.examples.demo.__main__ import conclude
+from vecferry.examples.demo.options import Options, parse
+from vecferry.proof.report import PROMISED, Report, empty, faults, shortfalls
+from vecferry.proof.view import State, View
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo" / "__main__.py"
 PROBLEM = "new: sku-1 is gone"
 
 
@@ -35,8 +34,8 @@ def ending(
 ) -> tuple[int, list[str]]:
     """The exit code, and what was printed below the table."""
     colours: Literal["standard"] | None = "standard" if terminal else None
-    view = View(State(), Console(file=sys.stdout, width=100, force_terminal=terminal, color_system=colours))
-    code: int = runpy.run_path(str(DEMO), run_name="demo")["conclude"](options, view, report, problems)
+    view = View(State(), "demo", Console(file=sys.stdout, width=100, force_terminal=terminal, color_system=colours))
+    code = conclude(options, view, report, problems)
     assert options.report is None or json.loads(options.report.read_text()) == report
     below = capsys.readouterr().out.rpartition("┘\n")[2]
     return code, below.splitlines()

@@ -1,10 +1,10 @@
-"""Which users the demo's readers serve."""
+"""Which users the readers of the demo serve."""
 
 from __future__ import annotations
 
 import pytest
-from readers import USERS, user_key
-from scenario import CUTOVERS
+from vecferry.examples.demo.scenario import CUTOVERS
+from vecferry.proof.readers import USERS, user_key
 from vecferry.reads.route import BUCKETS, bucket_of
 
 

@@ -11,7 +11,7 @@ from sources import ROOT, Source, imports, package_sources, parse
 LAYERS = (
     ("errors", "clock", "failpoints", "heap", "references", "wording"),
     ("schemas",),
-    ("stores",),
+    ("compare", "stores"),
     ("config",),
     ("log",),
     ("producers", "consumers", "reads", "backfill"),
@@ -20,12 +20,22 @@ LAYERS = (
     ("local",),
     ("cli",),
     ("__init__", "__main__"),
+    ("proof",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 LOCAL_MAY_IMPORT = {"errors", "clock", "local"}
 LOCAL_MAY_BE_IMPORTED_BY = {"cli", "local"}
 
-# Where a library that not every user installs may be imported.
+# It judges the rest, so it must not believe what the rest believes: no ordering, comparing, backfill or migration.
+PROOF_MAY_IMPORT = {"__init__", "clock", "config", "local", "proof", "schemas"}
+PROOF_BESIDES = {
+    "sabotage.py": {"cli", "stores"},  # breaks a store, then is the command line
+    "watch.py": {"log"},  # reads what workers report
+}
+# What a store should hold, what it holds, what a reader may see.
+JUDGES = {"catalogue.py", "holdings.py", "ledger.py", "poller.py", "staleness.py", "verdict.py", "report.py"}
+
+# Where a library that not every user installs may be imported; and in proof, which reads the stores by itself.
 OPTIONAL = {
     "psycopg": ("stores", "pgvector"),
     "pgvector": ("stores", "pgvector"),
@@ -38,9 +48,9 @@ OPTIONAL = {
     "filelock": ("local",),
 }
 PURE = {
-    "backfill/compare.py",
     "backfill/fence.py",
     "backfill/plan.py",
+    "compare/*.py",
     "consumers/conflation.py",
     "consumers/ordering.py",
     "consumers/pieces.py",
@@ -69,14 +79,19 @@ def wrong_directions(sources: Iterable[Source]) -> list[str]:
             if head != "vecferry" or not rest:
                 continue
             target = rest[0] if rest[0] in LEVEL else "__init__"
-            if not _may_import(source.part, target):
+            if not _may_import(source, target):
                 found.append(f"{source.path}:{line}: {source.part} must not import {name}")
     return found
 
 
-def _may_import(part: str, target: str) -> bool:
+def _may_import(source: Source, target: str) -> bool:
+    part = source.part
     if part == target:
         return True
+    if part == "proof":
+        if source.path.name in JUDGES:
+            return False
+        return target in PROOF_MAY_IMPORT | PROOF_BESIDES.get(source.path.name, set())
     if part == "local":
         return target in LOCAL_MAY_IMPORT
     if target == "local":
@@ -89,13 +104,18 @@ def misplaced_clients(sources: Iterable[Source]) -> list[str]:
     for source in sources:
         for line, name in imports(source):
             home = OPTIONAL.get(name.split(".")[0])
-            if home is not None and source.path.parts[: len(home)] != home:
+            if home is not None and source.part != "proof" and source.path.parts[: len(home)] != home:
                 found.append(f"{source.path}:{line}: {name} belongs in {'/'.join(home)}/")
     return found
 
 
 def test_every_part_has_a_layer() -> None:
     assert {source.part for source in package_sources()} - set(LEVEL) == set()
+
+
+def test_what_judges_exists() -> None:
+    files = {source.path.name for source in package_sources() if source.part == "proof"}
+    assert JUDGES | set(PROOF_BESIDES) <= files
 
 
 def test_parts_import_only_what_is_below_them() -> None:
@@ -108,8 +128,13 @@ def test_an_import_upwards_is_found() -> None:
         parse("reads/planted.py", "def late():\n    from ..consumers import ordering"),
         parse("log/kafka/planted.py", "import vecferry.local.kafka"),
         parse("stores/lancedb/planted.py", "from ...log import kafka"),
+        parse("compare/planted.py", "from ..stores.base import Store"),
         parse("local/planted.py", "from .. import config"),
         parse("consumers/planted.py", "from .. import open"),
+        parse("cli/planted.py", "from ..proof import ledger"),
+        parse("proof/planted.py", "from ..compare.content import within"),
+        parse("proof/run.py", "from ..log.kafka.view import CompactedView"),
+        parse("proof/ledger.py", "from ..schemas.position import Position"),
     ]
     assert [problem.split(":")[0] for problem in wrong_directions(planted)] == [str(one.path) for one in planted]
 
@@ -119,6 +144,7 @@ def test_imports_downwards_are_allowed() -> None:
         parse("stores/lancedb/fine.py", "from ...schemas.position import Position\nfrom ..base import Store"),
         parse("cli/fine.py", "from ..local import services\nfrom ..migration import gates"),
         parse("schemas/fine.py", "from . import position\nfrom ..errors import DecodeError"),
+        parse("proof/fine.py", "from .. import open\nfrom ..local import services\nfrom .ledger import fold"),
     ]
     assert wrong_directions(allowed) == []
 
@@ -182,7 +208,7 @@ def test_io_in_what_decides_is_found() -> None:
         parse("consumers/ordering.py", "import time"),
         parse("schemas/planted.py", "from confluent_kafka import Consumer"),
         parse("migration/gates.py", "from ..log.kafka.view import CompactedView"),
-        parse("backfill/compare.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
+        parse("compare/planted.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
     ]
     assert len(impure(planted)) == len(planted)
     assert impure([parse("consumers/worker.py", "import time")]) == []

@@ -28,7 +28,7 @@ class Demo:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "examples/demo", *SMALL, "--report", str(self._report), *options]
+        argv = [sys.executable, "-m", "examples.demo", *SMALL, "--report", str(self._report), *options]
         given = {"VECFERRY_KAFKA": self._addresses.kafka, "VECFERRY_POSTGRES": self._addresses.postgres}
         # A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,8 +1,8 @@
-"""Reports of the demo for tests of what it says about them; for tests in ``tests/examples``, which find its modules."""
+"""Reports of a run for tests of what is said about them."""
 
 from __future__ import annotations
 
-from report import MINIMA, ZEROS, Report, empty
+from vecferry.proof.report import MINIMA, ZEROS, Report, empty
 
 
 def put(report: Report, name: str, value: float) -> None:

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from catalogue import COLLECTION, Catalogue, configuration, load
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from options import Options
-from vecferry.config import Config, load_config
-from vecferry.local import paths, services
-from vecferry.local.postgres import create_database
-from vecferry.schemas.topics import events_topic
-from workload import Task
+
+from ..local import paths, services
+from ..local.postgres import create_database
+from .catalogue import COLLECTION
 
 Say = Callable[[str], None]
 
@@ -29,17 +26,17 @@ _REQUEST_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Where everything of one run is."""
+    """Where everything of one run is. ``config_file`` and ``task_file`` are for the run to write."""
 
+    namespace: str
     directory: Path
-    config_file: Path
-    config: Config
+    kafka: str
     postgres: str
     lance: Path
     ledgers: Path
     sightings: Path
+    config_file: Path
     task_file: Path
-    catalogue: Catalogue
 
 
 def servers() -> str:
@@ -48,63 +45,40 @@ def servers() -> str:
 
 
 @contextmanager
-def world(options: Options, say: Say) -> Iterator[World]:
-    """Servers running, an empty database, a configuration; nothing is enrolled yet. Blocks for some seconds."""
+def world(say: Say, *, keep: bool = False) -> Iterator[World]:
+    """Servers running, an empty database, empty folders; nothing is enrolled yet. Blocks for some seconds.
+
+    With ``keep`` nothing is removed, and ``say`` hears where it is.
+    """
     name = f"demo-{uuid.uuid4().hex[:8]}"
     say(f"this run is {name}: starting Kafka and PostgreSQL, or finding them")
     with services.use(servers(), say=say) as addresses:
         url = create_database(addresses.postgres, name.replace("-", "_"))
         directory = Path(tempfile.mkdtemp(prefix=f"vecferry-{name}-"))
         try:
-            yield _furnish(options, directory, name, addresses.kafka, url)
+            yield _furnished(directory, name, addresses.kafka, url)
         finally:
-            if options.keep:
+            if keep:
                 _say_what_is_kept(say, directory, url)
             else:
                 _remove(addresses, name, say)
                 shutil.rmtree(directory, ignore_errors=True)
 
 
-def _furnish(options: Options, directory: Path, namespace: str, kafka: str, url: str) -> World:
-    catalogue = load(options.data, options.rows)
+def _furnished(directory: Path, namespace: str, kafka: str, url: str) -> World:
     ledgers, sightings, lance = directory / "ledgers", directory / "sightings", directory / "lance"
     for folder in (ledgers, sightings, lance):
         folder.mkdir()
-    config_file, task_file = directory / "vecferry.toml", directory / "task.json"
-    config_file.write_text(
-        configuration(
-            namespace=namespace,
-            kafka=kafka,
-            postgres=url,
-            lance=lance,
-            dimension=catalogue.dimension,
-            rows=len(catalogue.ids),
-            copy_s=options.copy_s,
-        )
-    )
-    Task(
-        config=str(config_file),
-        topic=events_topic(namespace, COLLECTION),
-        collection=COLLECTION,
-        ledgers=str(ledgers),
-        sightings=str(sightings),
-        data=str(options.data.resolve()),
-        rows=options.rows,
-        writers=options.writers,
-        readers=options.readers,
-        rate=options.rate,
-        seed=options.seed,
-    ).write(task_file)
     return World(
+        namespace=namespace,
         directory=directory,
-        config_file=config_file,
-        config=load_config(config_file),
+        kafka=kafka,
         postgres=url,
         lance=lance,
         ledgers=ledgers,
         sightings=sightings,
-        task_file=task_file,
-        catalogue=catalogue,
+        config_file=directory / "vecferry.toml",
+        task_file=directory / "task.json",
     )
 
 

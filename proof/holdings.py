@@ -10,8 +10,9 @@ from typing import Any
 import lancedb
 import numpy as np
 import psycopg
-from catalogue import METADATA
-from ledger import BASE, State, digest
+
+from .catalogue import METADATA
+from .ledger import BASE, State, digest
 
 _VECTOR_HEADER_BYTES = 4
 _BATCH_ROWS = 2_000

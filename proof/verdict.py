@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import ledger
-from checker import Findings, compare
-from ledger import DELETE, UPSERT, State
-from report import Report
-from staleness import Absence, Sighting, foreign, unexplained
+from . import ledger
+from .ledger import DELETE, UPSERT, Findings, State, compare
+from .report import Report
+from .staleness import Absence, Sighting, foreign, unexplained
 
 
 class Holdings(Protocol):

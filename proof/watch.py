@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catalogue import COLLECTION, PARTITIONS
-from vecferry.config import Config
-from vecferry.log.kafka.admin import Admin
-from vecferry.log.kafka.view import CompactedView
-from vecferry.schemas.control import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
-from vecferry.schemas.topics import events_topic, group_id, progress_topic
+from ..config import Config
+from ..log.kafka.admin import Admin
+from ..log.kafka.view import CompactedView
+from ..schemas.control import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
+from ..schemas.topics import events_topic, group_id, progress_topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,33 +23,37 @@ class Outcomes:
 class Watch:
     """Tails the progress topic; close it. Made after ``enrol``, which makes the topic."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, collection: str) -> None:
+        self._collection = collection
+        self._partitions = config.collection(collection).partitions
         self._namespace = config.namespace
-        self._topic = events_topic(config.namespace, COLLECTION)
+        self._topic = events_topic(config.namespace, self._collection)
         self._admin = Admin(config.kafka)
         self._view = CompactedView(config.kafka, progress_topic(config.namespace))
 
     def lag(self) -> dict[str, int]:
         """Store -> events of the live topic that it has not reported as applied."""
-        ends = self._admin.end_offsets(self._topic, PARTITIONS)
+        ends = self._admin.end_offsets(self._topic, self._partitions)
         return {
             store: sum(max(0, end - self._applied(store, p)) for p, end in enumerate(ends)) for store in ("old", "new")
         }
 
     def uncommitted(self, store: str) -> int:
         """Events that ``store`` has reported as applied and its group has not committed: a restart reads them again."""
-        committed = self._admin.committed(group_id(self._namespace, COLLECTION, store), self._topic, PARTITIONS)
-        return sum(max(0, self._applied(store, p) - committed.get(p, 0)) for p in range(PARTITIONS))
+        committed = self._admin.committed(
+            group_id(self._namespace, self._collection, store), self._topic, self._partitions
+        )
+        return sum(max(0, self._applied(store, p) - committed.get(p, 0)) for p in range(self._partitions))
 
     def reports(self, store: str) -> bool:
         """Whether a worker of ``store`` has reported every partition."""
-        return len(self._view.items(live_progress_key(COLLECTION, store))) == PARTITIONS
+        return len(self._view.items(live_progress_key(self._collection, store))) == self._partitions
 
     def outcomes(self, store: str) -> Outcomes:
         """Counts of all workers that ``store`` ever had; a killed one counts with its last report."""
         records = [
             WorkerProgress.model_validate_json(value)
-            for value in self._view.items(worker_progress_key(COLLECTION, store)).values()
+            for value in self._view.items(worker_progress_key(self._collection, store)).values()
         ]
         return Outcomes(
             stale=sum(record.snapshot.get("stale", 0) for record in records),
@@ -63,5 +66,5 @@ class Watch:
         self._view.close()
 
     def _applied(self, store: str, partition: int) -> int:
-        value = self._view.get(live_progress_key(COLLECTION, store, partition))
+        value = self._view.get(live_progress_key(self._collection, store, partition))
         return 0 if value is None else LiveProgress.model_validate_json(value).next_offset

@@ -8,18 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+from ..clock import SYSTEM_CLOCK
+
 _GRACE_S = 15.0
 
 
-class DemoError(Exception):
+class RunError(Exception):
     """The run cannot go on; the text says why."""
 
 
@@ -46,7 +46,7 @@ class Child:
         self.name = name
         self.out, self.err = directory / f"{name}.out", directory / f"{name}.err"
         with self.out.open("ab") as out, self.err.open("ab") as err:
-            # In a session of its own, so that an interrupt at the terminal reaches the demo alone, which ends the rest.
+            # In a session of its own, so that an interrupt at the terminal reaches this one alone, which ends the rest.
             self._process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -123,10 +123,10 @@ class Fleet:
         running = [child for child in self._children if child.code is None]
         for child in running:
             os.kill(child.pid, signal.SIGTERM)
-        deadline_s = time.monotonic() + _GRACE_S
+        deadline_s = SYSTEM_CLOCK.monotonic_s() + _GRACE_S
         for child in running:
             try:
-                child.wait(max(0.0, deadline_s - time.monotonic()))
+                child.wait(max(0.0, deadline_s - SYSTEM_CLOCK.monotonic_s()))
             except subprocess.TimeoutExpired:
                 child.kill()
 
@@ -144,10 +144,10 @@ class Fleet:
         self.worker(store)
         return killed.pid
 
-    def load(self, script: str, task: Path, on_counts: Callable[[dict[str, Any]], None]) -> Child:
+    def load(self, what: str, task: Path, on_counts: Callable[[dict[str, Any]], None]) -> Child:
         """Start ``writers`` or ``readers``; ``on_counts`` gets what it reports."""
-        argv = [sys.executable, str(HERE / f"{script}.py"), str(task)]
-        return self._spawn(script, argv, "stdout", lambda line: on_counts(json.loads(line)))
+        argv = [sys.executable, "-m", f"vecferry.proof.{what}", str(task)]
+        return self._spawn(what, argv, "stdout", lambda line: on_counts(json.loads(line)))
 
     def command(self, *words: str) -> Answer:
         """Run ``vecferry WORDS`` to its end."""
@@ -165,20 +165,20 @@ class Fleet:
         """Wait for a command, as long as everything else runs."""
         while child.code is None:
             self.check()
-            time.sleep(0.05)
+            SYSTEM_CLOCK.sleep_s(0.05)
         code = child.wait()
         text = child.out.read_text()
         return Answer(code=code, data=json.loads(text) if text.strip() else {}, said=child.said())
 
     def check(self) -> None:
-        """Raise DemoError when a worker or a load process has ended by itself."""
+        """Raise RunError when a worker or a load process has ended by itself."""
         for child in [*self._workers.values(), *(c for c in self._children if c.name in ("writers", "readers"))]:
             if child.code not in (None, 0):
-                raise DemoError(f"{child.name} ended with {child.code}: {child.said()}")
+                raise RunError(f"{child.name} ended with {child.code}: {child.said()}")
 
     def _vecferry(self, *words: str, sabotaged: bool) -> list[str]:
-        entry = [str(HERE / "sabotaged.py"), str(self._sabotage)] if sabotaged else ["-m", "vecferry"]
-        return [sys.executable, *entry, *words, "--config", str(self._config)]
+        entry = ["vecferry.proof.sabotage", str(self._sabotage)] if sabotaged else ["vecferry"]
+        return [sys.executable, "-m", *entry, *words, "--config", str(self._config)]
 
     def _spawn(
         self, name: str, argv: Sequence[str], watched: str = "", on_line: Callable[[str], None] | None = None

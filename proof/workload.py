@@ -1,47 +1,20 @@
-"""What is written and read: seeded choices over the catalogue, and the file that gives load processes their task."""
+"""What is written and read: seeded choices over the catalogue."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from catalogue import Catalogue
 from numpy.typing import NDArray
+
+from .catalogue import Catalogue
 
 ZIPF_EXPONENT = 0.9  # the k-th most popular id is chosen in proportion to 1 / k^0.9
 DELETE_SHARE = 0.12
 NEW_ID_SHARE = 0.04
 RETURN_SHARE = 0.04  # upserts of ids that the same writer deleted a while ago
 _NOISE = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What the load processes need to know; travels as a JSON file."""
-
-    config: str
-    topic: str
-    collection: str
-    ledgers: str
-    sightings: str
-    data: str
-    rows: int | None
-    writers: int
-    readers: int
-    rate: float
-    seed: int
-
-    def write(self, path: Path) -> None:
-        """Write it to ``path``."""
-        path.write_text(json.dumps(asdict(self), indent=2))
-
-    @classmethod
-    def read(cls, path: Path) -> Task:
-        """The inverse of :meth:`write`."""
-        return cls(**json.loads(path.read_text()))
 
 
 class Popularity:

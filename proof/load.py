@@ -1,4 +1,4 @@
-"""How a load process talks to the demo: a JSON line on stdout twice a second, and one when it ends."""
+"""How a load process gets its task, a JSON file, and how it reports: a JSON line twice a second, and one at its end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,37 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import FrameType
 
 _INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What the load processes need to know; travels as a JSON file."""
+
+    config: str
+    topic: str
+    collection: str
+    ledgers: str
+    sightings: str
+    data: str
+    rows: int | None
+    writers: int
+    readers: int
+    rate: float
+    seed: int
+
+    def write(self, path: Path) -> None:
+        """Write it to ``path``."""
+        path.write_text(json.dumps(asdict(self), indent=2))
+
+    @classmethod
+    def read(cls, path: Path) -> Task:
+        """The inverse of :meth:`write`."""
+        return cls(**json.loads(path.read_text()))
 
 
 def run_until_stopped(

@@ -1,30 +1,14 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vecferry.backfill.compare import (
-    Fault,
-    Seen,
-    State,
-    judge,
-    metadata_difference,
-    remembered,
-    sampled,
-    suspects,
-    within,
-)
+from vecferry.compare.content import State, suspects
+from vecferry.compare.verdict import Fault, Seen, judge, remembered
 from vecferry.schemas.batch import Rows
 
 BARRIER = 100
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 def state(
@@ -165,45 +149,6 @@ def test_the_reason_names_the_side_and_the_content() -> None:
     assert "metadata differs: k" in wrong.reason
 
 
-@pytest.mark.parametrize(
-    ("left", "right", "keys"),
-    [
-        ('{"a":1,"b":2}', '{"b": 2.0, "a": 1}', ""),
-        ('{"a":null}', "{}", ""),
-        ('{"a":{"b":null}}', '{"a":{}}', "a"),
-        ('{"a":true}', '{"a":1}', "a"),
-        ('{"a":[true]}', '{"a":[1]}', "a"),
-        ('{"a":9007199254740993}', '{"a":9007199254740992}', "a"),
-        ('{"a":9007199254740993}', '{"a":9007199254740992.0}', "a"),
-        ('{"a":"1"}', '{"a":1}', "a"),
-        ('{"a":1,"b":2,"c":3}', '{"a":2,"b":2}', "a, c"),
-        ('{"a":0.1}', '{"a":0.10000000000000001}', ""),
-        ('{"a":[1,2]}', '{"a":[2,1]}', "a"),
-        ('{"a":"é"}', '{"a":"\\u00e9"}', ""),
-    ],
-)
-def test_metadata_is_compared_as_json_values(left: str, right: str, keys: str) -> None:
-    assert metadata_difference(left.encode(), right.encode()) == keys
-    assert metadata_difference(right.encode(), left.encode()) == keys
-
-
-def test_metadata_that_is_no_object_differs() -> None:
-    assert metadata_difference(b"[1]", b"{}")
-    assert metadata_difference(b"{", b"{}")
-
-
-@given(st.dictionaries(st.text(max_size=3), JSON, max_size=4))
-def test_metadata_equals_itself_however_it_is_written(document: dict[str, object]) -> None:
-    shuffled = json.dumps(dict(reversed(document.items())), indent=1, ensure_ascii=False)
-    assert metadata_difference(json.dumps(document).encode(), shuffled.encode()) == ""
-
-
-def test_vectors_within_the_tolerance_are_equal_and_nan_is_not() -> None:
-    left = np.array([[1, 2], [1, 2], [1, np.nan], [1, np.inf], [1, 2]], np.float32)
-    right = np.array([[1, 2], [1, 2.0000005], [1, np.nan], [1, np.inf], [1, 2.00001]], np.float32)
-    assert within(left, right, 1e-6).tolist() == [True, True, False, False, False]
-
-
 def _rows(states: dict[str, State]) -> Rows:
     return Rows(
         ids=list(states),
@@ -230,12 +175,3 @@ def test_a_page_is_suspected_exactly_where_a_single_id_would_be_blamed(
     fetched = {id_: target[id_] for id_ in sorted(target, reverse=True) if id_ in source}
     blamed = [id_ for id_ in source if verdict(source[id_], target.get(id_)) is not None]
     assert suspects(_rows(source), _rows(fetched), 1e-6) == blamed
-
-
-def test_a_sample_is_a_share_and_depends_on_the_seed_alone() -> None:
-    ids = [f"id-{number}" for number in range(20_000)]
-    chosen = sampled(ids, 0.1, 7)
-    assert 0.08 < chosen.mean() < 0.12
-    assert (sampled(ids[::-1], 0.1, 7)[::-1] == chosen).all()
-    assert (sampled(ids, 0.1, 8) != chosen).any()
-    assert sampled(ids, 1.0, 7).all()

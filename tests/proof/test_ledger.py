@@ -1,4 +1,4 @@
-"""The demo's checker must be able to fail: its fold, and its verdict on what a store holds."""
+"""The checker must be able to fail: its fold, and its verdict on what a store holds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checker import compare
-from ledger import BASE, DELETE, UPSERT, Entry, State, Tail, digest, fold, read
+from vecferry.proof.ledger import BASE, DELETE, UPSERT, Entry, State, Tail, compare, digest, fold, read
 
 CATALOGUE = {"a": "a0", "b": "b0", "c": "c0"}
 

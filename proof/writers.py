@@ -1,4 +1,4 @@
-"""The writing side of the application, as a process: ``python writers.py TASK.json``.
+"""The writing side of the application, as a process: ``python -m vecferry.proof.writers TASK.json``.
 
 Open loop: write n is due at a fixed time, whether or not earlier ones were acknowledged, so a slow pipeline meets the
 same load as a fast one. An acknowledged write, and nothing else, goes to the writer's ledger file.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import reporting
-import vecferry
-from catalogue import load
-from ledger import DELETE, UPSERT, Entry, digest
-from workload import Task, Write, Writes
+
+from .. import VecferryError
+from .. import open as open_pipeline
+from ..clock import SYSTEM_CLOCK
+from .catalogue import load
+from .ledger import DELETE, UPSERT, Entry, digest
+from .load import Task, run_until_stopped
+from .workload import Write, Writes
 
 _ACKNOWLEDGEMENT_S = 150.0  # above the client's own delivery time-out
 
@@ -34,19 +36,19 @@ class Writer:
         self._stop = stop
         self._sent: SimpleQueue[tuple[Write, Any, float] | None] = SimpleQueue()
         self.published = self.acknowledged = 0
-        self.call_ns: list[int] = []
+        self.call_s: list[float] = []
         self.failures: list[str] = []
         self.threads = [threading.Thread(target=self._write), threading.Thread(target=self._record)]
 
     def _write(self) -> None:
-        due_s = time.monotonic()
-        while not self._stop.wait(max(0.0, due_s - time.monotonic())):
+        due_s = SYSTEM_CLOCK.monotonic_s()
+        while not self._stop.wait(max(0.0, due_s - SYSTEM_CLOCK.monotonic_s())):
             due_s += self._interval_s
             write = self._writes.next()
-            sent_s = time.time()
+            sent_s = SYSTEM_CLOCK.unix_s()
             try:
                 self._sent.put((write, self._publish(write), sent_s))
-            except vecferry.VecferryError as error:
+            except VecferryError as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
             self.published += 1
         self._sent.put(None)
@@ -54,9 +56,9 @@ class Writer:
     def _publish(self, write: Write) -> Any:
         if write.vector is None:
             return self._publisher.delete(write.id)
-        began_ns = time.perf_counter_ns()
+        began_s = SYSTEM_CLOCK.monotonic_s()
         delivery = self._publisher.upsert(write.id, write.vector, write.metadata)
-        self.call_ns.append(time.perf_counter_ns() - began_ns)
+        self.call_s.append(SYSTEM_CLOCK.monotonic_s() - began_s)
         return delivery
 
     def _record(self) -> None:
@@ -65,7 +67,7 @@ class Writer:
                 write, delivery, sent_s = sent
                 try:
                     token = delivery.result(timeout=_ACKNOWLEDGEMENT_S)
-                except vecferry.VecferryError as error:
+                except VecferryError as error:
                     self.failures.append(f"{type(error).__name__}: {error}")
                     continue
                 ledger.write(_entry(write, token, sent_s).line())
@@ -80,7 +82,7 @@ def _entry(write: Write, token: Any, sent_s: float) -> Entry:
         position=token.position,
         content=None if write.vector is None else digest(write.vector, write.metadata),
         sent_s=sent_s,
-        acknowledged_s=time.time(),
+        acknowledged_s=SYSTEM_CLOCK.unix_s(),
     )
 
 
@@ -88,7 +90,7 @@ def main(task: Task) -> None:
     """Write until told to stop, then wait for every acknowledgement."""
     catalogue = load(Path(task.data), task.rows)
     stop = threading.Event()
-    with vecferry.open(task.config) as pipeline, pipeline.publisher(task.collection) as publisher:
+    with open_pipeline(task.config) as pipeline, pipeline.publisher(task.collection) as publisher:
         writers = [
             Writer(
                 publisher,
@@ -101,15 +103,15 @@ def main(task: Task) -> None:
         ]
 
         def counts() -> dict[str, object]:
-            calls_ns = [ns for writer in writers for ns in writer.call_ns]
+            calls_s = [seconds for writer in writers for seconds in writer.call_s]
             return {
                 "published": sum(writer.published for writer in writers),
                 "acknowledged": sum(writer.acknowledged for writer in writers),
                 "failures": [line for writer in writers for line in writer.failures],
-                "publish_call_p50_us": float(np.median(calls_ns)) / 1_000 if calls_ns else 0.0,
+                "publish_call_p50_us": float(np.median(calls_s)) * 1_000_000 if calls_s else 0.0,
             }
 
-        reporting.run_until_stopped([thread for writer in writers for thread in writer.threads], stop, counts)
+        run_until_stopped([thread for writer in writers for thread in writer.threads], stop, counts)
 
 
 if __name__ == "__main__":

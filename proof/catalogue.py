@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ledger import digest
 from numpy.typing import NDArray
+
+from .ledger import digest
 
 COLLECTION = "products"
 METADATA = ("summary", "section", "priority", "version", "architecture", "installed_kib")
-PARTITIONS = 8
-CHUNKS = 12
 
 _TABLE = """
 CREATE TABLE products (
@@ -91,50 +89,3 @@ def _build_index(connection: psycopg.Connection[Any], rows: int) -> None:
         # Parallel builds share their memory through /dev/shm, which containers often keep small.
         connection.execute("SET max_parallel_maintenance_workers = 0")
         connection.execute(_INDEX)
-
-
-def configuration(
-    *, namespace: str, kafka: str, postgres: str, lance: Path, dimension: int, rows: int, copy_s: float
-) -> str:
-    """``vecferry.toml`` of the migration, as an operator would write it."""
-    return f"""\
-namespace = {json.dumps(namespace)}
-
-[kafka]
-bootstrap_servers = {json.dumps(kafka)}
-[kafka.client]
-"session.timeout.ms" = 6000           # the partitions of a killed worker move on after this
-"fetch.min.bytes" = 100000            # one answer for many small records, at the price of up to 0.1 s each
-
-[worker]
-commit_interval_ms = 2000             # so a killed worker has something to read again
-linger_ms = 100                       # fewer and larger merges into LanceDB
-
-[stores.old]
-kind = "pgvector"
-url = {json.dumps(postgres)}
-[stores.new]
-kind = "lancedb"
-uri = {json.dumps(str(lance))}
-
-[collections.{COLLECTION}]
-dimension = {dimension}
-metric = "cosine"
-space = {{model = "all-MiniLM-L6-v2", version = "1"}}
-partitions = {PARTITIONS}
-[collections.{COLLECTION}.in.old]
-table = "products"
-id = "sku"
-vector = "embedding"
-metadata = {json.dumps(METADATA)}
-[collections.{COLLECTION}.in.new]
-table = "products"
-
-[migrations.{COLLECTION}]
-from = "old"
-to = "new"
-
-[backfill]
-chunk_rows = {max(1, -(-rows // CHUNKS))}
-rows_per_s = {rows / copy_s:.1f}            # stretches the copy to about {copy_s:.0f} s: time to disturb it
-"""

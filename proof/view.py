@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..clock import SYSTEM_CLOCK
+
 _LINE_S = 2.0
 _PANEL_S = 0.5
 
@@ -24,7 +25,7 @@ _PANEL_S = 0.5
 class State:
     """What is known at this moment. Written by several threads, each its own fields; read by the view."""
 
-    began_s: float = field(default_factory=time.monotonic)
+    began_s: float = field(default_factory=SYSTEM_CLOCK.monotonic_s)
     phase: str = "set-up"
     doing: str = ""
     percent: int = 0
@@ -38,7 +39,7 @@ class State:
     @property
     def seconds(self) -> float:
         """Since the run began."""
-        return time.monotonic() - self.began_s
+        return SYSTEM_CLOCK.monotonic_s() - self.began_s
 
     def errors(self) -> int:
         """Failed writes and reads, stale reads, and positions that went down."""
@@ -64,8 +65,9 @@ class Rates:
 class View:
     """Shows ``state`` inside ``with``; ``say`` adds an event. On leaving, the last picture stays."""
 
-    def __init__(self, state: State, console: Console | None = None) -> None:
+    def __init__(self, state: State, title: str, console: Console | None = None) -> None:
         self._state = state
+        self._title = title
         self._console = Console(file=sys.stdout) if console is None else console
         self._rates = Rates()
         self._stop = threading.Event()
@@ -112,7 +114,7 @@ class View:
         with Live(console=self._console, auto_refresh=False) as live:
             while True:
                 ended = self._stop.wait(_PANEL_S)
-                live.update(panel(self._state, self._rates(self._state)), refresh=True)
+                live.update(panel(self._title, self._state, self._rates(self._state)), refresh=True)
                 if ended:
                     return
 
@@ -122,14 +124,12 @@ def line(state: State, rates: tuple[float, float]) -> str:
     return " | ".join(f"{name}: {value}" for name, value in _figures(state, rates))
 
 
-def panel(state: State, rates: tuple[float, float]) -> Panel:
+def panel(title: str, state: State, rates: tuple[float, float]) -> Panel:
     """The state as a panel."""
     grid = Table.grid(padding=(0, 2))
     for name, value in _figures(state, rates):
         grid.add_row(Text(name, style="bold"), Text(value, style="red" if name == "errors" and value != "0" else ""))
-    return Panel(
-        Group(grid, Text(""), *(Text(event) for event in state.events)), title="vecferry demo", title_align="left"
-    )
+    return Panel(Group(grid, Text(""), *(Text(event) for event in state.events)), title=title, title_align="left")
 
 
 def _figures(state: State, rates: tuple[float, float]) -> list[tuple[str, str]]:

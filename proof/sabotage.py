@@ -1,6 +1,6 @@
-"""Runs one ``vecferry`` command over a store that breaks a promise: ``python sabotaged.py KIND COMMAND …``.
+"""Runs one command over a store that breaks a promise: ``python -m vecferry.proof.sabotage KIND COMMAND …``.
 
-The store that the command opens is wrapped in this process alone; nothing of this is in the package.
+The store that the command opens is wrapped in this process alone.
 
 drop-delete     half of the deletes are answered as applied and never written
 stale-write     now and then the state before last is put over a newer row, past the guard
@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from vecferry.schemas.batch import EventBatch, Mark, Op, Outcome, Rows
-from vecferry.stores import registry
-from vecferry.stores.base import Cursor
+
+from ..schemas.batch import EventBatch, Mark, Op, Outcome, Rows
+from ..stores import registry
+from ..stores.base import Cursor
 
 _DROPPED_SHARE = 0.5
 _STALE_SHARE = 0.05
@@ -102,7 +103,7 @@ class SkipsChunk(Wrapped):
             yield from self._store.scan(chunk, page_rows)
 
 
-KINDS = {
+KINDS: Mapping[str, Callable[[Any], Wrapped]] = {
     "drop-delete": DropsDeletes,
     "stale-write": WritesStale,
     "corrupt-vector": CorruptsVectors,
@@ -115,7 +116,7 @@ def main() -> int:
     wrap, argv = KINDS[sys.argv[1]], sys.argv[2:]
     open_store = registry.open_store
     registry.open_store = lambda *args: wrap(open_store(*args))  # before the command line imports it by name
-    from vecferry.cli.main import main as vecferry
+    from ..cli.main import main as vecferry
 
     return vecferry(argv)
 

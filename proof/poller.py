@@ -58,6 +58,10 @@ class Poller:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Look no more; blocks until the look under way is over. Fine to call again."""
         self._stop.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""The reading side of the application, as a process: ``python readers.py TASK.json``.
+"""The reading side of the application, as a process: ``python -m vecferry.proof.readers TASK.json``.
 
 Each reader serves a number of users in turn, every one with a session of its own, and never stops: get and search, with
 and without a filter, and reads that ask for a write that was acknowledged a moment ago. What a read shows is judged
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import reporting
-import vecferry
-from catalogue import Catalogue, load
-from ledger import BASE, Entry, Tail, digest
-from staleness import UNKNOWN, Absence, Memory, Sighting
-from workload import Popularity, Task
+
+from .. import Session, VecferryError, WriteToken
+from .. import open as open_pipeline
+from ..clock import SYSTEM_CLOCK
+from .catalogue import Catalogue, load
+from .ledger import BASE, Entry, Tail, digest
+from .load import Task, run_until_stopped
+from .staleness import UNKNOWN, Absence, Memory, Sighting
+from .workload import Popularity
 
 USERS = 50  # per reader: enough that a route of 5 % is met by some of the names below
 TOKEN_SHARE, GET_SHARE = 0.3, 0.35  # the rest searches
@@ -53,7 +55,7 @@ class Reader:
         self._random = np.random.default_rng([task.seed, 1_000 + number])
         self._popularity = Popularity(len(catalogue.ids), task.seed)
         known = frozenset(catalogue.ids)
-        self._users = [(user_key(number, user), vecferry.Session(), Memory(known)) for user in range(USERS)]
+        self._users = [(user_key(number, user), Session(), Memory(known)) for user in range(USERS)]
         self._later = (Path(task.sightings) / f"{number}.sightings").open("a", buffering=1)
         self._generation = -1
         self.counts: Counter[str] = Counter()
@@ -80,7 +82,7 @@ class Reader:
                     self._get_any(how, memory)
                 else:
                     self._search(how, memory)
-            except (vecferry.VecferryError, Wrong) as error:
+            except (VecferryError, Wrong) as error:
                 self.failures[f"{type(error).__name__}: {error}"] += 1
             self.counts["total"] += 1
             self._note_route()
@@ -88,7 +90,7 @@ class Reader:
 
     def _get_written(self, how: dict[str, Any], memory: Memory) -> None:
         entry = self._recent[int(self._random.integers(len(self._recent)))]
-        token = vecferry.WriteToken(self._task.topic, {entry.partition: entry.position})
+        token = WriteToken(self._task.topic, {entry.partition: entry.position})
         rows = self._reader.get([entry.id], after=token, **how)
         self._judge_get([entry.id], rows, memory, entry.position)
 
@@ -111,7 +113,7 @@ class Reader:
             self._judge(memory.present(hit.id, _position(hit.position)), hit.id, hit.position, UNKNOWN)
 
     def _judge_get(self, ids: Sequence[str], rows: Sequence[Any], memory: Memory, wanted: int) -> None:
-        now_s = time.time()
+        now_s = SYSTEM_CLOCK.unix_s()
         for row in rows:
             position = _position(row.position)
             self._judge(memory.present(row.id, position, wanted), row.id, position, wanted)
@@ -132,7 +134,7 @@ class Reader:
         route = self._reader.route
         if route is not None and route.generation != self._generation:
             self._generation = route.generation
-            self.flips.append((route.generation, time.time()))
+            self.flips.append((route.generation, SYSTEM_CLOCK.unix_s()))
 
 
 def user_key(reader: int, user: int) -> str:
@@ -155,7 +157,7 @@ def main(task: Task) -> None:
         while not stop.wait(_TAIL_S):
             recent.extend(tail.new())
 
-    with vecferry.open(task.config) as pipeline:
+    with open_pipeline(task.config) as pipeline:
         readers = [
             Reader(task, catalogue, pipeline.reader(task.collection), recent, number, stop)
             for number in range(task.readers)
@@ -176,9 +178,7 @@ def main(task: Task) -> None:
                 "flips": [[number, *flip] for number, reader in enumerate(readers) for flip in reader.flips],
             }
 
-        reporting.run_until_stopped(
-            [threading.Thread(target=follow), *(reader.thread for reader in readers)], stop, counts
-        )
+        run_until_stopped([threading.Thread(target=follow), *(reader.thread for reader in readers)], stop, counts)
 
 
 if __name__ == "__main__":

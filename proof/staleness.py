@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from ledger import BASE, DELETE, Entry
+from .ledger import BASE, DELETE, Entry
 
 UNKNOWN = -2  # below BASE: nothing is known that would make an absence wrong
 

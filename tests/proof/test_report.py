@@ -1,12 +1,11 @@
-"""The demo's report: names, zeros and minima."""
+"""The report of a run: names, zeros and minima."""
 
 from __future__ import annotations
 
 import pytest
 from demo_reports import good, put
-from options import parse
-from report import MINIMA, ZEROS, Report, empty, faults, percentile, rows, shortfalls, value_of
-from view import Rates, State, line
+from vecferry.proof.report import MINIMA, ZEROS, Report, empty, faults, percentile, rows, shortfalls, value_of
+from vecferry.proof.view import Rates, State, line
 
 NAMES = (
     "exposure.updated_during_backfill",
@@ -91,10 +90,3 @@ def test_the_line_shows_phase_route_lag_rates_and_errors() -> None:
     text = line(state, Rates()(state))
     for part in ("3 cutover", "75 % old, 25 % new", "old 3, new 4", "10 acknowledged", "errors: 4"):
         assert part in text
-
-
-def test_usage_mistakes_end_with_2() -> None:
-    for argv in (["--rate", "0"], ["--rows", "-1"], ["--data", "missing.parquet"], ["--sabotage", "other"]):
-        with pytest.raises(SystemExit) as left:
-            parse(argv)
-        assert left.value.code == 2

@@ -1,11 +1,11 @@
-"""What the demo calls stale, and what it calls a regression."""
+"""What is called stale, and what a regression."""
 
 from __future__ import annotations
 
 import pytest
-from ledger import BASE, DELETE, UPSERT, Entry
-from poller import Regressions
-from staleness import UNKNOWN, Absence, Memory, Sighting, foreign, unexplained
+from vecferry.proof.ledger import BASE, DELETE, UPSERT, Entry
+from vecferry.proof.poller import Regressions
+from vecferry.proof.staleness import UNKNOWN, Absence, Memory, Sighting, foreign, unexplained
 
 
 def entry(id_: str, op: str, position: int, content: str | None = None, *, sent_s: float = 0.0) -> Entry:
