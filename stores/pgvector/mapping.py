@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError, Rejected
-from ...schemas import compiled
 from ...schemas.collection import IdType, Metric
 
 POSITION = "vecferry_position"
@@ -101,13 +100,10 @@ def _header(element_oid: int, n: int) -> bytes:
 
 def text_array(values: list[bytes] | list[str], order: NDArray[np.intp]) -> bytes:
     """``text[]`` of the values at ``order``; what is bytes is UTF-8."""
-    elements = compiled.sized_texts(values, order.astype(np.int64, copy=False).tobytes())
-    if elements is None:
-        texts = [value.encode() if isinstance(value, str) else value for value in values]
-        ordered = [texts[row] for row in order.tolist()]
-        lengths = map(_LENGTH.pack, map(len, ordered))
-        elements = b"".join(chain.from_iterable(zip(lengths, ordered, strict=True)))
-    return _header(TEXT_OID, len(order)) + elements
+    texts = [value.encode() if isinstance(value, str) else value for value in values]
+    ordered = [texts[row] for row in order.tolist()]
+    lengths = map(_LENGTH.pack, map(len, ordered))
+    return _header(TEXT_OID, len(order)) + b"".join(chain.from_iterable(zip(lengths, ordered, strict=True)))
 
 
 def int2_array(values: NDArray[np.int8]) -> bytes:
