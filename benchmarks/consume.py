@@ -25,7 +25,7 @@ from .pairs import paired
 DIMENSION = 768
 EVENTS = 120_000
 ROUNDS = 5
-BOUND = 0.5
+BOUND = 0.4
 
 
 def run(bootstrap: str) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ bootstrap_servers = "127.0.0.1:9092"
 # "sasl.mechanism" = "SCRAM-SHA-512"
 # "sasl.username" = "vecferry"
 # "sasl.password" = "file:/run/secrets/kafka"
+# "max.in.flight" = "1"                  # a publisher that has more under way may not repeat a refused write
 
 # --- stores: connections ------------------------------------------------------------------------------------------
 [stores.old]

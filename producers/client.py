@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # re-exported without saying so
@@ -12,14 +12,8 @@ from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  #
 from ..clock import Clock
 from ..errors import ConfigError, Refused, Unavailable
 from ..schemas.collection import Collection
-from ..schemas.guarantees import PRODUCER_GUARANTEES
+from ..schemas.guarantees import ONE_REQUEST_AT_A_TIME, PRODUCER_GUARANTEES
 from .delivery import describe
-from .outstanding import Book
-from .records import event_id_at
-from .sending import Sender, make_sender
-
-if TYPE_CHECKING:
-    from ._native import PlainEncoder
 
 _log = logging.getLogger("vecferry.kafka")
 _log.addHandler(logging.NullHandler())  # an application that configures no logging gets none of librdkafka's lines
@@ -27,7 +21,12 @@ _log.addHandler(logging.NullHandler())  # an application that configures no logg
 _NEW_TOPIC_S = 5.0  # a topic that was just made reaches the brokers one after the other, a busy one late
 _PAUSE_S = 0.1
 
-_DEFAULTS: Mapping[str, object] = {"linger.ms": 5, "delivery.timeout.ms": 120_000, "logger": _log}
+_DEFAULTS: Mapping[str, object] = {
+    "linger.ms": 5,
+    "delivery.timeout.ms": 120_000,
+    "logger": _log,
+    **ONE_REQUEST_AT_A_TIME,  # an application may ask for more, by this name or by the client's shorter one
+}
 # Other names for guarantees, and what would break them from the side.
 _REFUSED: Mapping[str, str] = {
     "request.required.acks": "it is another name of acks",
@@ -54,14 +53,11 @@ def connect(
     topic: str,
     producer_config: Mapping[str, Any],
     *,
-    book: Book,
-    plain: PlainEncoder | None,
     timeout_s: float,
     on_error: Callable[[KafkaError], None],
     clock: Clock,
-) -> Sender:
-    """A client for ``topic``; ``book`` is that of its deliveries, ``plain`` encodes plain rows. Blocks at most about
-    ``timeout_s``.
+) -> Producer:
+    """A client for ``topic``. Blocks at most about ``timeout_s``.
 
     Raises ConfigError, Unavailable when Kafka does not answer in time, and Refused when the topic is absent or has not
     the collection's number of partitions: a key would be in two of them.
@@ -75,10 +71,9 @@ def connect(
         on_error(error)
 
     try:
-        sender = make_sender({**config, "error_cb": note}, topic, book, event_id_at(collection), plain)
+        producer = Producer({**config, "error_cb": note})
     except (KafkaException, TypeError, ValueError) as error:
         raise ConfigError(f"the Kafka client refuses its configuration: {_reason(error)}") from error
-    producer = sender.producer
     try:
         topics = _topics(producer, topic, timeout_s, clock)
     except KafkaException as error:
@@ -95,8 +90,7 @@ def connect(
             f"topic {topic} has {found} partitions and collection {collection.name} says {collection.partitions}; "
             "correct `partitions`, or begin a new epoch if the topic was repartitioned"
         )
-    sender.open()
-    return sender
+    return producer
 
 
 def _topics(producer: Producer, topic: str, timeout_s: float, clock: Clock) -> dict[str, TopicMetadata]:

@@ -1,44 +1,54 @@
-"""What a publishing call returns: something to wait for, from a thread or from a coroutine."""
+"""What a publishing call returns: something to wait for, from a thread or from a coroutine.
+
+Each is itself the client's callback for its records: a burst has a hundred thousand of them waiting, so a delivery is
+one object with few slots.
+"""
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message
 
 from ..errors import NotDelivered
 from ..schemas.position import encode_position
 from ..schemas.tokens import WriteToken
-from .acks import Ack, BatchAck
-from .outstanding import Outstanding
+from .outstanding import Book, Outstanding
 
 _MAX_NAMED = 10
 _REMEDY = "publish again what was not published anew since"
 
 
-class Delivery(Ack, Outstanding):
+class Delivery(Outstanding):
     """One published write; its result is the :class:`WriteToken` of the record. Wait for it or await it."""
 
-    __slots__ = ()
+    __slots__ = ("_error", "_offset", "_partition", "id")
+
+    _partition: int  # set with the report, as the offset
+    _offset: int
+
+    def __init__(self, book: Book, id_: str) -> None:
+        self._book, self.id = book, id_
+        self._done, self._waiters = False, None
+        self._error: KafkaError | None = None
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        """The client's delivery report, called once."""
+        partition, offset = message.partition(), message.offset()
+        cause = self._book.misplaced(partition, offset) if error is None else error
+        if cause is not None:
+            self.abandon(cause)
+            return
+        self._partition, self._offset = partition, offset  # type: ignore[assignment]  # misplaced refuses None
+        self._finish()
 
     def withdraw(self) -> None:
         """Nobody holds this delivery; a flush that meanwhile waits for it goes on."""
         self._finish()
 
-    def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:
-        """Called once with what became of the record."""
-        self._error = self._book.misplaced(partition, offset) if error is None else error
-        if self._error is not None:
-            self._book.fail(self)  # before anybody is woken, who would ask for the result
-        elif partition is not None and offset is not None:
-            self._partition, self._offset = partition, offset
-        self._finish()
-
-    def settle(self) -> None:
-        """Wake who waits: where it lies is known."""
-        self._wake()
-
     def abandon(self, error: KafkaError) -> None:
         """It failed with ``error``."""
-        self.report(error, None, None, None)
+        self._error = error
+        self._book.fail(self)  # before anybody is woken, who would ask for the result
+        self._finish()
 
     def problem(self) -> str:
         """Why this failed, and what it was."""
@@ -54,16 +64,34 @@ class Delivery(Ack, Outstanding):
         return WriteToken(self._book.topic, {self._partition: encode_position(self._book.epoch, self._offset)})
 
 
-class BatchDelivery(BatchAck, Outstanding):
+class BatchDelivery(Outstanding):
     """A published batch; its result is one :class:`WriteToken` for all its records. Wait for it or await it."""
 
-    __slots__ = ("_errors",)
+    __slots__ = ("_acknowledged", "_errors", "_failures", "_first_id", "_offsets", "_sent", "taken")
 
-    def __init__(self, *_: object) -> None:  # the rest was made by the other base
+    def __init__(self, book: Book, first_id: str) -> None:
+        self._book, self._first_id = book, first_id
+        self._done, self._waiters = False, None
+        self.taken = 0  # how many of its records the client took so far
+        self._sent = 0  # 0 until all were handed over
+        self._acknowledged = self._failures = 0  # written with reports only, which one thread serves at a time
+        self._offsets: dict[int, int] = {}  # by partition: the highest
         self._errors: list[str] = []
 
-    def withdraw(self) -> None:
-        """The records that were taken before are still awaited: :meth:`seal` has the last word."""
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        """The client's delivery report, called once for each record."""
+        partition, offset = message.partition(), message.offset()
+        # Of every one: a single misplaced record stops the publisher.
+        cause = self._book.misplaced(partition, offset) if error is None else error
+        if cause is None:
+            self._offsets[partition] = offset  # type: ignore[index, assignment]  # misplaced refuses None; they rise
+        else:
+            self._failures += 1
+            if len(self._errors) < _MAX_NAMED:
+                self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(cause)}")
+        self._acknowledged += 1
+        if self._acknowledged == self._sent:
+            self._complete()
 
     def seal(self) -> None:
         """Called once by the publisher: no more records will come than those that the client has ``taken``."""
@@ -71,24 +99,8 @@ class BatchDelivery(BatchAck, Outstanding):
         if self._acknowledged == self._sent:
             self._complete()
 
-    def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:
-        """Called once for each record with what became of it."""
-        # Of every one: a single misplaced record stops the publisher.
-        cause = self._book.misplaced(partition, offset) if error is None else error
-        if cause is not None:
-            self._failures += 1
-            if len(self._errors) < _MAX_NAMED:
-                self._errors.append(f"{(key or b'').decode()!r}: {describe(cause)}")
-        elif partition is not None and offset is not None:
-            self._offsets[partition] = max(offset, self._offsets.get(partition, offset))
-        self._acknowledged += 1
-        if self._acknowledged == self._sent:
-            self._complete()
-
-    def settle(self) -> None:
-        """All that were sent have their result."""
-        self._complete()
-        self._wake()
+    def withdraw(self) -> None:
+        """The records that were taken before are still awaited: :meth:`seal` has the last word."""
 
     def abandon(self, error: KafkaError) -> None:
         """The records that nothing is known of failed with ``error``."""
@@ -103,7 +115,7 @@ class BatchDelivery(BatchAck, Outstanding):
         return f"{self._failures or self._sent - self._acknowledged} of {self._name()}{': ' if named else ''}{named}"
 
     def _name(self) -> str:
-        return f"the batch of {self._sent} that starts with {self.first_id!r}"
+        return f"the batch of {self._sent} that starts with {self._first_id!r}"
 
     def _complete(self) -> None:
         if not self._done:

@@ -11,9 +11,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
 from ..errors import Inconclusive
 from ..schemas.tokens import WriteToken
@@ -21,24 +21,11 @@ from ..schemas.tokens import WriteToken
 _MAX_FAILED = 10_000
 _waiters_lock = threading.Lock()
 
-Waiters = list[Callable[[], None]] | None
-
 
 class Book:
     """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
 
-    __slots__ = (
-        "_last",
-        "_lock",
-        "_made_up",
-        "_on_outgrown",
-        "epoch",
-        "failed",
-        "forgotten",
-        "partitions",
-        "pending",
-        "topic",
-    )
+    __slots__ = ("_lock", "_newest", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
 
     def __init__(self, topic: str, *, epoch: int, partitions: int, on_outgrown: Callable[[str], None]) -> None:
         self.topic = topic
@@ -46,11 +33,10 @@ class Book:
         self.partitions = partitions
         self._on_outgrown = on_outgrown
         self._lock = threading.Lock()
-        self.pending: dict[Outstanding, int] = {}  # and the order; of a sender that has no table of its own
+        self.pending: dict[Outstanding, None] = {}  # in the order of the calls
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
-        self._made_up: dict[int, int] = {}  # by partition: the last offset, where it was none
-        self._last: dict[int, int] = {}  # by partition: the last offset where it was one
+        self._newest = [-1] * partitions  # the offset of the last record of each that was acknowledged
 
     def fail(self, delivery: Outstanding) -> None:
         """Keep a failed delivery until somebody asks for its result."""
@@ -63,28 +49,22 @@ class Book:
     def misplaced(self, partition: int | None, offset: int | None) -> KafkaError | None:
         """The failure of a record that was acknowledged where nobody can find it; None where it lies well.
 
-        Where a broker says that a batch is a duplicate but not where it lies, librdkafka counts offsets up from -1:
-        those that follow a negative one are made up as well.
+        Reports of a partition come in the order of its records, so their offsets rise. One that does not is made up:
+        where a broker calls a batch a duplicate and no longer knows where it lies, librdkafka counts up from -1.
         """
-        if partition is None or partition < 0 or self._is_made_up(partition, offset):
+        if partition is None or partition < 0 or offset is None:
             return KafkaError(KafkaError._INCONSISTENT, "it was acknowledged without an offset")
-        if partition < self.partitions:
-            return None
-        problem = (
-            f"it lies in partition {partition} of {self.topic}, which had {self.partitions}: partitions were added, "
-            "and workers refuse what lies in another partition than its id had"
-        )
-        self._on_outgrown(problem)
-        return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
-
-    def _is_made_up(self, partition: int, offset: int | None) -> bool:
-        # The Python client shows no negative ones: behind one of them, those that count up from 0 may be real, in a
-        # partition where none was before. Later a real one is never as low: as many records as these lie before it.
-        offset = -1 if offset is None else offset
-        counted = offset - 1 == self._made_up.get(partition) and offset <= self._last.get(partition, -1)
-        kept = self._made_up if offset < 0 or counted else self._last
-        kept[partition] = offset
-        return kept is self._made_up
+        if partition >= self.partitions:
+            problem = (
+                f"it lies in partition {partition} of {self.topic}, which had {self.partitions}: partitions were "
+                "added, and workers refuse what lies in another partition than its id had"
+            )
+            self._on_outgrown(problem)
+            return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
+        if offset <= self._newest[partition]:
+            return KafkaError(KafkaError._INCONSISTENT, "it was acknowledged without an offset of its own")
+        self._newest[partition] = offset
+        return None
 
     def take_failures(self) -> list[str]:
         """One line per failure not yet reported to anybody, each reported once."""
@@ -97,19 +77,11 @@ class Book:
 class Outstanding(ABC):
     """Something published that Kafka has not answered for yet, or has."""
 
-    __slots__ = ()  # the other base of each class has them, which is compiled where that can be (acks.py)
+    __slots__ = ("_book", "_done", "_waiters")
 
-    if TYPE_CHECKING:
-        _book: Book
-
-        @property
-        def _done(self) -> bool: ...
-        @_done.setter
-        def _done(self, done: bool) -> None: ...
-        @property
-        def _waiters(self) -> Waiters: ...
-        @_waiters.setter
-        def _waiters(self, waiters: Waiters) -> None: ...
+    _book: Book
+    _done: bool  # set before the waiters are looked for
+    _waiters: list[Callable[[], None]] | None
 
     def done(self) -> bool:
         """True once the result is known."""
@@ -149,18 +121,6 @@ class Outstanding(ABC):
     @abstractmethod
     def withdraw(self) -> None:
         """Called by the publisher when the client did not take the record and the caller is told so instead."""
-
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
-        """The Kafka client's delivery report."""
-        self.report(error, message.partition(), message.offset(), message.key())
-
-    @abstractmethod
-    def report(self, error: KafkaError | None, partition: int | None, offset: int | None, key: bytes | None) -> None:
-        """What became of a record: it lies there, or ``error``."""
-
-    @abstractmethod
-    def settle(self) -> None:
-        """Its last record lies where it should: what follows from that."""
 
     @abstractmethod
     def abandon(self, error: KafkaError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
 
@@ -17,11 +18,11 @@ from ..schemas.collection import Collection
 from .client import connect
 from .delivery import BatchDelivery, Delivery, describe
 from .outstanding import Book, Outstanding
-from .records import Records, event_ids, plain_encoder
+from .records import Records, event_ids
 from .reports import CALLS_PER_TURN, Reports
 from .validation import Metadata
 
-_OTHERS = 1 << 63  # first counter of what the compiled encoder leaves to Python
+_ANY_PARTITION = -1  # the partitioner decides. Given by place: names cost the client a third of the call
 _PURGE_S = 5.0  # purging is local: the reports come at once
 _MAX_NAMED = 10
 _open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
@@ -62,23 +63,21 @@ class Publisher:
         self._book = Book(
             topic, epoch=collection.epoch, partitions=collection.partitions, on_outgrown=self._on_outgrown
         )
-        plain = plain_encoder(collection, metadata_fields, os.urandom(8))
-        others = event_ids(os.urandom(8), first=_OTHERS)
-        self._records = Records(collection, metadata_fields, clock.unix_s, others, plain)
+        self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)))
         self._refusal: str | None = None
         self._closed = False
         self._forked = False
-        self._sender = connect(
+        self._topic = topic
+        self._producer = connect(
             collection,
             topic,
             producer_config,
-            book=self._book,
-            plain=plain,
             timeout_s=open_timeout_s,
             on_error=self._on_client_error,
             clock=clock,
         )
-        self._reports = Reports(self._sender, f"vecferry-publisher-{topic}", self._on_client_error, clock)
+        self._produce = self._producer.produce
+        self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
         _open_publishers.add(self)
 
     def upsert(
@@ -89,14 +88,6 @@ class Publisher:
         ``source_text`` is what was embedded, kept for re-embedding. Blocks only as the class says. Raises
         InvalidRecord, NotDelivered (queue full), Refused.
         """
-        if source_text is None and self._refusal is None:
-            plain = self._sender.upsert(id, vector, metadata, self._clock.unix_s())
-            if plain is not None:
-                reports = self._reports
-                reports.calls += 1  # as _count does, without the call
-                if not reports.calls % CALLS_PER_TURN:
-                    reports.serve()
-                return plain
         key, value = self._records.upsert(id, vector, metadata, source_text)
         delivery = Delivery(self._book, id)
         self._send(key, value, delivery)
@@ -123,17 +114,18 @@ class Publisher:
         class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
         publish the whole batch again.
         """
-        rows = self._records.upserts(ids, vectors, metadata, source_texts)
-        batch = BatchDelivery(self._book, ids[0] if rows.count else "")
+        ids = list(ids)  # whatever the caller does with theirs meanwhile
+        records = self._records.upserts(ids, vectors, metadata, source_texts)
+        batch = BatchDelivery(self._book, ids[0] if ids else "")
         try:
-            while batch.taken < rows.count:  # counted where the client takes them: an interrupt may come at any time
-                stop = min(batch.taken + CALLS_PER_TURN, rows.count)
-                if rows.plain is not None and self._refusal is None:
-                    self._reports.count(self._sender.send_rows(batch, *rows.plain, batch.taken, stop))
-                for key, value in rows.records(batch.taken, stop):  # what is left
-                    self._send(key, value, batch)
-        except NotDelivered as error:
-            raise NotDelivered(f"{batch.taken} of {rows.count} rows were accepted: {error}") from error
+            for key, value in records:
+                batch.taken += 1  # before: after an interrupt in between, too few are acknowledged and not too many
+                self._send(key, value, batch)
+        except VecferryError as error:
+            batch.taken -= 1
+            if isinstance(error, NotDelivered):
+                raise NotDelivered(f"{batch.taken} of {len(ids)} rows were accepted: {error}") from error
+            raise
         finally:
             batch.seal()
         return batch
@@ -147,12 +139,12 @@ class Publisher:
         if self._forked:
             raise self._refused()
         deadline_s = self._clock.monotonic_s() + timeout_s
-        mark = self._sender.mark()
-        # Once the last is done nearly all are. To ask each of ten thousands would cost as much as publishing them.
-        while (last := self._sender.last(mark)) is not None:
-            if not last.wait(max(0.0, deadline_s - self._clock.monotonic_s())):
+        published = list(self._book.pending)
+        # Records of a partition complete in order, so wait for the newest first.
+        for delivery in reversed(published):
+            if not (delivery.done() or delivery.wait(max(0.0, deadline_s - self._clock.monotonic_s()))):
                 break
-        self._report([] if last is None else [one for one in self._sender.waiting(mark) if not one.done()])
+        self._report([delivery for delivery in published if not delivery.done()])
 
     def close(self) -> None:
         """Flush for at most ``close_timeout_s`` and release the client; idempotent. Raises NotDelivered as ``flush``.
@@ -167,17 +159,15 @@ class Publisher:
         try:
             self.flush(self._close_timeout_s)
         finally:
-            if self._sender.waiting():
-                self._sender.producer.purge()
+            if self._book.pending:
+                self._producer.purge()
                 deadline_s = self._clock.monotonic_s() + _PURGE_S
-                for delivery in self._sender.waiting():
+                for delivery in list(self._book.pending):
                     delivery.wait(max(0.0, deadline_s - self._clock.monotonic_s()))
             self._closed = True
             self._reports.stop()
-            self._sender.close()
-            self._sender.producer.close()
-            self._reports.finish()
-            for delivery in self._sender.waiting():
+            self._producer.close()
+            for delivery in list(self._book.pending):
                 delivery.abandon(KafkaError(KafkaError._DESTROY, "the publisher was closed"))
             self._book.take_failures()  # named by flush already
             _open_publishers.discard(self)
@@ -199,27 +189,18 @@ class Publisher:
     def _send(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
         if self._refusal is not None:
             raise self._refused()
+        self._book.pending[delivery] = None  # before the client can report on it
         try:
-            self._sender.send(key, value, delivery)
-        except (BufferError, KafkaException) as error:
-            self._not_taken(key, value, delivery, error)
-        self._count()
-
-    def _count(self) -> None:
+            self._produce(self._topic, value, key, _ANY_PARTITION, delivery)
+        except BufferError:
+            self._send_when_there_is_room(key, value, delivery)
+        except KafkaException as error:
+            delivery.withdraw()
+            raise self._rejected(error) from error
         reports = self._reports
         reports.calls += 1
         if not reports.calls % CALLS_PER_TURN:
             reports.serve()
-
-    def _not_taken(
-        self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery, error: BufferError | KafkaException
-    ) -> None:
-        """Wait for room in the client's queue if that is what was missing; raises for everything else."""
-        if isinstance(error, BufferError):
-            self._send_when_there_is_room(key, value, delivery)
-        else:
-            delivery.withdraw()
-            raise self._rejected(error) from error
 
     def _send_when_there_is_room(self, key: bytes, value: bytes, delivery: Delivery | BatchDelivery) -> None:
         try:
@@ -227,11 +208,9 @@ class Publisher:
                 self._reports.wait_for_room()
                 if self._refusal is not None:
                     raise self._refused()
-                try:
-                    self._sender.send(key, value, delivery)
-                except BufferError:
-                    continue
-                return
+                with suppress(BufferError):
+                    self._produce(self._topic, value, key, _ANY_PARTITION, delivery)
+                    return
         except KafkaException as error:
             delivery.withdraw()
             raise self._rejected(error) from error
@@ -240,8 +219,8 @@ class Publisher:
             raise
         delivery.withdraw()
         raise NotDelivered(
-            f"the client's queue is full ({len(self._sender.producer)} records wait): Kafka takes them too slowly or "
-            "is away; publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"
+            f"the client's queue is full ({len(self._producer)} records wait): Kafka takes them too slowly or is away; "
+            "publish again in a moment, raise queue.buffering.max.*, or open with on_full='block'"
         )
 
     def _rejected(self, error: KafkaException) -> VecferryError:

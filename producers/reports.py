@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ..clock import Clock
-from .sending import Sender
 
 CALLS_PER_TURN = 64
 _REST_S = 0.005
@@ -22,10 +21,10 @@ class Reports:
     the rate, so the thread rests while ``calls`` shows that the callers are busy enough to serve.
     """
 
-    __slots__ = ("_clock", "_on_error", "_polling", "_room", "_sender", "_serving", "_stopping", "_thread", "calls")
+    __slots__ = ("_clock", "_on_error", "_polling", "_producer", "_room", "_serving", "_stopping", "_thread", "calls")
 
-    def __init__(self, sender: Sender, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
-        self._sender = sender
+    def __init__(self, producer: Producer, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
+        self._producer = producer
         self._on_error = on_error
         self._clock = clock
         self._room = threading.Condition()
@@ -36,15 +35,8 @@ class Reports:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def count(self, calls: int) -> None:
-        """Called after every few calls of ``produce``: serves reports once in CALLS_PER_TURN of them."""
-        turn = self.calls // CALLS_PER_TURN
-        self.calls += calls
-        if self.calls // CALLS_PER_TURN != turn:
-            self.serve()
-
     def serve(self) -> None:
-        """Take in what is there; where another thread is at it, nothing is left to do."""
+        """Serve what is there; where another thread is at it, nothing is left to do."""
         try:
             if self._serving.acquire(blocking=False) and not self._polling:
                 self._poll(0.0)
@@ -55,24 +47,16 @@ class Reports:
             except RuntimeError:
                 pass  # another thread does
 
-    def finish(self) -> None:
-        """After the thread has ended and the client was closed: what it said last."""
-        with self._serving:
-            self._sender.drain()
-            self._sender.tell()
-
     def _poll(self, timeout_s: float) -> None:
-        """What is fatal to the client goes to ``on_error``. Deliveries count on being told by one thread at a time."""
+        """What is fatal to the client goes to ``on_error``. Deliveries rely on one thread at a time."""
         self._polling = True
         try:
-            try:
-                served = self._sender.producer.poll(timeout_s)
-            finally:
-                self._polling = False
-                self._sender.drain()
+            served = self._producer.poll(timeout_s)
         except KafkaException as error:  # the client raises here too when it stops for good
             self._on_error(error.args[0])
             return
+        finally:
+            self._polling = False
         if served:
             with self._room:
                 self._room.notify_all()
@@ -91,9 +75,7 @@ class Reports:
         seen, busy = 0, False
         while not self._stopping:
             with self._serving:
-                self._sender.tell()  # what callers took in
                 self._poll(0.0 if busy else _POLL_S)  # to wait here would keep busy callers from serving
-                self._sender.tell()
             busy, seen = self.calls - seen >= CALLS_PER_TURN, self.calls
             if busy:
                 self._clock.sleep_s(_REST_S)

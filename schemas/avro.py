@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import DecodeError
-from . import compiled
 
 MAX_LONG_BYTES = 10
 
@@ -36,8 +35,6 @@ def encode_size(size: int) -> bytes:
 
 def encode_strings(texts: Sequence[bytes]) -> bytes:
     """An Avro array<string> of UTF-8 ``texts``, in one block."""
-    if (encoded := compiled.encode_strings(texts)) is not None:
-        return encoded
     if not texts:
         return b"\0"
     parts = [b""] * (2 * len(texts))
@@ -95,8 +92,6 @@ def read_strings(data: bytes, at: int) -> tuple[list[bytes], int]:
 
     Memory stays in proportion to ``data``: an item takes at least one byte there.
     """
-    if (plain := compiled.read_strings(data, at)) is not None:
-        return plain
     out: list[bytes] = []
     while True:
         count, at = read_long(data, at)

@@ -40,13 +40,13 @@ def event_prefix(collection: Collection, op: Op) -> bytes:
 class EventEncoder:
     """Encodes events of one collection. Checks nothing: arguments are what the publisher validated. Thread-safe."""
 
-    __slots__ = ("_count", "_delete", "_occurred", "_vector_bytes", "before_vector", "upsert_prefix")
+    __slots__ = ("_before_vector", "_count", "_delete", "_occurred", "_upsert", "_vector_bytes")
 
     def __init__(self, collection: Collection) -> None:
-        self.upsert_prefix = event_prefix(collection, Op.UPSERT)
+        self._upsert = event_prefix(collection, Op.UPSERT)
         self._delete = event_prefix(collection, Op.DELETE)
         self._count = encode_size(collection.space.dimension)
-        self.before_vector = b"\0" + self._count  # where there is no source text
+        self._before_vector = b"\0" + self._count  # where there is no source text
         self._vector_bytes = 4 * collection.space.dimension
         self._occurred = (0, b"\0")
 
@@ -54,7 +54,7 @@ class EventEncoder:
     def fixed_bytes(self) -> int:
         """At least what an upsert takes beside key, metadata and source text."""
         lengths = 5 * MAX_LONG_BYTES  # time, id, metadata, source_text and its branch
-        return len(self.upsert_prefix) + EVENT_ID_BYTES + lengths + len(self._count) + self._vector_bytes + 1
+        return len(self._upsert) + EVENT_ID_BYTES + lengths + len(self._count) + self._vector_bytes + 1
 
     def upsert(
         self,
@@ -69,14 +69,14 @@ class EventEncoder:
         """An UPSERT. ``key`` is the id as UTF-8, ``vector`` d little-endian float32 in one piece, ``metadata`` JSON."""
         occurred = self._occurred
         parts: tuple[Any, ...] = (  # bytes, and one other buffer
-            self.upsert_prefix,
+            self._upsert,
             event_id,
             occurred[1] if occurred[0] == occurred_at_ms else self._time(occurred_at_ms),
             encode_size(len(key)),
             key,
             encode_size(len(metadata)),
             metadata,
-            self.before_vector if source_text is None else self._text(source_text),
+            self._before_vector if source_text is None else self._text(source_text),
             vector,
             b"\0",
         )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from . import compiled
 
 _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.?)*"?', re.DOTALL)
 _OPENING = np.frombuffer(b"{[", np.uint8)
@@ -90,11 +87,9 @@ def vectors_before_last(texts: list[bytes], dimension: int, among: NDArray[np.bo
     Each of these texts is longer than its vector. Copies every vector once.
     """
     size = 4 * dimension
-    joined = compiled.tails(texts, size, among.tobytes())
-    if joined is None:
-        zeros = bytes(size)
-        tails = [text[-1 - size : -1] if here else zeros for text, here in zip(texts, among.tolist(), strict=True)]
-        joined = bytearray().join(tails)
+    zeros = bytes(size)
+    tails = [text[-1 - size : -1] if here else zeros for text, here in zip(texts, among.tolist(), strict=True)]
+    joined = bytearray().join(tails)
     return np.frombuffer(joined, "<f4").astype(np.float32, copy=False).reshape(len(texts), dimension)
 
 
@@ -107,8 +102,6 @@ def same(left: list[bytes], right: Sequence[bytes | None]) -> NDArray[np.bool_]:
 
 def are_utf8(texts: Sequence[bytes]) -> NDArray[np.bool_]:
     """Which texts are UTF-8. Joined by an ASCII byte they are valid exactly when each one is."""
-    if compiled.are_plain(texts, sys.maxsize):
-        return np.ones(len(texts), np.bool_)
     joined = b"\n".join(texts)
     if joined.isascii() or _is_utf8(joined):
         return np.ones(len(texts), np.bool_)
@@ -117,8 +110,6 @@ def are_utf8(texts: Sequence[bytes]) -> NDArray[np.bool_]:
 
 def are_ids(texts: Sequence[bytes]) -> NDArray[np.bool_]:
     """Which texts can be ids: UTF-8 without NUL."""
-    if compiled.are_plain(texts, sys.maxsize):
-        return np.ones(len(texts), np.bool_)
     if b"\0" not in b"\n".join(texts):
         return are_utf8(texts)
     return are_utf8(texts) & np.fromiter((b"\0" not in text for text in texts), np.bool_, len(texts))
@@ -129,8 +120,6 @@ def are_shallow(texts: Sequence[bytes], levels: int) -> NDArray[np.bool_]:
 
     Only where texts hold more brackets than that is one looked at by itself.
     """
-    if compiled.are_plain(texts, levels):
-        return np.ones(len(texts), np.bool_)
     shortest = 2 * levels
     # Nearly always decided at once: so few brackets in all, beside one that most texts begin with, that no text can
     # hold more than ``levels`` of them.

@@ -10,8 +10,9 @@ PRODUCER_GUARANTEES: Mapping[str, str | bool] = {
     "partitioner": "murmur2_random",  # the Java partitioner; librdkafka's default would split a key over two partitions
 }
 
-# Of vecferry's own producers. With several requests in flight librdkafka reports a record that the broker refused as
-# delivered once a later one of its partition is; a publisher sees that by the missing offset, these do not look at it.
+# With several requests in flight librdkafka reports a record that the broker refused as delivered once a later one of
+# its partition is. A publisher sees that by the missing offset, so an application may ask it for more; vecferry's other
+# producers do not look at offsets and always have one.
 ONE_REQUEST_AT_A_TIME: Mapping[str, int] = {"max.in.flight.requests.per.connection": 1}
 
 CONSUMER_GUARANTEES: Mapping[str, str | bool] = {

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled
-
 _SEED = np.uint32(0x9747B28C)
 _M = np.uint32(0x5BD1E995)
 _R = np.uint32(24)
@@ -21,8 +19,6 @@ _MOST_BYTES = 64 * 1024 * 1024  # of keys padded to the longest
 
 def partitions_of(ids: Sequence[str], partitions: int) -> NDArray[np.int32]:
     """The partition of each of n non-empty ids, int32 [n], in a topic of ``partitions`` partitions."""
-    if (found := compiled.partitions(ids, partitions)) is not None:
-        return np.frombuffer(found, np.int32)
     keys = [id_.encode() for id_ in ids]
     hashes = murmur2(keys) & np.uint32(0x7FFFFFFF)
     return (hashes % np.uint32(partitions)).astype(np.int32)

@@ -68,7 +68,7 @@ def producer_config(kafka: KafkaSection) -> dict[str, Any]:
 
 
 def own_producer_config(kafka: KafkaSection) -> dict[str, Any]:
-    """For every other Producer: the same, and one request at a time with each broker."""
+    """For every other Producer: the same, and one request at a time with each broker, whatever the user says."""
     return {**producer_config(kafka), **ONE_REQUEST_AT_A_TIME}
 
 

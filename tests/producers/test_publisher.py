@@ -19,13 +19,6 @@ from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 
-pytestmark = pytest.mark.usefixtures("sender")
-
-
-def test_publishers_use_the_sender_that_is_meant(kafka: MockKafka, sender: str) -> None:
-    with open_publisher(kafka) as publisher:
-        assert type(publisher._sender).__name__ == sender
-
 
 def test_a_closed_publisher_leaves_nothing_behind(kafka: MockKafka) -> None:
     publisher = open_publisher(kafka)

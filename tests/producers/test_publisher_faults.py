@@ -17,7 +17,7 @@ from vecferry.producers.delivery import Delivery
 from vecferry.producers.reports import Reports
 from waiting import wait_until
 
-pytestmark = pytest.mark.usefixtures("sender")
+ONE_EACH = {"linger.ms": 0, "batch.num.messages": 1, "retry.backoff.ms": 10, "retry.backoff.max.ms": 50}
 
 
 def test_retriable_errors_are_retried_without_duplicates_or_reordering(kafka: MockKafka) -> None:
@@ -72,10 +72,23 @@ def test_a_duplicate_that_the_broker_does_not_remember_has_no_position(kafka: Mo
     assert read_all(kafka, 21).positions[-1] == token.position
 
 
+def test_a_refused_write_is_sent_again(kafka: MockKafka) -> None:
+    """One request is under way unless the application asks for more: see docs/decisions/0020."""
+    with open_publisher(kafka, ONE_EACH) as publisher:
+        warm(publisher)
+        kafka.answer_after(20)
+        kafka.fail_next(mock_kafka.NOT_LEADER)
+        written = [publisher.upsert("a", VECTOR, {"n": n}) for n in range(4)]
+        positions = [delivery.result(timeout=30).position for delivery in written]
+    events = read_all(kafka, 5)
+    ours = [row for row, id_ in enumerate(events.ids) if id_ == "a"]
+    assert events.positions[ours].tolist() == positions
+    assert [events.metadata[row] for row in ours] == [b'{"n":%d}' % n for n in range(4)]
+
+
 def test_a_refused_write_is_not_taken_for_acknowledged_when_a_later_one_is(kafka: MockKafka) -> None:
     """librdkafka reports it as delivered, without an offset, and it is not in the log: see docs/decisions/0020."""
-    one_each = {"linger.ms": 0, "batch.num.messages": 1, "retry.backoff.ms": 10, "retry.backoff.max.ms": 50}
-    with open_publisher(kafka, one_each) as publisher:
+    with open_publisher(kafka, {**ONE_EACH, "max.in.flight": 5}) as publisher:
         warm(publisher)
         kafka.answer_after(500)  # so that the later ones are under way by then
         kafka.fail_next(mock_kafka.NOT_LEADER)
@@ -140,10 +153,9 @@ def test_a_call_that_is_under_way_while_the_publisher_closes_has_its_result(
 
     def stopped(reports: Reports) -> None:
         stop(reports)
-        delivery = Delivery(publisher._book, "late")  # its call had passed the check before close began
-        key, value = publisher._records.upsert("late", VECTOR, None, None)
-        publisher._sender.send(key, value, delivery)
-        late.append(delivery)
+        refusal, publisher._refusal = publisher._refusal, None  # its call had passed the check before close began
+        late.append(publisher.upsert("late", VECTOR))
+        publisher._refusal = refusal
 
     monkeypatch.setattr(Reports, "stop", stopped)
     publisher.close()

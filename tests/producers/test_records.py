@@ -1,13 +1,11 @@
-"""Records made by the compiled encoder and by the Python code: the same bytes, the same refusals."""
+"""From the arguments of a call to records: one row, many rows, and what is refused."""
 
 from __future__ import annotations
 
-import shutil
+import json
 import sys
-import sysconfig
 import threading
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,19 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from vecferry.errors import InvalidRecord
-from vecferry.producers.records import Records, event_ids, plain_encoder
-from vecferry.schemas.collection import (
-    MAX_DIMENSION,
-    MAX_ID_BYTES,
-    MAX_METADATA_BYTES,
-    MAX_RECORD_BYTES,
-    Collection,
-    IdType,
-    Metric,
-    Space,
-)
+from vecferry.producers.records import Records, event_ids
+from vecferry.schemas.collection import MAX_METADATA_BYTES, Collection, IdType, Metric, Space
+from vecferry.schemas.decode import EventDecoder
 
-D = 5  # not a multiple of the lanes in which the compiled code adds
+D = 5
 ROW = np.arange(1, D + 1, dtype=np.float32)
 LAST_IS_NAN = np.append(ROW[:-1], np.float32("nan"))
 RANDOM = b"8 random"
@@ -35,19 +25,16 @@ NOW_S = 1_790_000_000.25
 FIELDS = frozenset({"a", "é", ""})
 
 
-def made(
-    *, compiled: bool, metric: Metric = "cosine", fields: frozenset[str] | None = None, id_type: IdType = "text"
-) -> Records:
+def made(*, metric: Metric = "cosine", fields: frozenset[str] | None = None, id_type: IdType = "text") -> Records:
     """Records of which two with the same arguments give the same bytes."""
     space = Space(model="m", version="1", dimension=D, metric=metric)
     collection = Collection(name="c", space=space, partitions=1, id_type=id_type)
-    plain = plain_encoder(collection, fields, RANDOM) if compiled else None
-    return Records(collection, fields, lambda: NOW_S, event_ids(RANDOM), plain)
+    return Records(collection, fields, lambda: NOW_S, event_ids(RANDOM))
 
 
 def of_rows(records: Records, ids: Any, *columns: Any) -> list[tuple[bytes, bytes]]:
     """The records of all rows."""
-    return list(records.upserts(ids, *columns).records(0, len(ids)))
+    return list(records.upserts(ids, *columns))
 
 
 def outcome(call: Any, *arguments: Any) -> Any:
@@ -92,16 +79,6 @@ settings = st.fixed_dictionaries(
 )
 
 
-def test_the_compiled_encoder_is_there_where_a_compiler_is() -> None:
-    compiler = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
-    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    if compiler and headers.exists():
-        space = Space(model="m", version="1", dimension=D, metric="cosine")
-        plain = plain_encoder(Collection(name="c", space=space, partitions=1), None, RANDOM)
-        assert plain is not None
-        assert plain.upsert("a", ROW, {"a": 1, "b": 0.5, "c": None, "d": True, "e": "é"}, 0.0) is not None
-
-
 @given(settings, ids, vectors, metadata, sources)
 @example({"metric": "cosine", "fields": None}, "a", ROW, {"a": "\\u0000"}, None)
 @example({"metric": "cosine", "fields": None}, "a", ROW, {"a": "\0"}, None)
@@ -112,65 +89,61 @@ def test_the_compiled_encoder_is_there_where_a_compiler_is() -> None:
 @example({"metric": "cosine", "fields": None}, "a", LAST_IS_NAN, {"a": 1}, None)
 @example({"metric": "cosine", "fields": None}, "a\0", ROW, {"a": 1}, None)
 @example({"metric": "cosine", "fields": None}, "a", ROW.view(np.int32), {"a": 1}, None)
-def test_one_row(settings: Any, id_: Any, vector: Any, values: Any, source: str | None) -> None:
-    compiled, plain = (made(compiled=way, **settings) for way in (True, False))
-    assert outcome(compiled.upsert, id_, vector, values, source) == outcome(plain.upsert, id_, vector, values, source)
+def test_a_row_alone_and_in_a_batch_is_the_same_record(
+    settings: Any, id_: Any, vector: Any, values: Any, source: str | None
+) -> None:
+    alone = outcome(made(**settings).upsert, id_, vector, values, source)
+    batch = outcome(of_rows, made(**settings), [id_], [vector], [values], [source])
+    if isinstance(batch, list):
+        assert batch == [alone]
+    else:  # where several things are wrong, the batch may name another one
+        assert isinstance(alone[0], str)
 
 
-@given(settings, st.lists(st.tuples(ids, vectors, metadata), max_size=3), st.sampled_from([None, "x", "\ud800"]))
-def test_many_rows(settings: Any, rows: Any, source: str | None) -> None:
-    arguments = [[row[column] for row in rows] for column in range(3)]
-    texts = None if source is None else [source] * len(rows)
-    compiled, plain = (made(compiled=way, **settings) for way in (True, False))
-    assert outcome(of_rows, compiled, *arguments, texts) == outcome(of_rows, plain, *arguments, texts)
+@given(settings, ids, vectors, metadata, sources)
+def test_what_is_accepted_is_read_back(settings: Any, id_: Any, vector: Any, values: Any, source: str | None) -> None:
+    record = outcome(made(**settings).upsert, id_, vector, values, source)
+    if isinstance(record[0], str):
+        return
+    space = Space(model="m", version="1", dimension=D, metric=settings["metric"])
+    key, value = record
+    found = EventDecoder(Collection(name="c", space=space, partitions=1)).decode([value], [key], [0], [0])
+    assert found.errors == {}
+    assert found.batch.ids == [id_]
+    assert found.batch.vectors[0].tolist() == np.asarray(vector).astype(np.float32).tolist()
+    assert json.loads(found.batch.metadata[0]) == json.loads(json.dumps(values or {}))
 
 
-@pytest.mark.parametrize("size", [1, 63, 64, 127, 128, 512, 8_120, 8_128, 8_191, 8_192, 200_000])
-def test_lengths_at_the_edges_of_the_number_format(size: int) -> None:
-    compiled, plain = made(compiled=True), made(compiled=False)
-    id_ = "x" * min(size, MAX_ID_BYTES)
-    for length in range(max(0, size - 8), size + 1):
-        values = {"a": "x" * length}
-        assert compiled.upsert(id_, ROW, values, None) == plain.upsert(id_, ROW, values, None)
-
-
-@pytest.mark.parametrize("compiled", [True, False])
-def test_rows_of_one_array_are_the_rows_one_by_one(compiled: bool) -> None:
+def test_rows_of_one_array_are_the_rows_one_by_one() -> None:
     array = np.arange(4 * D, dtype=np.float32).reshape(4, D) + 1
     names, values = ["a", "é", "🚢", "x" * 512], [None, {}, {"a": 1.5}, {"b": "é" * 99}]
-    one_by_one = made(compiled=False)
+    one_by_one = made()
     expected = [one_by_one.upsert(*row, None) for row in zip(names, array, values, strict=True)]
-    assert of_rows(made(compiled=compiled), names, array, values, None) == expected
-    assert of_rows(made(compiled=compiled), tuple(names), array, tuple(values), None) == expected
-    assert of_rows(made(compiled=compiled), [], [], None, None) == []
-    some = made(compiled=compiled).upserts(names, array, values, [None] * 4)
-    assert [*some.records(0, 3), *some.records(3, 4)] == expected
+    assert of_rows(made(), names, array, values, None) == expected
+    assert of_rows(made(), tuple(names), array, tuple(values), None) == expected
+    assert of_rows(made(), [], [], None, None) == []
 
 
-@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("source", [None, "text"])
-def test_rows_are_those_that_were_checked_whatever_becomes_of_the_lists(compiled: bool, source: str | None) -> None:
+def test_rows_are_those_that_were_checked_whatever_becomes_of_the_lists(source: str | None) -> None:
     names, values, texts = ["a", "b"], [{"a": 1}, {"a": 2}], None if source is None else [source, source]
-    expected = of_rows(made(compiled=False), names, np.stack([ROW, ROW]), values, texts)
-    rows = made(compiled=compiled).upserts(names, np.stack([ROW, ROW]), values, texts)
+    expected = of_rows(made(), names, np.stack([ROW, ROW]), values, texts)
+    rows = made().upserts(names, np.stack([ROW, ROW]), values, texts)
     names.append("c")
     values.clear()
-    assert rows.count == 2
-    assert list(rows.records(0, 2)) == expected
+    assert list(rows) == expected
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_vectors_at_an_odd_address_are_taken(compiled: bool) -> None:
+def test_vectors_at_an_odd_address_are_taken() -> None:
     odd = np.frombuffer(b"x" + ROW.tobytes(), np.float32, offset=1)
     assert not odd.flags.aligned
-    expected = made(compiled=False).upsert("a", ROW, None, None)
-    assert made(compiled=compiled).upsert("a", odd, None, None) == expected
-    assert of_rows(made(compiled=compiled), ["a"], odd.reshape(1, D), None, None) == [expected]
+    expected = made().upsert("a", ROW, None, None)
+    assert made().upsert("a", odd, None, None) == expected
+    assert of_rows(made(), ["a"], odd.reshape(1, D), None, None) == [expected]
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_an_id_that_has_a_form_is_held_to_it(compiled: bool) -> None:
-    records = made(compiled=compiled, id_type="bigint")
+def test_an_id_that_has_a_form_is_held_to_it() -> None:
+    records = made(id_type="bigint")
     assert records.upsert("7", ROW, None, None)[0] == b"7"
     with pytest.raises(InvalidRecord, match="canonical"):
         records.upsert("07", ROW, None, None)
@@ -178,14 +151,8 @@ def test_an_id_that_has_a_form_is_held_to_it(compiled: bool) -> None:
         records.upserts(["07"], ROW[None], None, None)
 
 
-def test_what_is_plain_is_never_too_large() -> None:
-    lengths = 100  # of everything else, with room to spare
-    assert 4 * MAX_DIMENSION + MAX_METADATA_BYTES + 2 * MAX_ID_BYTES + lengths < MAX_RECORD_BYTES
-
-
-@pytest.mark.parametrize("compiled", [True, False])
-def test_nothing_of_a_call_is_kept(compiled: bool) -> None:
-    records = made(compiled=compiled)
+def test_nothing_of_a_call_is_kept() -> None:
+    records = made()
     arguments = [("an id", ROW, {"a": "text"}), ("an id", ROW * np.float32("nan"), {"a": 1}), ("", ROW, {"a": ()})]
 
     def publish() -> None:
@@ -207,49 +174,8 @@ def test_nothing_of_a_call_is_kept(compiled: bool) -> None:
     assert grown < 50_000  # 500 records kept would be more
 
 
-def test_wrong_calls_of_the_compiled_encoder_raise() -> None:
-    space = Space(model="m", version="1", dimension=D, metric="cosine")
-    plain = plain_encoder(Collection(name="c", space=space, partitions=1), None, RANDOM)
-    if plain is None:  # where nothing could be compiled; the first test looks whether it could
-        return
-    for array, start, stop in [(ROW, 0, 1), (ROW[None, :2], 0, 1), (np.stack([ROW, ROW])[:, ::-1], 0, 1)]:
-        with pytest.raises(ValueError, match=rf"float32 \[n, {D}\]"):
-            plain.records([b"a"], array, [b"{}"], NOW_S, start, stop)
-    for start, stop in [(-1, 1), (1, 0), (0, 2)]:
-        with pytest.raises(ValueError, match="no rows"):
-            plain.records([b"a"], ROW[None], [b"{}"], NOW_S, start, stop)
-    with pytest.raises(ValueError, match="no rows"):
-        plain.records([b"a", b"b"], ROW[None], [b"{}", b"{}"], NOW_S, 0, 2)
-    for call, arguments in [
-        (plain.records, (["a"], ROW[None], [b"{}"], NOW_S, 0, 1)),
-        (plain.records, ([b"a"], ROW[None], ["{}"], NOW_S, 0, 1)),
-        (plain.records, ((b"a",), ROW[None], [b"{}"], NOW_S, 0, 1)),
-        (plain.records, ([b"a"], ROW[None], [b"{}"], "0", 0, 1)),
-        (plain.records, ([b"a"], ROW[None])),
-        (plain.upsert, ("a", ROW, None, "0")),
-        (plain.upsert, ("a", ROW, None)),
-        (plain.parts, (["a"], [])),
-        (plain.parts, ("a", [None])),
-        (plain.parts, (["a"],)),
-    ]:
-        with pytest.raises(TypeError):
-            call(*arguments)  # type: ignore[operator]
-    for unix_s in (float("nan"), float("inf"), 1e15):
-        with pytest.raises(ValueError, match="time of day"):
-            plain.upsert("a", ROW, None, unix_s)
-    with pytest.raises(ValueError, match="random has 7 bytes"):
-        plain_encoder(Collection(name="c", space=space, partitions=1), None, bytes(7))
-
-
-def test_event_ids_count_over_the_edge_of_a_byte() -> None:
-    compiled, plain = made(compiled=True), made(compiled=False)
-    rows = ["a"] * 300, np.stack([ROW] * 300), None, None
-    assert of_rows(compiled, *rows) == of_rows(plain, *rows)
-    assert compiled.upsert("a", ROW, None, None) == plain.upsert("a", ROW, None, None)
-
-
-def test_threads_share_one_encoder() -> None:
-    records = made(compiled=True)
+def test_threads_share_the_records_of_a_publisher() -> None:
+    records = made()
     found: list[bytes] = []
     threads = [
         threading.Thread(

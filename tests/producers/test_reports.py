@@ -7,22 +7,16 @@ from threading import Event, RLock, Thread
 from typing import Any, cast
 
 import pytest
+from confluent_kafka import Producer
 from step_clock import StepClock
 from vecferry.producers.reports import CALLS_PER_TURN, Reports
-from vecferry.producers.sending import Sender
 
 
 class Quiet:
-    """A sender whose client has nothing to report; ``polled`` runs inside each poll."""
+    """A client that has nothing to report; ``polled`` runs inside each poll."""
 
     def __init__(self, polled: Callable[[float], None]) -> None:
-        self.producer, self.poll = self, lambda timeout_s: polled(timeout_s) or 0
-
-    def drain(self) -> None:
-        """Nothing is there."""
-
-    def tell(self) -> None:
-        """Nobody waits."""
+        self.poll = lambda timeout_s: polled(timeout_s) or 0
 
 
 def test_the_thread_waits_for_reports_unless_callers_are_busy_serving_them() -> None:
@@ -36,7 +30,7 @@ def test_the_thread_waits_for_reports_unless_callers_are_busy_serving_them() -> 
             reports.calls += CALLS_PER_TURN
         reports._stopping = len(waited) == 5
 
-    reports = Reports(cast(Sender, Quiet(polled)), "reports", lambda error: None, StepClock())
+    reports = Reports(cast(Producer, Quiet(polled)), "reports", lambda error: None, StepClock())
     made.set()
     reports._thread.join(10.0)
     assert [seconds > 0 for seconds in waited] == [True, True, False, True, True]
@@ -56,7 +50,7 @@ class Interrupted:
 
 def ended() -> Reports:
     """Whose thread is no more."""
-    reports = Reports(cast(Sender, Quiet(lambda timeout_s: None)), "reports", lambda error: None, StepClock())
+    reports = Reports(cast(Producer, Quiet(lambda timeout_s: None)), "reports", lambda error: None, StepClock())
     reports.stop()
     return reports
 
@@ -85,7 +79,7 @@ def test_an_interrupt_leaves_nobody_waiting_for_ever() -> None:
 def test_what_another_thread_holds_is_left_to_it() -> None:
     polled: list[float] = []
     reports = ended()
-    reports._sender = cast(Sender, Quiet(polled.append))
+    reports._producer = cast(Producer, Quiet(polled.append))
     reports._serving.acquire()
     other = Thread(target=reports.serve)
     other.start()
@@ -104,7 +98,7 @@ def test_a_callback_that_publishes_does_not_poll_within_a_poll() -> None:
         polled.append(timeout_s)
         reports.serve()
 
-    reports._sender = cast(Sender, Quiet(call_back))
+    reports._producer = cast(Producer, Quiet(call_back))
     reports.serve()
     reports.serve()
     assert polled == [0.0, 0.0]

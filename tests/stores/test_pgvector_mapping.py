@@ -7,7 +7,6 @@ import struct
 import numpy as np
 import pytest
 from vecferry.errors import ConfigError, Rejected
-from vecferry.schemas import compiled
 from vecferry.schemas.collection import IdType
 from vecferry.stores.pgvector.mapping import check_ids, companion, is_canonical, table_parts
 from vecferry.stores.pgvector.wire.arrays import text_array
@@ -76,14 +75,9 @@ def test_an_id_longer_than_its_column_is_rejected() -> None:
         check_ids(["ab  "], "text", 3)
 
 
-@pytest.mark.parametrize("is_compiled", [True, False])
 @pytest.mark.parametrize("kind", [str, bytes])
-def test_texts_are_packed_in_the_order_asked_for(
-    is_compiled: bool, kind: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_texts_are_packed_in_the_order_asked_for(kind: type) -> None:
     """The format of ``array_send``: dimensions, nulls, element type, length, lower bound; each element by its size."""
-    if not is_compiled:
-        monkeypatch.setattr(compiled, "sized_texts", lambda _texts, _order: None)
     values = ["b", "", "é" * 200]
     head = struct.pack(">iiIii", 1, 0, 25, 3, 1)
     elements = b"".join(struct.pack(">i", len(text.encode())) + text.encode() for text in ("é" * 200, "b", ""))

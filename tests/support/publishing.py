@@ -33,7 +33,7 @@ def open_publisher(kafka: MockKafka, client: dict[str, Any] | None = None, **opt
 def warm(publisher: Publisher) -> None:
     """Connect, and wait until the client has cleared the place of what it reported."""
     publisher.upsert("warm", VECTOR).result(timeout=30)
-    wait_until(lambda: len(publisher._sender.producer) == 0, what="an empty queue")
+    wait_until(lambda: len(publisher._producer) == 0, what="an empty queue")
 
 
 def read_all(kafka: MockKafka, count: int) -> EventBatch:

@@ -8,8 +8,6 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from ....schemas import compiled
-
 MAX_BYTES = 256 * 1024 * 1024  # PostgreSQL takes a parameter of up to 1 GB, and builds more of it in memory
 
 TEXT_OID = 25
@@ -26,13 +24,10 @@ def header(element_oid: int, n: int) -> bytes:
 
 def text_array(values: list[bytes] | list[str], order: NDArray[np.intp]) -> bytes:
     """``text[]`` of the values at ``order``; what is bytes is UTF-8."""
-    elements = compiled.sized_texts(values, order.astype(np.int64, copy=False).tobytes())
-    if elements is None:
-        texts = [value.encode() if isinstance(value, str) else value for value in values]
-        ordered = [texts[row] for row in order.tolist()]
-        lengths = map(_LENGTH.pack, map(len, ordered))
-        elements = b"".join(chain.from_iterable(zip(lengths, ordered, strict=True)))
-    return header(TEXT_OID, len(order)) + elements
+    texts = [value.encode() if isinstance(value, str) else value for value in values]
+    ordered = [texts[row] for row in order.tolist()]
+    lengths = map(_LENGTH.pack, map(len, ordered))
+    return header(TEXT_OID, len(order)) + b"".join(chain.from_iterable(zip(lengths, ordered, strict=True)))
 
 
 def int2_array(values: NDArray[np.int8]) -> bytes:

@@ -81,8 +81,9 @@ def test_our_producers_send_it_again(kafka: MockKafka, set_by_user: dict[str, st
 def test_the_client_still_has_this_fault(kafka: MockKafka) -> None:
     """When this fails the fault is mended, and decision 20 can be looked at anew."""
     kafka.fail_next(mock_kafka.NOT_LEADER)
-    of_a_publisher = producer_config(KafkaSection(bootstrap_servers=kafka.bootstrap_servers, client=QUICK))
-    assert send(of_a_publisher, 4) == [None, 0, 1, 2]
+    several = {**QUICK, "max.in.flight": "5"}
+    section = KafkaSection(bootstrap_servers=kafka.bootstrap_servers, client=several)
+    assert send(producer_config(section), 4) == [None, 0, 1, 2]
     assert values(kafka) == [b"1", b"2", b"3"]
 
 
