@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from ..clock import Clock
 from ..config import Config
 from ..errors import Refused
+from ..journal.migration import VerifyRecord
 from ..log.kafka.admin import Admin
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
-from ..schemas.control import VerifyRecord
 from ..schemas.topics import events_topic
 from ..stores.base import Store
 from .compare import Difference, Fault, repeated, sampled, suspects

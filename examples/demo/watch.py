@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from catalogue import COLLECTION, PARTITIONS
 from vecferry.config import Config
+from vecferry.journal.progress import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.view import CompactedView
-from vecferry.schemas.control import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
 from vecferry.schemas.topics import events_topic, group_id, progress_topic
 
 

@@ -14,6 +14,7 @@ LAYERS = (
     ("stores",),
     ("config",),
     ("log",),
+    ("journal",),
     ("producers", "consumers", "reads", "backfill"),
     ("migration",),
     ("pipeline",),
@@ -46,6 +47,14 @@ PURE = {
     "consumers/pieces.py",
     "stores/key_ranges.py",
     "consumers/tally.py",
+    "journal/collection.py",
+    "journal/controller.py",
+    "journal/kinds.py",
+    "journal/migration.py",
+    "journal/progress.py",
+    "journal/record.py",
+    "journal/route.py",
+    "journal/run.py",
     "migration/gates.py",
     "migration/phase.py",
     "migration/plan.py",
@@ -58,7 +67,10 @@ IMPURE_LIBRARIES = {
     *OPTIONAL,
 }
 # Parts whose business is to reach out, and what stands on the edge inside the parts that decide.
-IMPURE_PARTS = ("vecferry.log.kafka", "vecferry.clock", "vecferry.failpoints", "vecferry.migration.context")
+IMPURE_PARTS = (
+    *("vecferry.log.kafka", "vecferry.clock", "vecferry.failpoints", "vecferry.migration.context"),
+    *("vecferry.journal.lease", "vecferry.journal.guard", "vecferry.journal.reading"),
+)
 
 
 def wrong_directions(sources: Iterable[Source]) -> list[str]:
@@ -108,6 +120,7 @@ def test_an_import_upwards_is_found() -> None:
         parse("reads/planted.py", "def late():\n    from ..consumers import ordering"),
         parse("log/kafka/planted.py", "import vecferry.local.kafka"),
         parse("stores/lancedb/planted.py", "from ...log import kafka"),
+        parse("journal/planted.py", "from ..reads.route import Split"),
         parse("local/planted.py", "from .. import config"),
         parse("consumers/planted.py", "from .. import open"),
     ]
@@ -182,6 +195,7 @@ def test_io_in_what_decides_is_found() -> None:
         parse("consumers/ordering.py", "import time"),
         parse("schemas/planted.py", "from confluent_kafka import Consumer"),
         parse("migration/gates.py", "from ..log.kafka.view import CompactedView"),
+        parse("migration/phase.py", "from ..journal.reading import read"),
         parse("backfill/compare.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
     ]
     assert len(impure(planted)) == len(planted)
