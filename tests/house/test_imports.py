@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from collections.abc import Iterable
 
@@ -171,6 +172,27 @@ def test_a_hasty_producer_is_found() -> None:
     ]
     assert len(hasty_producers(planted)) == len(planted)
     assert hasty_producers([parse("pipeline.py", "from .log.kafka.clients import producer_config")]) == []
+
+
+def foreign_readers(sources: Iterable[Source]) -> list[str]:
+    """Where the bytes of a record are read or written outside the journal."""
+    return [
+        f"{source.path}:{node.lineno}: {node.attr}"
+        for source in sources
+        if source.part != "journal"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("model_validate_json", "model_dump_json")
+    ]
+
+
+def test_only_the_journal_reads_and_writes_the_bytes_of_records() -> None:
+    assert foreign_readers(package_sources()) == []
+
+
+def test_a_foreign_reader_is_found() -> None:
+    line = "route = Route.model_validate_json(raw)"
+    assert len(foreign_readers([parse("reads/planted.py", line)])) == 1
+    assert foreign_readers([parse("journal/fine.py", line)]) == []
 
 
 def impure(sources: Iterable[Source]) -> list[str]:
