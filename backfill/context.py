@@ -9,8 +9,8 @@ from confluent_kafka import Producer
 from ..clock import Clock
 from ..config import Config
 from ..log.kafka.admin import Admin
-from ..log.kafka.control import ControlWriter
 from ..log.kafka.view import CompactedView
+from ..log.port import Writer
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store
@@ -31,7 +31,7 @@ class RunContext:
     control: CompactedView
     progress: CompactedView
     dead_letters: CompactedView
-    writer: ControlWriter
+    writer: Writer
     producer: Producer
     admin: Admin
     clock: Clock

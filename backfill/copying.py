@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .. import failpoints
 from ..errors import Refused
-from ..schemas.control import ChunkDone, RunRecord, chunk_key, run_key
+from ..journal.run import ChunkDone, RunRecord, chunk_key, run_key
+from ..journal.runs import read_done, read_group, read_plan
 from ..schemas.topics import snapshot_topic
 from .context import RunContext
-from .journal import read_done, read_group, read_plan
 from .pacing import Pacer
 from .plan import closed_run, first_open_chunk
 from .progress import OnProgress, Progress, RateMeter, share_done

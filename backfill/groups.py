@@ -9,18 +9,18 @@ import numpy as np
 
 from ..config import Config
 from ..errors import Refused
+from ..journal.run import GroupRecord, group_key
+from ..journal.runs import read_group
 from ..log.kafka.admin import Admin
-from ..log.kafka.control import ControlWriter
 from ..log.kafka.view import CompactedView
+from ..log.port import Writer
 from ..schemas.batch import EventBatch, LiveMark
 from ..schemas.collection import Collection
-from ..schemas.control import GroupRecord, group_key
 from ..schemas.position import base_position, epoch_of
 from ..schemas.topics import events_topic, group_id
 from ..stores.base import Store
 from ..wording import count, partitions
 from .fence import may_read_run
-from .journal import read_group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class GroupPlace:
     store_name: str
     admin: Admin
     control: CompactedView
-    writer: ControlWriter
+    writer: Writer
 
 
 def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> GroupRecord:

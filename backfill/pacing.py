@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from ..schemas.control import LiveProgress, live_progress_key
+from ..journal.progress import LiveProgress, live_progress_key
+from ..journal.reading import all_known
 from .context import RunContext
 from .throttle import SILENT_WORKER_S, Bounds, Measurements, lag_records, next_turn_s, throttle, unreported
 
@@ -59,8 +60,7 @@ class Pacer:
         context = self._context
         prefix = live_progress_key(context.collection, store)
         reports = {
-            int(key.removeprefix(prefix)): LiveProgress.model_validate_json(value)
-            for key, value in context.progress.items(prefix).items()
+            int(partition): report for partition, report in all_known(context.progress, prefix, LiveProgress).items()
         }
         alive_since = context.clock.unix_s() - SILENT_WORKER_S
         if not reports or max(report.beat_unix_s for report in reports.values()) < alive_since:

@@ -1,15 +1,11 @@
-"""The chunk plan of a run as records of the control topic, and what is left of it. Pure."""
+"""What is left of a run's chunk plan, and how it is read. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection as Group
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ..schemas.control import ChunkDone, PlanPage, RunRecord
-from ..stores.base import Cursor
-
-# So many chunks of MAX_CURSOR_BYTES (``stores/base.py``) each stay below Kafka's default record size.
-PAGE_CHUNKS = 100
+from ..journal.run import ChunkDone, RunRecord
 
 _PAGE_BYTES = 2 * 1024 * 1024
 _MIN_PAGE_ROWS = 256
@@ -21,21 +17,6 @@ def next_run_id(taken: Group[str]) -> str:
     while f"r{number}" in taken:
         number += 1
     return f"r{number}"
-
-
-def to_pages(chunks: Sequence[Cursor]) -> list[PlanPage]:
-    """``chunks`` in order, PAGE_CHUNKS to a page."""
-    return [PlanPage(chunks=tuple(chunks[at : at + PAGE_CHUNKS])) for at in range(0, len(chunks), PAGE_CHUNKS)]
-
-
-def from_pages(pages: Sequence[PlanPage]) -> tuple[Cursor, ...]:
-    """The inverse of :func:`to_pages`."""
-    return tuple(chunk for page in pages for chunk in page.chunks)
-
-
-def pages_of(chunks: int) -> int:
-    """How many pages a plan of ``chunks`` chunks has."""
-    return -(-chunks // PAGE_CHUNKS)
 
 
 def first_open_chunk(done: Mapping[int, ChunkDone], chunks: int) -> int:

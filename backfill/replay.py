@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..errors import Refused
-from ..schemas.control import RunRecord, run_key
+from ..journal.run import RunRecord, run_key
+from ..journal.runs import read_group, read_run
 from ..schemas.topics import events_topic, snapshot_topic
 from ..stores.base import Store
 from ..wording import count, partitions
 from .groups import GroupPlace, begin_group, late_partitions, refuse_traces
-from .journal import read_group, read_run
 
 
 def open_replay(place: GroupPlace, run_id: str, target: Store) -> RunRecord:

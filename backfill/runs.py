@@ -8,15 +8,15 @@ from confluent_kafka import KafkaException
 
 from .. import failpoints
 from ..errors import Refused
+from ..journal.run import PlanPage, RunRecord, plan_key, run_key, to_pages
+from ..journal.runs import read_runs
 from ..log.kafka.clients import unavailable
-from ..schemas.control import PlanPage, RunRecord, plan_key, run_key
 from ..schemas.topics import control_topic, snapshot_topic
 from ..wording import count, partitions
 from .context import RunContext
 from .fencing import note_fences
 from .groups import check_may_read
-from .journal import read_runs
-from .plan import next_run_id, to_pages
+from .plan import next_run_id
 from .sending import connect
 
 # The topic is kept for replays; `decommission` is what removes it.

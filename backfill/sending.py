@@ -11,10 +11,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..clock import Clock
 from ..config import KafkaSection
 from ..errors import Unavailable
+from ..journal.run import RunRecord
 from ..log.kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
 from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
-from ..schemas.control import RunRecord
 from ..schemas.partitioner import partitions_of
 from ..schemas.snapshot import (
     RUN_CLOSED,

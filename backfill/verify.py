@@ -18,10 +18,10 @@ from ..compare.content import repeated, suspects
 from ..compare.verdict import Difference, Fault
 from ..config import Config
 from ..errors import Refused
+from ..journal.migration import VerifyRecord
 from ..log.kafka.admin import Admin
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
-from ..schemas.control import VerifyRecord
 from ..schemas.partitioner import murmur2
 from ..schemas.topics import events_topic
 from ..stores.base import Store

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from ..clock import Clock
 from ..errors import Inconclusive, Refused
+from ..journal.progress import SnapshotProgress, snapshot_progress_key
+from ..journal.reading import all_known
+from ..journal.run import RunRecord
 from ..log.kafka.view import CompactedView
-from ..schemas.control import RunRecord, SnapshotProgress, snapshot_progress_key
 from ..stores.base import Store
 from ..wording import partitions
 from .progress import OnProgress, Progress
@@ -93,10 +95,7 @@ def read_snapshot_progress(
 ) -> dict[int, SnapshotProgress]:
     """What the worker of a store has reported of a run, by partition."""
     prefix = snapshot_progress_key(collection, store_name, run)
-    return {
-        int(key.removeprefix(prefix)): SnapshotProgress.model_validate_json(value)
-        for key, value in progress.items(prefix).items()
-    }
+    return {int(partition): report for partition, report in all_known(progress, prefix, SnapshotProgress).items()}
 
 
 def _wait_for_news(

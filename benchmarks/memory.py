@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.log.kafka.view import CompactedView
-from vecferry.schemas.control import LiveProgress, live_progress_key
 from vecferry.schemas.topics import progress_topic
 from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store

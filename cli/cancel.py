@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from ..journal.lease import Lease
 from ..migration.cancel import cancel, preview
 from ..migration.context import open_context
-from ..migration.controller import Lease
 from ..wording import count
 from .options import add_collection, add_dry_run, config_of
 from .output import Console, Result

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..journal.lease import Lease
 from ..migration.context import open_context
-from ..migration.controller import Lease
 from ..migration.cutover import Move, move_reads, moves_back, preview
 from ..migration.gates import Verdict
 from ..migration.phase import CANARY_PERCENTS, steps_past

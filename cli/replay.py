@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..journal.lease import Lease
 from ..migration.context import open_context
-from ..migration.controller import Lease
 from ..migration.replaying import preview, replay
 from .options import add_collection, add_dry_run, add_timeout, config_of
 from .output import Console, Result

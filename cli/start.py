@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..heap import keep_freed_buffers
+from ..journal.lease import Lease
 from ..migration.context import open_context
-from ..migration.controller import Lease
 from ..migration.start import start
 from .options import add_collection, add_dry_run, add_timeout, config_of
 from .output import Console, Result

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from contextlib import closing
+from typing import assert_never
 
-from ..backfill.journal import read_runs
 from ..config import Config
+from ..journal.reading import read_all
+from ..journal.record import Known, Unknown
+from ..journal.run import RunRecord, run_key
 from ..log.kafka.admin import Admin
 from ..log.kafka.view import CompactedView
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic, snapshot_topic
@@ -65,9 +68,19 @@ def _purposes(config: Config, collection: str, admin: Admin) -> dict[str, str]:
     if admin.topics([control]):
         with closing(CompactedView(config.kafka, control)) as view:
             view.sync()
-            for run, record in sorted(read_runs(view, collection).items()):
-                purposes[snapshot_topic(namespace, collection, run)] = f"run {run}, {record.state}, {record.rows} rows"
+            for run, found in sorted(read_all(view, run_key(collection), RunRecord).items()):
+                purposes[snapshot_topic(namespace, collection, run)] = f"run {run}, {_described(found)}"
     return purposes
+
+
+def _described(found: Known[RunRecord] | Unknown) -> str:
+    match found:
+        case Known(record=run):
+            return f"{run.state}, {run.rows} rows"
+        case Unknown():
+            return f"written by a later version ({found.problem})"
+        case _:
+            assert_never(found)
 
 
 def _retention_h(settings: Mapping[str, str]) -> float | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..journal.lease import Lease
 from ..migration.context import open_context
-from ..migration.controller import Lease
 from ..migration.verify import verify
 from ..wording import count
 from .options import add_collection, config_of

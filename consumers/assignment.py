@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from ..errors import Refused
+from ..journal.run import RunRecord
 from ..log.port import Consumer, Place
 from ..schemas.batch import Applied, SnapshotMark
-from ..schemas.control import RunRecord
 from ..schemas.topics import snapshot_topic
 from ..wording import ranges
 from .executor import Executor

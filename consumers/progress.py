@@ -6,9 +6,7 @@ import threading
 from collections.abc import Iterable
 
 from ..clock import Clock
-from ..log.port import Sender
-from ..schemas.batch import Mark, SnapshotMark
-from ..schemas.control import (
+from ..journal.progress import (
     LiveProgress,
     SnapshotProgress,
     WorkerProgress,
@@ -16,6 +14,8 @@ from ..schemas.control import (
     snapshot_progress_key,
     worker_progress_key,
 )
+from ..log.port import Sender
+from ..schemas.batch import Mark, SnapshotMark
 from ..schemas.topics import progress_topic
 from .partition import Owned, Partition
 

@@ -19,21 +19,21 @@ import numpy as np
 from .. import failpoints
 from ..clock import Clock
 from ..config import Config
+from ..journal.enrolled import refuse_other_enrolment
+from ..journal.progress import WorkerProgress
+from ..journal.runs import OpenRuns
 from ..log.port import Log, Table
-from ..schemas.control import WorkerProgress
 from ..schemas.topics import dlq_topic, events_topic, group_id
 from ..stores.base import Store
 from .accounts import Accounts
 from .applying import Abandoned, Applier
 from .assignment import Assignment
 from .commits import Commits
-from .enrolled import refuse_other_enrolment
 from .executor import Executor, OneThread
 from .intake import Intake
 from .letters import LetterBox
 from .partition import Owned, Partition
 from .progress import ProgressPublisher
-from .runs import OpenRuns
 from .turn import Turn, TurnMaker
 
 _log = logging.getLogger("vecferry.worker")

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..backfill.journal import read_runs
 from ..errors import Refused
 from ..failpoints import hit
-from ..schemas.control import MigrationRecord, RunRecord, migration_key, run_key
+from ..journal.lease import Lease
+from ..journal.migration import MigrationRecord, migration_key
+from ..journal.reading import require
+from ..journal.run import RunRecord, run_key
+from ..journal.runs import read_runs
 from .context import Context, require_as_enrolled
-from .controller import Lease
-from .state import read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def _without_it(record: MigrationRecord, runs: Mapping[str, RunRecord]) -> Migra
 
 def preview(context: Context) -> Cancellation:
     """What cancelling would do now; changes nothing. Raises Refused."""
-    record = read(context.control, migration_key(context.name), MigrationRecord)
+    record = require(context.control, migration_key(context.name), MigrationRecord)
     return plan_cancel(context.name, record, read_runs(context.control, context.name))
 
 

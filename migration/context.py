@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
+from ..journal.collection import CollectionRecord, collection_key
+from ..journal.reading import require
 from ..log.kafka.admin import Admin
 from ..log.kafka.view import CompactedView
 from ..schemas.collection import Collection
-from ..schemas.control import CollectionRecord, collection_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
 from ..stores.base import Store
 from ..stores.registry import open_store as open_registered
 from .gates import GateResult, Verdict
 from .preflight import collection_checks, live_topic_checks, migration_check, topic_identity_check
-from .state import read
 
 StoreOpener = Callable[[str], Store]
 
@@ -141,7 +141,7 @@ def require_source_as_enrolled(context: Context) -> tuple[str, ...]:
 
     What is wrong with the live topic, or with the target, is no reason to stay on the target. Blocks for two requests.
     """
-    record = read(context.control, collection_key(context.name), CollectionRecord)
+    record = require(context.control, collection_key(context.name), CollectionRecord)
     problems = _problems_of_configuration(context)
     if record is None or record.stores[0] != context.source or _failed(collection_checks(record, context.collection)):
         raise Refused(problems)
@@ -149,14 +149,14 @@ def require_source_as_enrolled(context: Context) -> tuple[str, ...]:
 
 
 def _problems_of_configuration(context: Context) -> tuple[str, ...]:
-    record = read(context.control, collection_key(context.name), CollectionRecord)
+    record = require(context.control, collection_key(context.name), CollectionRecord)
     stores = (context.source, context.target)
     return _failed((*collection_checks(record, context.collection), migration_check(record, context.name, stores)))
 
 
 def _problems_of_topic(context: Context) -> tuple[str, ...]:
     topic = context.admin.topics([context.events]).get(context.events)
-    record = read(context.control, collection_key(context.name), CollectionRecord)
+    record = require(context.control, collection_key(context.name), CollectionRecord)
     checks = (
         *live_topic_checks(topic, context.events, context.collection, context.config.gates),
         topic_identity_check(record, context.events, context.admin.topic_id(context.events)),

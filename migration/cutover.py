@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from ..config import GatesSection
 from ..errors import ConfigError, Refused
 from ..failpoints import hit
-from ..schemas.control import MigrationRecord, Route, migration_key, route_key
+from ..journal.lease import Lease
+from ..journal.migration import MigrationRecord, migration_key
+from ..journal.reading import require
+from ..journal.route import Route, route_key
 from .context import Context, require_as_enrolled, require_source_as_enrolled
-from .controller import Lease
 from .facts import Facts
 from .gates import GateResult, Verdict, cutover_gates, decide, rollback_gate
 from .gather import gather
 from .start import Say
-from .state import read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def plan_move(facts: Facts, percent: int, limits: GatesSection, *, force: bool =
 
 def moves_back(context: Context, percent: int) -> bool:
     """Whether a move to ``percent`` takes reads away from the target. Does not block. Raises Refused."""
-    route = read(context.control, route_key(context.name), Route)
+    route = require(context.control, route_key(context.name), Route)
     return route is not None and percent < route.percent
 
 

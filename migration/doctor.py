@@ -8,10 +8,11 @@ from contextlib import closing
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import ConfigError, StoreError, Unavailable
+from ..journal.collection import CollectionRecord, collection_key
+from ..journal.reading import require
 from ..log.kafka.admin import Admin
 from ..log.kafka.view import CompactedView
 from ..log.port import Topic
-from ..schemas.control import CollectionRecord, collection_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from .context import StoreOpener, opened, store_opener
 from .gates import GateResult, Verdict
@@ -25,7 +26,6 @@ from .preflight import (
     topic_identity_check,
 )
 from .sampling import sampled_partitioner_check
-from .state import read
 
 
 def examine(
@@ -84,7 +84,7 @@ def _record(config: Config, name: str, topics: dict[str, Topic], clock: Clock) -
         return None
     with closing(CompactedView(config.kafka, control, clock=clock)) as view:
         view.sync()
-        return read(view, collection_key(name), CollectionRecord)
+        return require(view, collection_key(name), CollectionRecord)
 
 
 def _store(config: Config, name: str, store: str, open_named: StoreOpener) -> tuple[GateResult, ...]:

@@ -17,15 +17,16 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
 from ..failpoints import hit
+from ..journal.lease import Lease
+from ..journal.migration import migration_key
+from ..journal.run import group_key
 from ..log.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC, Admin
 from ..log.kafka.view import CompactedView
 from ..log.port import Topic
 from ..schemas.collection import Collection
-from ..schemas.control import group_key, migration_key
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from ..wording import partitions
 from .context import StoreOpener, opened, store_opener
-from .controller import Lease
 from .enrolled import journal, refuse_another
 from .preflight import live_topic_checks, refuse_unless_passed, store_checks, table_topic_check
 from .sampling import sampled_partitioner_check

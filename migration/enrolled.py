@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from ..backfill.journal import read_runs
 from ..clock import Clock
 from ..errors import Refused
+from ..journal.collection import CollectionRecord, collection_key
+from ..journal.lease import Lease
+from ..journal.migration import MigrationRecord, migration_key
+from ..journal.reading import require
+from ..journal.route import Route, route_key
+from ..journal.runs import read_runs
 from ..log.kafka.view import CompactedView
 from ..schemas.collection import Collection
-from ..schemas.control import (
-    CollectionRecord,
-    MigrationRecord,
-    Route,
-    collection_key,
-    migration_key,
-    route_key,
-)
-from .controller import Lease
 from .preflight import collection_checks, refuse_unless_passed, topic_identity_check
-from .state import read
 
 
 def refuse_another(
@@ -25,17 +20,17 @@ def refuse_another(
 ) -> None:
     """Raise Refused unless the collection is new, is enrolled just so, or may take the target of ``stores`` instead."""
     name = collection.name
-    record = read(view, collection_key(name), CollectionRecord)
+    record = require(view, collection_key(name), CollectionRecord)
     if record is not None:
         refuse_unless_passed([*collection_checks(record, collection), topic_identity_check(record, events, topic_id)])
-    known = read(view, migration_key(name), MigrationRecord)
+    known = require(view, migration_key(name), MigrationRecord)
     if known is None or (known.source, known.target) == stores:
         return
     moving = f"collection {name!r} is already moving from {known.source} to {known.target}"
     back = f'set migrations.{name} to {{from = "{known.source}", to = "{known.target}"}}'
     if known.source != stores[0]:
         raise Refused(f"{moving}; {back}, or enrol in another namespace")
-    route = read(view, route_key(name), Route)
+    route = require(view, route_key(name), Route)
     if route is not None and route.percent > 0:
         raise Refused(
             f"{moving} and {route.percent} % of its reads are there; to give it another target, {back} and run "
@@ -52,10 +47,10 @@ def journal(
 ) -> None:
     """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
     name = collection.name
-    known = read(view, migration_key(name), MigrationRecord)
+    known = require(view, migration_key(name), MigrationRecord)
     if known is not None and (known.source, known.target) == stores:
         return
-    route = read(view, route_key(name), Route)
+    route = require(view, route_key(name), Route)
     generation = 1 if route is None else route.generation + 1
     now_unix_s = clock.unix_s()
     record = CollectionRecord(

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..journal.controller import ControllerRecord
+from ..journal.migration import MigrationRecord, VerifyRecord
+from ..journal.progress import LiveProgress, WorkerProgress
+from ..journal.route import Route
+from ..journal.run import RunRecord
 from ..schemas.batch import Applied
-from ..schemas.control import (
-    ControllerRecord,
-    LiveProgress,
-    MigrationRecord,
-    Route,
-    RunRecord,
-    VerifyRecord,
-    WorkerProgress,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

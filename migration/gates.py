@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..config import GatesSection
-from ..schemas.control import LiveProgress
+from ..journal.progress import LiveProgress
 from ..schemas.dead_letters import parse_origin
 from ..wording import count, partitions
 from .facts import Facts
@@ -74,6 +74,9 @@ def backfill_gate(facts: Facts) -> GateResult:
         return GateResult(name="backfill", verdict=verdict, measured=measured, required=required, remedy=remedy)
 
     if facts.run is None:
+        if facts.migration is not None and facts.migration.run is not None:
+            measured = f"the record of run {facts.migration.run} is missing, or a later version wrote it"
+            return answer(Verdict.FAIL, measured, f"run `{start}`, which says which")
         return answer(Verdict.FAIL, "nothing was copied yet", f"run `{start}`")
     if facts.run.state != "closed":
         return answer(Verdict.FAIL, f"run {facts.run.run} is {facts.run.state}", f"run `{start}` until it is done")

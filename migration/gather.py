@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from ..errors import VecferryError
-from ..schemas.batch import Applied
-from ..schemas.control import (
-    ChunkDone,
-    ControllerRecord,
+from ..journal.controller import ControllerRecord, controller_key
+from ..journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
+from ..journal.progress import (
     LiveProgress,
-    MigrationRecord,
-    Route,
-    RunRecord,
     SnapshotProgress,
-    VerifyRecord,
     WorkerProgress,
-    chunk_key,
-    controller_key,
     live_progress_key,
-    migration_key,
-    route_key,
-    run_key,
     snapshot_progress_key,
-    verify_key,
     worker_progress_key,
 )
+from ..journal.reading import all_known, known, require
+from ..journal.route import Route, route_key
+from ..journal.run import ChunkDone, RunRecord, chunk_key, run_key
+from ..schemas.batch import Applied
 from ..schemas.topics import group_id
 from .context import Context, opened
 from .facts import Facts
-from .state import read, read_all
 
 
 def gather(context: Context, *, towards: int | None = None) -> Facts:
@@ -41,8 +33,8 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     name, partitions = context.name, context.collection.partitions
     stores = (context.source, context.target)
     run = _current_run(context)
-    chunks = {} if run is None else read_all(context.control, chunk_key(name, run.run), ChunkDone)
-    route = read(context.control, route_key(name), Route)
+    chunks = {} if run is None else all_known(context.control, chunk_key(name, run.run), ChunkDone)
+    route = require(context.control, route_key(name), Route)
     away = towards is not None and route is not None and towards <= route.percent
     held, index_ready, index_problem = (None, None, "not asked") if away else _ask_target(context)
     live = {store: _live(context, store) for store in stores}
@@ -54,21 +46,21 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
         target=context.target,
         partitions=partitions,
         now_unix_s=context.clock.unix_s(),
-        migration=read(context.control, migration_key(name), MigrationRecord),
+        migration=require(context.control, migration_key(name), MigrationRecord),
         route=route,
         run=run,
         run_chunks_done=len(chunks),
         run_rows_done=sum(chunk.rows for chunk in chunks.values()),
         run_applied=0 if run is None else sum(report.closed for report in _reports(context, run).values()),
         run_problems=() if run is None else run_problems(context, run),
-        verify=read(context.control, verify_key(name), VerifyRecord),
-        controller=read(context.control, controller_key(name), ControllerRecord),
+        verify=known(context.control, verify_key(name), VerifyRecord),
+        controller=known(context.control, controller_key(name), ControllerRecord),
         begin=offsets.begin,
         end=offsets.end,
         live=live,
         committed={store: context.admin.committed(groups[store], context.events, partitions) for store in stores},
         workers={
-            store: read_all(context.progress, worker_progress_key(name, store), WorkerProgress) for store in stores
+            store: all_known(context.progress, worker_progress_key(name, store), WorkerProgress) for store in stores
         },
         dead_letters=tuple(sorted(context.letters.items(""))),
         held=held,
@@ -78,15 +70,15 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
 
 
 def _current_run(context: Context) -> RunRecord | None:
-    """The run that the migration's record names."""
-    migration = read(context.control, migration_key(context.name), MigrationRecord)
+    """The run that the migration's record names, if its record is known: moving reads back does not depend on it."""
+    migration = require(context.control, migration_key(context.name), MigrationRecord)
     if migration is None or migration.run is None:
         return None
-    return read(context.control, run_key(context.name, migration.run), RunRecord)
+    return known(context.control, run_key(context.name, migration.run), RunRecord)
 
 
 def _live(context: Context, store: str) -> dict[int, LiveProgress]:
-    records = read_all(context.progress, live_progress_key(context.name, store), LiveProgress)
+    records = all_known(context.progress, live_progress_key(context.name, store), LiveProgress)
     return {
         int(partition): record
         for partition, record in records.items()
@@ -102,7 +94,7 @@ def run_problems(context: Context, run: RunRecord) -> tuple[str, ...]:
 
 def _reports(context: Context, run: RunRecord) -> dict[str, SnapshotProgress]:
     prefix = snapshot_progress_key(context.name, context.target, run.run)
-    return read_all(context.progress, prefix, SnapshotProgress)
+    return all_known(context.progress, prefix, SnapshotProgress)
 
 
 def _ask_target(context: Context) -> tuple[Applied | None, bool | None, str]:

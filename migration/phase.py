@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.control import MigrationRecord, Route
+from ..journal.migration import MigrationRecord
+from ..journal.route import Route
 from .facts import Facts
 from .gates import BEAT_TIMEOUT_S, GateResult, Verdict, beat_age_s, decide
 

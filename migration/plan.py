@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..schemas.control import MigrationRecord, RunRecord
+from ..journal.migration import MigrationRecord
+from ..journal.run import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

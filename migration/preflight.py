@@ -12,9 +12,9 @@ import numpy as np
 
 from ..config import GatesSection
 from ..errors import Inconclusive, Refused
+from ..journal.collection import CollectionRecord
 from ..log.port import Topic
 from ..schemas.collection import Collection
-from ..schemas.control import CollectionRecord
 from ..schemas.partitioner import murmur2
 from ..stores.base import Capabilities
 from ..wording import count, partitions

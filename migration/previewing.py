@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ..errors import Refused
-from ..schemas.control import MigrationRecord, RunRecord, migration_key, run_key
+from ..journal.migration import MigrationRecord, migration_key
+from ..journal.reading import require
+from ..journal.run import RunRecord, run_key
 from .context import Context, opened
 from .plan import StartPlan, remaining_steps
 from .start import left_to_copy, refuse_run_under_way
-from .state import read
 
 _FLOAT_BYTES = 4
 
@@ -17,14 +18,14 @@ def preview(context: Context, *, new_run: bool = False) -> StartPlan:
 
     Raises Refused for a collection that is not enrolled, Unavailable, and what the stores raise.
     """
-    record = read(context.control, migration_key(context.name), MigrationRecord)
+    record = require(context.control, migration_key(context.name), MigrationRecord)
     if record is None:
         raise Refused(f"collection {context.name!r} is not enrolled; run `vecferry enrol {context.name}`")
     if new_run:
         refuse_run_under_way(context, record)
     if new_run or (record.step not in ("enrolled", "copying") and left_to_copy(context, record)):
         record = record.model_copy(update={"step": "copying", "run": None})
-    run = None if record.run is None else read(context.control, run_key(context.name, record.run), RunRecord)
+    run = None if record.run is None else require(context.control, run_key(context.name, record.run), RunRecord)
     with opened(context.open_store, context.source) as source, opened(context.open_store, context.target) as target:
         rows = source.count() if run is None else run.estimated_rows
         chunk_rows = context.config.backfill.chunk_rows if run is None else run.chunk_rows

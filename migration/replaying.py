@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..backfill.groups import GroupPlace, refuse_traces
-from ..backfill.journal import read_run
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.replay import open_replay
 from ..backfill.waiting import wait_applied
-from ..schemas.control import RunRecord
+from ..journal.lease import Lease
+from ..journal.run import RunRecord
+from ..journal.runs import read_run
 from .context import Context, opened
-from .controller import Lease
 from .preflight import refuse_unless_passed, store_checks
 from .start import Say
 

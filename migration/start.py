@@ -13,21 +13,22 @@ from types import MappingProxyType
 from ..backfill.context import RunContext
 from ..backfill.copying import copy_run
 from ..backfill.groups import GroupPlace, begin_group
-from ..backfill.journal import read_group, read_runs
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.runs import open_run
 from ..backfill.sending import snapshot_producer
 from ..backfill.waiting import wait_applied
 from ..errors import Refused
 from ..failpoints import hit
-from ..schemas.control import MigrationRecord, RunRecord, migration_key, run_key
+from ..journal.lease import Lease
+from ..journal.migration import MigrationRecord, migration_key
+from ..journal.reading import require
+from ..journal.run import RunRecord, run_key
+from ..journal.runs import read_group, read_runs
 from ..wording import count
 from .context import Context, opened, require_as_enrolled
-from .controller import Lease
 from .gather import run_problems
 from .preflight import refuse_unless_passed, store_checks
 from .sampling import sampled_partitioner_check
-from .state import read
 
 Say = Callable[[str], None]
 
@@ -48,7 +49,7 @@ def start(
     target, or another controller took over), Inconclusive, Unavailable, and what the stores raise.
     """
     require_as_enrolled(context)
-    record = read(context.control, migration_key(context.name), MigrationRecord)
+    record = require(context.control, migration_key(context.name), MigrationRecord)
     if record is None:
         raise Refused(f"collection {context.name!r} is not enrolled; run `vecferry enrol {context.name}`")
 
@@ -196,7 +197,7 @@ def _open(
     or a new one. The record changes only once there is one: a copy that is refused leaves everything as it was.
     """
     named = None if new_run or record.step != "copying" else record.run
-    run = None if named is None else read(context.control, run_key(context.name, named), RunRecord)
+    run = None if named is None else require(context.control, run_key(context.name, named), RunRecord)
     if run is not None and run.state == "closed":
         problems = run_problems(context, run)
         if not problems:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..config import GatesSection
-from ..schemas.control import VerifyRecord
+from ..journal.migration import VerifyRecord
 from ..schemas.dead_letters import parse_origin
 from .facts import Facts
 from .gates import BEAT_TIMEOUT_S, GateResult, Verdict, beat_age_s, cutover_gates, lag_gate, lag_records

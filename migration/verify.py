@@ -7,10 +7,10 @@ from ..backfill.verify import VerifyReport
 from ..backfill.verify import verify as compare
 from ..errors import Refused
 from ..failpoints import hit
-from ..schemas.control import MigrationRecord, VerifyRecord, migration_key, verify_key
+from ..journal.lease import Lease
+from ..journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
+from ..journal.reading import require
 from .context import Context, opened
-from .controller import Lease
-from .state import read
 
 
 def verify(
@@ -24,7 +24,7 @@ def verify(
     Blocks; needs running workers of both stores. Raises Refused before a copy was applied and when another controller
     takes over, Unavailable, and what the stores raise.
     """
-    migration = read(context.control, migration_key(context.name), MigrationRecord)
+    migration = require(context.control, migration_key(context.name), MigrationRecord)
     if migration is None or migration.step in ("enrolled", "copying"):
         raise Refused(
             f"{context.target} does not hold a copy yet; run `vecferry start {context.name}` to its end first"
@@ -46,7 +46,7 @@ def verify(
             clock=context.clock,
         )
     record = found.to_record(context.source, context.target, context.clock.unix_s(), migration.run or "")
-    if record.displaces(read(context.control, verify_key(context.name), VerifyRecord)):
+    if record.displaces(require(context.control, verify_key(context.name), VerifyRecord)):
         lease.write({verify_key(context.name): record})
     hit("verify.journaled")
     return found, record

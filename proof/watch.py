@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import Config
+from ..journal.progress import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
+from ..journal.reading import all_known, known
 from ..log.kafka.admin import Admin
 from ..log.kafka.view import CompactedView
-from ..schemas.control import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
 from ..schemas.topics import events_topic, group_id, progress_topic
 
 
@@ -51,10 +52,8 @@ class Watch:
 
     def outcomes(self, store: str) -> Outcomes:
         """Counts of all workers that ``store`` ever had; a killed one counts with its last report."""
-        records = [
-            WorkerProgress.model_validate_json(value)
-            for value in self._view.items(worker_progress_key(self._collection, store)).values()
-        ]
+        reports = worker_progress_key(self._collection, store)
+        records = all_known(self._view, reports, WorkerProgress).values()
         return Outcomes(
             stale=sum(record.snapshot.get("stale", 0) for record in records),
             superseded=sum(record.snapshot.get("superseded", 0) for record in records),
@@ -66,5 +65,5 @@ class Watch:
         self._view.close()
 
     def _applied(self, store: str, partition: int) -> int:
-        value = self._view.get(live_progress_key(self._collection, store, partition))
-        return 0 if value is None else LiveProgress.model_validate_json(value).next_offset
+        report = known(self._view, live_progress_key(self._collection, store, partition), LiveProgress)
+        return 0 if report is None else report.next_offset

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from ..clock import Clock
-from ..errors import Inconclusive, StoreError, Unavailable
+from ..errors import Inconclusive, Refused, StoreError, Unavailable
+from ..journal.progress import LiveProgress, live_progress_key
+from ..journal.reading import parse
+from ..journal.record import Known
 from ..schemas.collection import Collection
-from ..schemas.control import LiveProgress, live_progress_key
 from .deadline import Deadline
 from .pool import StorePool
 
@@ -175,11 +175,15 @@ class Progress:
         return None
 
     def _reported(self, table: Table, store: str, partition: int) -> int | None:
-        value = table.get(live_progress_key(self._collection.name, store, partition))
+        key = live_progress_key(self._collection.name, store, partition)
+        value = table.get(key)
+        if value is None:
+            return None
         try:
-            return None if value is None else LiveProgress.model_validate_json(value).next_offset
-        except ValidationError:
-            return None  # not a progress record: the same as none
+            found = parse(key, value, LiveProgress)
+        except Refused:
+            return None  # not a record: the same as none
+        return found.record.next_offset if isinstance(found, Known) else None
 
     def _ask(self, store: str, deadline: Deadline) -> dict[int, int]:
         try:

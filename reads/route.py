@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from ..schemas.control import Route
+from ..journal.route import Route
 
 BUCKETS = 10_000
 

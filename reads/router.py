@@ -19,12 +19,13 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from pydantic import ValidationError
+from typing import assert_never
 
 from ..clock import Clock
-from ..errors import Unavailable, VecferryError
-from ..schemas.control import Route, route_key
+from ..errors import Refused, Unavailable, VecferryError
+from ..journal.reading import parse
+from ..journal.record import Known, Unknown
+from ..journal.route import Route, route_key
 from .deadline import Deadline, deadline_in
 from .progress import Progress, Table
 from .route import Split, gaining_stores, split_of, without_canary
@@ -197,11 +198,8 @@ class Router:
         """Take in the route record, if it is a newer one; returns the target."""
         route = None
         if raw is not None and raw != self._raw:
+            route = self._route_in(raw)
             self._raw = raw
-            try:
-                route = split_of(Route.model_validate_json(raw))
-            except ValidationError:
-                _log.warning("the record %s of the control topic is not a route; the last one stays", self._key)
         if self._known is None:
             self._known = route or self._without_record()
         elif route is not None and route.generation > self._known.generation:
@@ -210,6 +208,26 @@ class Router:
             self._aside_s = _ASIDE_S
             self._next_move_s = float("-inf")
         return self._aim(self._known)
+
+    def _route_in(self, raw: bytes) -> Split | None:
+        """The route in a record; None where the last one has to stay.
+
+        Raises Unavailable where there is no last one and only a later version knows which store is the right one.
+        """
+        try:
+            found = parse(self._key, raw, Route)
+        except Refused as error:
+            _log.warning("the last route stays: %s", error)
+            return None
+        match found:
+            case Known(record=route):
+                return split_of(route)
+            case Unknown():
+                if self._known is None:
+                    raise Unavailable(str(found.refusal()))
+                return None
+            case _:
+                assert_never(found)
 
     def _aim(self, known: Split) -> Split:
         """What to serve, given the newest route: the same, unless this reader has stepped aside from its canary."""

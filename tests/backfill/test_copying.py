@@ -26,14 +26,15 @@ from backfill_rig import (
 from memory_store import MemoryStore
 from vecferry.backfill import scanning
 from vecferry.backfill.copying import copy_run
-from vecferry.backfill.journal import read_done, read_run
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.runs import open_run
 from vecferry.config import Config
 from vecferry.errors import Refused, Transient
+from vecferry.journal.progress import LiveProgress, live_progress_key
+from vecferry.journal.run import RunRecord
+from vecferry.journal.runs import read_done, read_run
 from vecferry.log.kafka.control import ControlWriter
 from vecferry.schemas.collection import MAX_RECORD_BYTES
-from vecferry.schemas.control import LiveProgress, RunRecord, live_progress_key
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.topics import dlq_topic, events_topic, progress_topic
 

@@ -4,17 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vecferry.backfill.plan import (
-    PAGE_CHUNKS,
     closed_run,
     first_open_chunk,
-    from_pages,
     next_run_id,
     page_rows,
-    pages_of,
-    to_pages,
 )
+from vecferry.journal.run import PAGE_CHUNKS, ChunkDone, PlanPage, RunRecord, from_pages, pages_of, to_pages
 from vecferry.schemas.collection import MAX_ID_BYTES, MAX_RECORD_BYTES
-from vecferry.schemas.control import ChunkDone, PlanPage, RunRecord
 from vecferry.stores.base import Cursor
 from vecferry.stores.key_ranges import KeyRange
 

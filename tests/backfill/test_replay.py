@@ -22,12 +22,12 @@ from memory_store import MemoryStore
 from vecferry.backfill.context import RunContext
 from vecferry.backfill.copying import copy_run
 from vecferry.backfill.groups import begin_group
-from vecferry.backfill.journal import read_group, read_run
 from vecferry.backfill.replay import open_replay
 from vecferry.backfill.runs import open_run
 from vecferry.errors import Refused
+from vecferry.journal.run import GroupRecord, RunRecord, group_key, run_key
+from vecferry.journal.runs import read_group, read_run
 from vecferry.log.kafka.clients import admin_config
-from vecferry.schemas.control import GroupRecord, RunRecord, group_key, run_key
 from vecferry.schemas.topics import events_topic, group_id, snapshot_topic
 
 pytestmark = pytest.mark.server

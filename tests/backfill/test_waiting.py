@@ -6,8 +6,9 @@ import pytest
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.waiting import wait_applied
 from vecferry.errors import Inconclusive, Refused
+from vecferry.journal.progress import SnapshotProgress, snapshot_progress_key
+from vecferry.journal.run import RunRecord
 from vecferry.schemas.batch import Applied, SnapshotMark
-from vecferry.schemas.control import RunRecord, SnapshotProgress, snapshot_progress_key
 
 RUN = RunRecord(
     run="r1",

@@ -9,7 +9,7 @@ import pytest
 from applied_log import rows_of, settled, values
 from log_world import NAME, PARTITIONS, world
 from vecferry.errors import Fatal, Transient, Unavailable
-from vecferry.schemas.control import WorkerProgress, worker_progress_key
+from vecferry.journal.progress import WorkerProgress, worker_progress_key
 from vecferry.schemas.position import base_position
 from waiting import wait_until
 

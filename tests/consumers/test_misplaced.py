@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from log_world import NAME, PARTITIONS, world
 from vecferry.errors import Refused
+from vecferry.journal.collection import CollectionRecord, collection_key
 from vecferry.schemas.codec import EventEncoder
-from vecferry.schemas.control import CollectionRecord, collection_key
 from vecferry.schemas.dead_letters import parse_origin
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.position import encode_position

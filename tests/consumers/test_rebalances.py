@@ -7,7 +7,7 @@ import threading
 import pytest
 from applied_log import settled, values
 from log_world import NAME, PARTITIONS, Running, world
-from vecferry.schemas.control import WorkerProgress, worker_progress_key
+from vecferry.journal.progress import WorkerProgress, worker_progress_key
 from waiting import wait_until
 
 pytestmark = pytest.mark.server

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from applied_log import counters, rows_of, settled, values
 from log_world import PARTITIONS, world
+from vecferry.journal.progress import SnapshotProgress
 from vecferry.schemas.batch import EventBatch, SnapshotMark
-from vecferry.schemas.control import SnapshotProgress
 from vecferry.schemas.position import base_position, encode_position
 from waiting import wait_until
 

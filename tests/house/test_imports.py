@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ LAYERS = (
     ("compare", "stores"),
     ("config",),
     ("log",),
+    ("journal",),
     ("producers", "consumers", "reads", "backfill"),
     ("migration",),
     ("pipeline",),
@@ -30,7 +32,7 @@ LOCAL_MAY_BE_IMPORTED_BY = {"cli", "local"}
 PROOF_MAY_IMPORT = {"__init__", "clock", "config", "local", "proof", "schemas"}
 PROOF_BESIDES = {
     "sabotage.py": {"cli", "stores"},  # breaks a store, then is the command line
-    "watch.py": {"log"},  # reads what workers report
+    "watch.py": {"log", "journal"},  # reads what workers report
 }
 # What a store should hold, what it holds, what a reader may see.
 JUDGES = {"catalogue.py", "holdings.py", "ledger.py", "poller.py", "staleness.py", "verdict.py", "report.py"}
@@ -56,6 +58,14 @@ PURE = {
     "consumers/pieces.py",
     "stores/key_ranges.py",
     "consumers/tally.py",
+    "journal/collection.py",
+    "journal/controller.py",
+    "journal/kinds.py",
+    "journal/migration.py",
+    "journal/progress.py",
+    "journal/record.py",
+    "journal/route.py",
+    "journal/run.py",
     "migration/gates.py",
     "migration/phase.py",
     "migration/plan.py",
@@ -68,7 +78,10 @@ IMPURE_LIBRARIES = {
     *OPTIONAL,
 }
 # Parts whose business is to reach out, and what stands on the edge inside the parts that decide.
-IMPURE_PARTS = ("vecferry.log.kafka", "vecferry.clock", "vecferry.failpoints", "vecferry.migration.context")
+IMPURE_PARTS = (
+    *("vecferry.log.kafka", "vecferry.clock", "vecferry.failpoints", "vecferry.migration.context"),
+    *("vecferry.journal.lease", "vecferry.journal.guard", "vecferry.journal.reading"),
+)
 
 
 def wrong_directions(sources: Iterable[Source]) -> list[str]:
@@ -129,6 +142,7 @@ def test_an_import_upwards_is_found() -> None:
         parse("log/kafka/planted.py", "import vecferry.local.kafka"),
         parse("stores/lancedb/planted.py", "from ...log import kafka"),
         parse("compare/planted.py", "from ..stores.base import Store"),
+        parse("journal/planted.py", "from ..reads.route import Split"),
         parse("local/planted.py", "from .. import config"),
         parse("consumers/planted.py", "from .. import open"),
         parse("cli/planted.py", "from ..proof import ledger"),
@@ -186,6 +200,27 @@ def test_a_hasty_producer_is_found() -> None:
     assert hasty_producers([parse("pipeline.py", "from .log.kafka.clients import producer_config")]) == []
 
 
+def foreign_readers(sources: Iterable[Source]) -> list[str]:
+    """Where the bytes of a record are read or written outside the journal."""
+    return [
+        f"{source.path}:{node.lineno}: {node.attr}"
+        for source in sources
+        if source.part != "journal"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("model_validate_json", "model_dump_json")
+    ]
+
+
+def test_only_the_journal_reads_and_writes_the_bytes_of_records() -> None:
+    assert foreign_readers(package_sources()) == []
+
+
+def test_a_foreign_reader_is_found() -> None:
+    line = "route = Route.model_validate_json(raw)"
+    assert len(foreign_readers([parse("reads/planted.py", line)])) == 1
+    assert foreign_readers([parse("journal/fine.py", line)]) == []
+
+
 def impure(sources: Iterable[Source]) -> list[str]:
     """What the files of :data:`PURE` import to do I/O, to read a clock or to draw lots."""
     return [
@@ -209,6 +244,7 @@ def test_io_in_what_decides_is_found() -> None:
         parse("schemas/planted.py", "from confluent_kafka import Consumer"),
         parse("migration/gates.py", "from ..log.kafka.view import CompactedView"),
         parse("compare/planted.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
+        parse("migration/phase.py", "from ..journal.reading import read"),
     ]
     assert len(impure(planted)) == len(planted)
     assert impure([parse("consumers/worker.py", "import time")]) == []

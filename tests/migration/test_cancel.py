@@ -14,18 +14,15 @@ from vecferry.backfill.runs import open_run
 from vecferry.backfill.sending import SnapshotSender, snapshot_producer
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Inconclusive, Refused
+from vecferry.journal.migration import MigrationRecord, migration_key
+from vecferry.journal.reading import require
+from vecferry.journal.run import RunRecord
 from vecferry.migration.cancel import plan_cancel
 from vecferry.migration.cancel import preview as preview_cancel
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gates import Verdict
 from vecferry.migration.start import open_run_context
-from vecferry.migration.state import read
 from vecferry.migration.verify import verify
-from vecferry.schemas.control import (
-    MigrationRecord,
-    RunRecord,
-    migration_key,
-)
 from vecferry.schemas.topics import snapshot_topic
 from waiting import wait_until
 
@@ -124,7 +121,7 @@ def test_a_new_run_that_is_given_up_leaves_the_copy_before_it_standing(kafka_boo
     do_cancel(rig)
     with rig.worker("old"), rig.worker("new"):
         with rig.steering() as (context, lease):
-            assert read(context.control, migration_key(NAME), MigrationRecord) == done
+            assert require(context.control, migration_key(NAME), MigrationRecord) == done
             _, verified = verify(context, lease, sample=None, on_progress=lambda progress: None)
         assert verified.clean
         with rig.steering() as (context, lease):
@@ -140,14 +137,14 @@ def test_what_changed_before_the_lease_was_taken_is_noticed_under_it(
     rig = Rig(kafka_bootstrap, rows=ROWS)
     rig.enrol()
     with rig.context() as context:
-        before = read(context.control, migration_key(NAME), MigrationRecord)
+        before = require(context.control, migration_key(NAME), MigrationRecord)
     # Another controller enrols the collection for another target between the two looks.
     monkeypatch.setattr(rig, "context", partial(rig.context, checked=False))
     rig.move("old", "third")
     with pytest.raises(Refused, match="enrolled to move from old to new"):
         verb(rig)
     with rig.context() as context:
-        assert read(context.control, migration_key(NAME), MigrationRecord) == before
+        assert require(context.control, migration_key(NAME), MigrationRecord) == before
 
 
 @pytest.mark.server
@@ -159,7 +156,7 @@ def test_a_killed_cancel_leaves_both_records_or_none(kafka_bootstrap: str, failp
         do_start(rig, timeout_s=0.1)
     kill(rig, "cancel", failpoint, ROWS)
     with rig.context() as context:
-        record = read(context.control, migration_key(NAME), MigrationRecord)
+        record = require(context.control, migration_key(NAME), MigrationRecord)
     assert record is not None
     expected = ({"r1": "cancelled"}, "enrolled", None) if written else ({"r1": "closed"}, "copying", "r1")
     assert (run_states(rig), record.step, record.run) == expected

@@ -6,21 +6,15 @@ import pytest
 from migration_rig import NAME, PARTITIONS, Rig
 from vecferry.config import load_config
 from vecferry.errors import Refused
+from vecferry.journal.collection import CollectionRecord, collection_key
+from vecferry.journal.migration import MigrationRecord, migration_key
+from vecferry.journal.reading import require
+from vecferry.journal.route import Route, route_key
+from vecferry.journal.run import GroupRecord, group_key
 from vecferry.log.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from vecferry.log.kafka.view import CompactedView
 from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
-from vecferry.migration.state import read
-from vecferry.schemas.control import (
-    CollectionRecord,
-    GroupRecord,
-    MigrationRecord,
-    Route,
-    collection_key,
-    group_key,
-    migration_key,
-    route_key,
-)
 from vecferry.schemas.topics import control_topic, dlq_topic, group_id, progress_topic
 from waiting import wait_until
 
@@ -46,16 +40,16 @@ def test_enrolment_makes_topics_groups_and_records(kafka_bootstrap: str) -> None
         committed = rig.admin.committed(group_id(namespace, NAME, store), rig.events, PARTITIONS)
         assert committed == dict.fromkeys(range(PARTITIONS), 0)
     with rig.context() as context:
-        group = read(context.control, group_key(NAME, "new"), GroupRecord)
+        group = require(context.control, group_key(NAME, "new"), GroupRecord)
         assert group is not None
         assert group.live_start == (0,) * PARTITIONS
-        collection = read(context.control, collection_key(NAME), CollectionRecord)
+        collection = require(context.control, collection_key(NAME), CollectionRecord)
         assert collection is not None
         assert (collection.partitions, collection.stores) == (PARTITIONS, ("old", "new"))
-        migration = read(context.control, migration_key(NAME), MigrationRecord)
+        migration = require(context.control, migration_key(NAME), MigrationRecord)
         assert migration is not None
         assert migration.step == "enrolled"
-        route = read(context.control, route_key(NAME), Route)
+        route = require(context.control, route_key(NAME), Route)
         assert route is not None
         assert (route.generation, route.old, route.new, route.percent) == (1, "old", "new", 0)
 
@@ -73,14 +67,14 @@ def test_enrolling_again_keeps_the_journal_and_never_calls_a_source_complete_twi
     rig = Rig(kafka_bootstrap, rows=3)
     rig.enrol()
     with rig.steering() as (context, lease):
-        migration = read(context.control, migration_key(NAME), MigrationRecord)
+        migration = require(context.control, migration_key(NAME), MigrationRecord)
         assert migration is not None
         lease.write({migration_key(NAME): migration.model_copy(update={"step": "copying", "run": "r1"})})
     rig.stores["old"].complete.clear()  # the table was lost, and would be made anew and empty
     rig.enrol()
     assert rig.stores["old"].complete == set()
     with rig.context() as context:
-        after = read(context.control, migration_key(NAME), MigrationRecord)
+        after = require(context.control, migration_key(NAME), MigrationRecord)
         assert after is not None
         assert (after.step, after.run) == ("copying", "r1")
 
@@ -122,7 +116,7 @@ def test_a_target_in_use_cannot_be_exchanged_yet(kafka_bootstrap: str, step: str
     rig = Rig(kafka_bootstrap)
     rig.enrol()
     with rig.steering() as (context, lease):
-        route, migration = read(context.control, route_key(NAME), Route), migration_record(context.control)
+        route, migration = require(context.control, route_key(NAME), Route), migration_record(context.control)
         assert route is not None
         lease.write(
             {
@@ -141,7 +135,7 @@ def test_a_target_in_use_cannot_be_exchanged_yet(kafka_bootstrap: str, step: str
 
 
 def migration_record(view: CompactedView) -> MigrationRecord:
-    record = read(view, migration_key(NAME), MigrationRecord)
+    record = require(view, migration_key(NAME), MigrationRecord)
     assert record is not None
     return record
 

@@ -13,6 +13,7 @@ import pytest
 from migration_rig import NAME, Rig
 from vecferry.backfill.progress import Progress
 from vecferry.errors import Inconclusive, Refused
+from vecferry.journal.migration import MigrationRecord
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gates import Verdict
 from vecferry.migration.gather import gather
@@ -22,7 +23,6 @@ from vecferry.migration.replaying import replay
 from vecferry.migration.start import start
 from vecferry.migration.status import summarise
 from vecferry.migration.verify import verify
-from vecferry.schemas.control import MigrationRecord
 from waiting import wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"

@@ -77,10 +77,13 @@ def test_one_failure_fails_and_one_unknown_is_unknown(verdicts: tuple[Verdict, .
 def test_backfill_gate() -> None:
     facts = ready()
     open_run = RUN.model_copy(update={"state": "copying"})
+    assert facts.migration is not None
+    unnamed = facts.migration.model_copy(update={"run": None})
     incomplete = {**facts.live, "new": {0: report(98), 1: report(50, complete=False)}}
     cases = [
         (facts, Verdict.PASS, "2 of 2"),
-        (replace(facts, run=None), Verdict.FAIL, "nothing was copied"),
+        (replace(facts, run=None, migration=unnamed), Verdict.FAIL, "nothing was copied"),
+        (replace(facts, run=None), Verdict.FAIL, "run r1 is missing, or a later version wrote it"),
         (replace(facts, run=open_run), Verdict.FAIL, "copying"),
         (replace(facts, run_problems=("partition 1: a chunk is short",)), Verdict.FAIL, "a chunk is short"),
         (replace(facts, live=incomplete), Verdict.FAIL, "1 of 2"),

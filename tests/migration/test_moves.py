@@ -17,22 +17,14 @@ from vecferry.cli import cutover
 from vecferry.cli.main import main
 from vecferry.config import GatesSection
 from vecferry.errors import ConfigError, Refused
+from vecferry.journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
+from vecferry.journal.progress import LiveProgress, live_progress_key
+from vecferry.journal.reading import require
+from vecferry.journal.route import Route, route_key
+from vecferry.journal.run import RunRecord, run_key
 from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.cutover import move_reads, plan_move, preview
 from vecferry.migration.gates import Verdict
-from vecferry.migration.state import read
-from vecferry.schemas.control import (
-    LiveProgress,
-    MigrationRecord,
-    Route,
-    RunRecord,
-    VerifyRecord,
-    live_progress_key,
-    migration_key,
-    route_key,
-    run_key,
-    verify_key,
-)
 from vecferry.schemas.topics import progress_topic
 from waiting import wait_until
 
@@ -71,7 +63,7 @@ def make_ready(rig: Rig) -> None:
     rig.enrol()
     with rig.steering() as (context, lease):
         now_s = context.clock.unix_s()
-        migration = read(context.control, migration_key(NAME), MigrationRecord)
+        migration = require(context.control, migration_key(NAME), MigrationRecord)
         assert migration is not None
         run = RunRecord(
             run="r1",
@@ -118,8 +110,8 @@ def report_both(rig: Rig) -> None:
 def route_and_journal(rig: Rig, *, checked: bool = True) -> tuple[int, int, int, int]:
     """Percent, generation, cutovers, rollbacks."""
     with rig.context(checked=checked) as context:
-        route = read(context.control, route_key(NAME), Route)
-        migration = read(context.control, migration_key(NAME), MigrationRecord)
+        route = require(context.control, route_key(NAME), Route)
+        migration = require(context.control, migration_key(NAME), MigrationRecord)
         assert route is not None
         assert migration is not None
         return route.percent, route.generation, migration.cutovers, migration.rollbacks
@@ -242,7 +234,7 @@ def test_a_rollback_wins_against_a_command_under_way_and_leaves_it_to_be_run_aga
         with pytest.raises(Refused, match=r"has taken over; .* run this command again"):
             verifying.write({verify_key(NAME): None})
     with rig.steering() as (context, _):  # and so it can
-        assert read(context.control, verify_key(NAME), VerifyRecord) is not None
+        assert require(context.control, verify_key(NAME), VerifyRecord) is not None
 
 
 @pytest.mark.server

@@ -10,21 +10,16 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from migration_rig import NAME, PARTITIONS, Rig
 from steering import do_start, kill, run_states
-from vecferry.backfill.journal import read_runs
 from vecferry.errors import Inconclusive, Refused
+from vecferry.journal.migration import MigrationRecord, migration_key
+from vecferry.journal.progress import SnapshotProgress, snapshot_progress_key
+from vecferry.journal.reading import require
+from vecferry.journal.route import Route, route_key
+from vecferry.journal.runs import read_runs
 from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.doctor import examine
 from vecferry.migration.previewing import preview
 from vecferry.migration.replaying import replay
-from vecferry.migration.state import read
-from vecferry.schemas.control import (
-    MigrationRecord,
-    Route,
-    SnapshotProgress,
-    migration_key,
-    route_key,
-    snapshot_progress_key,
-)
 from vecferry.schemas.topics import progress_topic, snapshot_topic
 from waiting import wait_until
 
@@ -112,7 +107,7 @@ def test_a_target_that_lost_events_is_exchanged_for_another(kafka_bootstrap: str
     assert rig.stores["third"].rows.keys() == rig.stores["old"].rows.keys()
     assert rig.stores["third"].complete == set(range(PARTITIONS))
     with rig.context() as context:
-        route = read(context.control, route_key(NAME), Route)
+        route = require(context.control, route_key(NAME), Route)
         assert route is not None
         assert (route.old, route.new, route.percent, route.generation) == ("old", "third", 0, 2)
 
@@ -138,7 +133,7 @@ def test_a_new_run_that_is_refused_changes_nothing(kafka_bootstrap: str) -> None
         with pytest.raises(Refused, match="old is not complete in partitions 0-2"):
             do_start(rig, new_run=True)
     with rig.context() as context:
-        assert read(context.control, migration_key(NAME), MigrationRecord) == done
+        assert require(context.control, migration_key(NAME), MigrationRecord) == done
 
 
 @pytest.mark.server

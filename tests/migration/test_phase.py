@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from migration_facts import NOW_S, ready, report
 from vecferry.config import GatesSection
+from vecferry.journal.controller import ControllerRecord
+from vecferry.journal.progress import WorkerProgress
 from vecferry.migration.facts import Facts
 from vecferry.migration.gates import Verdict, cutover_gates
 from vecferry.migration.phase import CUTOVER, DUAL_WRITE, NOT_ENROLLED, next_steps, phase_of
 from vecferry.migration.status import summarise
-from vecferry.schemas.control import ControllerRecord, WorkerProgress
 
 LIMITS = GatesSection()
 

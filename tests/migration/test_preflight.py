@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from vecferry.config import GatesSection
 from vecferry.errors import Inconclusive, Refused
+from vecferry.journal.collection import CollectionRecord
 from vecferry.log.port import Topic
 from vecferry.migration.gates import GateResult, Verdict
 from vecferry.migration.preflight import (
@@ -20,7 +21,6 @@ from vecferry.migration.preflight import (
     table_topic_check,
 )
 from vecferry.schemas.collection import Collection, Space
-from vecferry.schemas.control import CollectionRecord
 from vecferry.schemas.filters import Operator
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.stores.base import Capabilities, Guarantee

@@ -6,12 +6,12 @@ import pytest
 from migration_facts import VERIFIED
 from migration_rig import NAME, Rig
 from vecferry.config import GatesSection
+from vecferry.journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
+from vecferry.journal.reading import require
 from vecferry.migration.gates import Verdict, verification_gate
 from vecferry.migration.gather import gather
 from vecferry.migration.start import start
-from vecferry.migration.state import read
 from vecferry.migration.verify import verify
-from vecferry.schemas.control import MigrationRecord, VerifyRecord, migration_key, verify_key
 
 FULL = VERIFIED
 SAMPLE = VERIFIED.model_copy(update={"complete": False})
@@ -86,8 +86,8 @@ def test_a_sample_closes_the_gate_but_never_opens_it(kafka_bootstrap: str) -> No
         assert checked(1.0) is Verdict.FAIL
         assert checked(None) is Verdict.PASS
         with rig.context() as context:
-            record = read(context.control, verify_key(NAME), VerifyRecord)
-            migration = read(context.control, migration_key(NAME), MigrationRecord)
+            record = require(context.control, verify_key(NAME), VerifyRecord)
+            migration = require(context.control, migration_key(NAME), MigrationRecord)
             assert record is not None
             assert migration is not None
             assert record.run == migration.run

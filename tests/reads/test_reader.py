@@ -10,9 +10,10 @@ import pytest
 from memory_store import MemoryStore
 from reads_fakes import COLLECTION, TOPIC, World, key_on, serve, version_of
 from vecferry.errors import Inconclusive, InvalidRecord, Unavailable
+from vecferry.journal.progress import live_progress_key
+from vecferry.journal.route import route_key
 from vecferry.reads.route import whole
 from vecferry.reads.session import Session
-from vecferry.schemas.control import live_progress_key, route_key
 from vecferry.schemas.filters import Operator
 from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken

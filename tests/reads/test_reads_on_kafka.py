@@ -12,13 +12,14 @@ import vecferry
 from confluent_kafka import KafkaError, KafkaException, Producer
 from vecferry.config import load_config
 from vecferry.errors import Inconclusive, Unavailable
+from vecferry.journal.progress import LiveProgress, live_progress_key
+from vecferry.journal.route import Route, route_key
 from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.control import ControlWriter
 from vecferry.pipeline import Pipeline
 from vecferry.reads.session import Session
 from vecferry.schemas.batch import EventBatch, LiveMark, Op
-from vecferry.schemas.control import LiveProgress, Route, live_progress_key, route_key
 from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 from vecferry.schemas.topics import control_topic, events_topic, progress_topic

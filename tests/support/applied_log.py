@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from log_world import NAME, PARTITIONS, World
 from memory_store import MemoryStore
+from vecferry.journal.progress import WorkerProgress, worker_progress_key
 from vecferry.schemas.batch import Rows
-from vecferry.schemas.control import WorkerProgress, worker_progress_key
 
 
 def settled(log: World, store: MemoryStore) -> bool:

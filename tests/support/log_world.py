@@ -14,6 +14,7 @@ from memory_store import MemoryStore
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
+from vecferry.journal.run import RunRecord, run_key
 from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.log import KafkaLog
@@ -21,7 +22,6 @@ from vecferry.log.port import Log
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection
-from vecferry.schemas.control import RunRecord, run_key
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.snapshot import (
     RUN_CLOSED,

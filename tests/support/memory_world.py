@@ -10,11 +10,11 @@ from memory_store import MemoryStore
 from step_clock import StepClock
 from vecferry.consumers.executor import Executor
 from vecferry.consumers.worker import CollectionWorker
+from vecferry.journal.run import run_key
 from vecferry.log.memory import Broker, MemoryLog
 from vecferry.log.port import Log
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.codec import EventEncoder
-from vecferry.schemas.control import run_key
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.snapshot import RUN_CLOSED
 from vecferry.schemas.topics import (

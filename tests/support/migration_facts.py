@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vecferry.journal.migration import MigrationRecord, VerifyRecord
+from vecferry.journal.progress import LiveProgress
+from vecferry.journal.route import Route
+from vecferry.journal.run import RunRecord
 from vecferry.migration.facts import Facts
 from vecferry.schemas.batch import Applied, SnapshotMark
-from vecferry.schemas.control import LiveProgress, MigrationRecord, Route, RunRecord, VerifyRecord
 
 NOW_S = 1_000_000.0
 RUN = RunRecord(

@@ -14,15 +14,15 @@ from memory_store import MemoryStore
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
+from vecferry.journal.lease import Lease
+from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import admin_config, producer_config
 from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.context import Context, open_context
-from vecferry.migration.controller import Lease
 from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import SnapshotMark
 from vecferry.schemas.codec import EventEncoder
-from vecferry.schemas.control import LiveProgress, live_progress_key
 from vecferry.schemas.topics import control_topic, events_topic, progress_topic
 from waiting import wait_until
 

@@ -11,6 +11,8 @@ import numpy as np
 from memory_store import MemoryStore
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Unavailable
+from vecferry.journal.progress import LiveProgress, live_progress_key
+from vecferry.journal.route import Route, route_key
 from vecferry.reads.pool import StorePool
 from vecferry.reads.progress import Progress
 from vecferry.reads.reader import Reader
@@ -19,7 +21,6 @@ from vecferry.reads.router import Router
 from vecferry.reads.stats import Counters
 from vecferry.schemas.batch import EventBatch, LiveMark, Op
 from vecferry.schemas.collection import Collection, Space
-from vecferry.schemas.control import LiveProgress, Route, live_progress_key, route_key
 from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 from vecferry.stores.base import Store

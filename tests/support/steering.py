@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 from migration_rig import NAME, Rig
-from vecferry.backfill.journal import read_runs
+from vecferry.journal.migration import MigrationRecord
+from vecferry.journal.runs import read_runs
 from vecferry.migration.cancel import cancel
 from vecferry.migration.start import start
-from vecferry.schemas.control import (
-    MigrationRecord,
-)
 
 SUPPORT = Path(__file__).parent
 

@@ -10,9 +10,9 @@ from confluent_kafka import KafkaError, KafkaException
 from mock_kafka import MockKafka
 from vecferry.config import KafkaSection
 from vecferry.errors import Refused, Unavailable
+from vecferry.journal.run import PlanPage
 from vecferry.log.kafka import control
 from vecferry.log.kafka.control import ControlWriter
-from vecferry.schemas.control import PlanPage
 from vecferry.schemas.topics import control_topic
 from waiting import wait_until
 

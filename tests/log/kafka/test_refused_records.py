@@ -16,10 +16,10 @@ from mock_kafka import MockKafka
 from vecferry.backfill.sending import SnapshotSender, snapshot_producer
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import KafkaSection
+from vecferry.journal.run import RunRecord
 from vecferry.log.kafka.clients import own_producer_config, producer_config
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.collection import Collection, Space
-from vecferry.schemas.control import RunRecord
 from vecferry.schemas.snapshot import SnapshotDecoder, SnapshotMarker
 from waiting import wait_until
 

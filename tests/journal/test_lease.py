@@ -12,14 +12,14 @@ import pytest
 from confluent_kafka import Producer
 from migration_rig import NAME, Rig
 from vecferry.errors import Refused, Unavailable
+from vecferry.journal import lease as lease_module
+from vecferry.journal.controller import ControllerRecord, controller_key
+from vecferry.journal.lease import LEASE_S, Lease, blocker
+from vecferry.journal.reading import require
 from vecferry.log.kafka import view
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.control import ControlWriter
-from vecferry.migration import controller
 from vecferry.migration.context import Context
-from vecferry.migration.controller import LEASE_S, Lease, blocker
-from vecferry.migration.state import read
-from vecferry.schemas.control import ControllerRecord, controller_key
 from waiting import wait_until
 
 NOW_S = 1_000_000.0
@@ -80,7 +80,7 @@ def test_a_second_controller_is_refused_until_the_first_has_left(kafka_bootstrap
             raise AssertionError("two controllers")
         with lease(context):
             context.control.sync()
-            found = read(context.control, controller_key(NAME), ControllerRecord)
+            found = require(context.control, controller_key(NAME), ControllerRecord)
             assert found is not None
             assert (found.pid, found.host) == (os.getpid(), HERE)
         context.control.sync()
@@ -148,7 +148,7 @@ def test_what_was_committed_behind_an_open_transaction_is_seen_before_anything_i
         other.flush(10)
         ControlWriter(rig.config.kafka, namespace, NAME).write({"note": record()})
         monkeypatch.setattr(view, "_OPEN_S", 0.1)
-        monkeypatch.setattr(controller, "hit", lambda name: ending.start())
+        monkeypatch.setattr(lease_module, "hit", lambda name: ending.start())
         with lease(context):
             assert context.control.get("note") is not None
         assert context.control.get("other") is None
@@ -161,7 +161,7 @@ def test_without_a_view_of_the_journal_nothing_is_steered(
 ) -> None:
     rig = Rig(kafka_bootstrap)
     rig.enrol()
-    monkeypatch.setattr(controller, "_CATCH_UP_S", 0.0)
+    monkeypatch.setattr(lease_module, "_CATCH_UP_S", 0.0)
     monkeypatch.setattr(Lease, "_is_shown", lambda self: False)
     with rig.context() as context:
         with pytest.raises(Unavailable, match="run this command again"), lease(context):

@@ -13,26 +13,23 @@ import threading
 import uuid
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused, Unavailable
 from ..failpoints import hit
 from ..log.kafka.control import ControlWriter
-from ..log.kafka.view import CompactedView
-from ..schemas.control import ControllerRecord, controller_key
+from ..log.port import Encodable, Table, Writer
 from ..schemas.topics import control_topic
-from .state import read
+from .controller import ControllerRecord, controller_key
+from .guard import GuardedWriter
+from .reading import known, require
 
 BEAT_S = 2.0
 LEASE_S = 10.0
 # The broker looks for transactions past their time-out of 10 s every 10 s.
 _CATCH_UP_S = 30.0
-
-
-class _Encodable(Protocol):
-    def encode(self) -> bytes: ...
 
 
 def blocker(
@@ -67,7 +64,7 @@ class Lease:
         self,
         config: Config,
         collection: str,
-        control: CompactedView,
+        control: Table,
         *,
         command: str,
         urgent: bool = False,
@@ -85,14 +82,14 @@ class Lease:
             "command": command,
             "urgent": urgent,
         }
-        self._writer: ControlWriter | None = None
+        self._writer: Writer | None = None
         self._lost: Refused | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{collection}", daemon=True)
 
     def __enter__(self) -> Self:
         self._control.sync()
-        record = read(self._control, controller_key(self._collection), ControllerRecord)
+        record = require(self._control, controller_key(self._collection), ControllerRecord)
         host = str(self._identity["host"])
         now_unix_s = self._clock.unix_s()
         reason = blocker(record, self._collection, now_unix_s=now_unix_s, host=host, urgent=self._urgent)
@@ -119,14 +116,19 @@ class Lease:
         self._leave()
 
     @property
-    def writer(self) -> ControlWriter:
-        """The one writer of this collection's records; only inside ``with``."""
+    def writer(self) -> Writer:
+        """The one writer of this collection's records; only inside ``with``. It writes over nothing unknown."""
+        return GuardedWriter(self._held(), self._control)
+
+    def _held(self) -> Writer:
         if self._writer is None:
             raise RuntimeError("the lease is not held")
         return self._writer
 
-    def write(self, records: Mapping[str, _Encodable | None]) -> None:
-        """Write all of ``records`` or none. Raises Refused when another controller has taken over, Unavailable."""
+    def write(self, records: Mapping[str, Encodable | None]) -> None:
+        """Write all of ``records`` or none. Raises Refused when another controller has taken over, or a later
+        version wrote one of them; Unavailable.
+        """
         self.check()
         self.writer.write(records)
 
@@ -151,7 +153,7 @@ class Lease:
             )
 
     def _is_shown(self) -> bool:
-        record = read(self._control, controller_key(self._collection), ControllerRecord)
+        record = known(self._control, controller_key(self._collection), ControllerRecord)
         return record is not None and record.instance == self._identity["instance"]
 
     def _leave(self) -> None:
@@ -159,11 +161,11 @@ class Lease:
         self._thread.join()
         try:
             if self._lost is None:
-                self.writer.write({controller_key(self._collection): None})
+                self._held().write({controller_key(self._collection): None})
         except (Refused, Unavailable):
             pass  # the record goes stale by itself, and what was to be done is done
         finally:
-            self.writer.close()
+            self._held().close()
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):
@@ -177,7 +179,7 @@ class Lease:
 
     def _beat(self) -> None:
         record = ControllerRecord.model_validate({**self._identity, "beat_unix_s": self._clock.unix_s()})
-        self.writer.write({controller_key(self._collection): record})
+        self._held().write({controller_key(self._collection): record})
 
 
 def _alive(pid: int) -> bool:

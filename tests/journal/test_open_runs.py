@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from vecferry.consumers.runs import OpenRuns
+from vecferry.journal.run import RunRecord, run_key
+from vecferry.journal.runs import OpenRuns
 from vecferry.log.port import Table as LogTable
-from vecferry.schemas.control import RunRecord, run_key
 
 
 class Table:
@@ -49,3 +49,15 @@ def test_the_table_is_searched_when_it_has_changed() -> None:
     assert table.searched == 2
     table.put("r2", "cancelled")
     assert [run.run for run in runs()] == ["r1"]
+
+
+def test_a_run_in_a_state_of_a_later_version_is_left_out() -> None:
+    table = Table()
+    runs = OpenRuns(cast(LogTable, table), "things", "new")
+    for run in ("r1", "r2"):
+        table.put(run, "copying")
+    assert [run.run for run in runs()] == ["r1", "r2"]
+    key = run_key("things", "r1")
+    table.values[key] = table.values[key].replace(b'"copying"', b'"paused"')
+    table.changes += 1
+    assert [run.run for run in runs()] == ["r2"]

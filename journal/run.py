@@ -1,0 +1,99 @@
+"""Control topic, ``run/<c>/<run>``, ``plan/<c>/<run>/<page>``, ``chunk/<c>/<run>/<chunk>`` and ``group/<c>/<store>``.
+
+Runs, their plans and what is done of them, and where the groups began that may read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import JsonValue
+
+from ..stores.base import Cursor
+from .record import Record
+
+# So many chunks of MAX_CURSOR_BYTES (``stores/base.py``) each stay below Kafka's default record size.
+PAGE_CHUNKS = 100
+
+
+class RunRecord(Record):
+    """One backfill run. ``fences``: one offset per partition that no fence of any of its chunks lies below.
+
+    They are noted when the run is planned, since rows of a chunk that was sent twice are in the topic twice, the older
+    ones scanned behind the older fence; and corrected, if a chunk's fence did lie lower, when the run is closed.
+    ``generation`` rises each time a mover takes the run up, so that what an earlier one left half-sent does not count.
+    """
+
+    run: str
+    source: str
+    targets: tuple[str, ...]
+    state: Literal["copying", "closed", "cancelled"]
+    epoch: int
+    partitions: int
+    chunks: int
+    chunk_rows: int
+    estimated_rows: int
+    generation: int
+    created_unix_s: float
+    rows: int = 0
+    fences: tuple[int, ...] = ()
+
+
+def run_key(collection: str, run: str = "") -> str:
+    """Key of RunRecord; without a run, the prefix of all runs of the collection."""
+    return f"run/{collection}/{run}"
+
+
+class PlanPage(Record):
+    """Some of a run's chunks, in order, each as the source store describes it; nobody else looks into them."""
+
+    chunks: tuple[JsonValue, ...]
+
+
+def plan_key(collection: str, run: str, page: int) -> str:
+    """Key of PlanPage."""
+    return f"plan/{collection}/{run}/{page}"
+
+
+class ChunkDone(Record):
+    """A chunk whose rows and markers Kafka has acknowledged. ``fences``: one offset per partition, noted before it."""
+
+    generation: int
+    rows: int
+    fences: tuple[int, ...]
+
+
+def chunk_key(collection: str, run: str, chunk: int | None = None) -> str:
+    """Key of ChunkDone; without a chunk, the prefix of all chunks of the run."""
+    return f"chunk/{collection}/{run}/{'' if chunk is None else chunk}"
+
+
+class GroupRecord(Record):
+    """Where a store's consumer group began to read the live topic, per partition; written once, before it commits.
+
+    A store may read a run only if this start lies at or below every fence of the run.
+    """
+
+    epoch: int
+    live_start: tuple[int, ...]
+
+
+def group_key(collection: str, store: str) -> str:
+    """Key of GroupRecord."""
+    return f"group/{collection}/{store}"
+
+
+def to_pages(chunks: Sequence[Cursor]) -> list[PlanPage]:
+    """``chunks`` in order, PAGE_CHUNKS to a page."""
+    return [PlanPage(chunks=tuple(chunks[at : at + PAGE_CHUNKS])) for at in range(0, len(chunks), PAGE_CHUNKS)]
+
+
+def from_pages(pages: Sequence[PlanPage]) -> tuple[Cursor, ...]:
+    """The inverse of :func:`to_pages`."""
+    return tuple(chunk for page in pages for chunk in page.chunks)
+
+
+def pages_of(chunks: int) -> int:
+    """How many pages a plan of ``chunks`` chunks has."""
+    return -(-chunks // PAGE_CHUNKS)
