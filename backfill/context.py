@@ -8,9 +8,7 @@ from confluent_kafka import Producer
 
 from ..clock import Clock
 from ..config import Config
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
-from ..log.port import Writer
+from ..log.port import Admin, Table, Writer
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store
@@ -28,9 +26,9 @@ class RunContext:
     collection: str
     source_name: str
     source: Store
-    control: CompactedView
-    progress: CompactedView
-    dead_letters: CompactedView
+    control: Table
+    progress: Table
+    dead_letters: Table
     writer: Writer
     producer: Producer
     admin: Admin

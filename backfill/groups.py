@@ -11,9 +11,7 @@ from ..config import Config
 from ..errors import Refused
 from ..journal.run import GroupRecord, group_key
 from ..journal.runs import read_group
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
-from ..log.port import Writer
+from ..log.port import Admin, Table, Writer
 from ..schemas.batch import EventBatch, LiveMark
 from ..schemas.collection import Collection
 from ..schemas.position import base_position, epoch_of
@@ -31,7 +29,7 @@ class GroupPlace:
     collection: str
     store_name: str
     admin: Admin
-    control: CompactedView
+    control: Table
     writer: Writer
 
 
@@ -87,7 +85,7 @@ def _begun(store: Store, dimension: int, live_start: Sequence[int]) -> dict[int,
     return store.applied().live
 
 
-def refuse_traces(control: CompactedView, collection: Collection, store_name: str, store: Store) -> None:
+def refuse_traces(control: Table, collection: Collection, store_name: str, store: Store) -> None:
     """Raise Refused when a further store carries what it must not, and its group has never begun; before ``create``."""
     if read_group(control, collection.name, store_name) is None:
         traces = foreign_traces(store_name, store, collection, source=False)
@@ -134,7 +132,7 @@ def late_partitions(live_start: Sequence[int], fences: Sequence[int]) -> list[in
     return [partition for partition, (start, fence) in pairs if not may_read_run(start, fence)]
 
 
-def check_may_read(control: CompactedView, collection: str, stores: Sequence[str], fences: Sequence[int]) -> None:
+def check_may_read(control: Table, collection: str, stores: Sequence[str], fences: Sequence[int]) -> None:
     """Raise Refused, one line per store, unless every one of ``stores`` may read a run with these ``fences``."""
     problems = []
     for store in stores:

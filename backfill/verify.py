@@ -19,7 +19,7 @@ from ..compare.verdict import Difference, Fault
 from ..config import Config
 from ..errors import Refused
 from ..journal.migration import VerifyRecord
-from ..log.kafka.admin import Admin
+from ..log.port import Admin
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.partitioner import murmur2

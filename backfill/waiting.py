@@ -9,7 +9,7 @@ from ..errors import Inconclusive, Refused
 from ..journal.progress import SnapshotProgress, snapshot_progress_key
 from ..journal.reading import all_known
 from ..journal.run import RunRecord
-from ..log.kafka.view import CompactedView
+from ..log.port import Table
 from ..stores.base import Store
 from ..wording import partitions
 from .progress import OnProgress, Progress
@@ -18,7 +18,7 @@ _REPORT_INTERVAL_S = 0.5
 
 
 def wait_applied(
-    progress: CompactedView,
+    progress: Table,
     *,
     collection: str,
     run: RunRecord,
@@ -90,16 +90,14 @@ def _believed(
     }
 
 
-def read_snapshot_progress(
-    progress: CompactedView, collection: str, store_name: str, run: str
-) -> dict[int, SnapshotProgress]:
+def read_snapshot_progress(progress: Table, collection: str, store_name: str, run: str) -> dict[int, SnapshotProgress]:
     """What the worker of a store has reported of a run, by partition."""
     prefix = snapshot_progress_key(collection, store_name, run)
     return {int(partition): report for partition, report in all_known(progress, prefix, SnapshotProgress).items()}
 
 
 def _wait_for_news(
-    progress: CompactedView,
+    progress: Table,
     known: dict[int, SnapshotProgress],
     collection: str,
     store_name: str,

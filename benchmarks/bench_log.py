@@ -11,9 +11,9 @@ import numpy as np
 from confluent_kafka import Producer
 from numpy.typing import NDArray
 from vecferry.config import load_config
-from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.log import KafkaLog
+from vecferry.log.topics import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.schemas.batch import Applied, EventBatch, Mark
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection

@@ -11,8 +11,8 @@ from ..config import Config
 from ..journal.reading import read_all
 from ..journal.record import Known, Unknown
 from ..journal.run import RunRecord, run_key
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
+from ..log.kafka.log import KafkaLog
+from ..log.port import Log
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic, snapshot_topic
 from .options import add_collection, config_of
 from .output import Console, Result, Table
@@ -31,8 +31,15 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     """One row per topic, missing ones included."""
     config = config_of(args)
     config.collection(args.collection)
-    admin = Admin(config.kafka)
-    purposes = _purposes(config, args.collection, admin)
+    with closing(KafkaLog(config.kafka)) as log:
+        topics = _described_topics(config, args.collection, log)
+    missing = any(not topic["exists"] for topic in topics)
+    step = f"vecferry enrol {args.collection}" if missing else f"vecferry status {args.collection}"
+    return Result(data={"collection": args.collection, "topics": topics}, tables=(_table(topics),), next_steps=(step,))
+
+
+def _described_topics(config: Config, collection: str, log: Log) -> list[dict[str, object]]:
+    admin, purposes = log.admin, _purposes(config, collection, log)
     found = admin.topics(list(purposes))
     topics: list[dict[str, object]] = []
     for name, purpose in purposes.items():
@@ -51,12 +58,10 @@ def run(args: argparse.Namespace, console: Console) -> Result:
                 "records": sum(offsets.end) - sum(offsets.begin),
             }
         )
-    missing = any(not topic["exists"] for topic in topics)
-    step = f"vecferry enrol {args.collection}" if missing else f"vecferry status {args.collection}"
-    return Result(data={"collection": args.collection, "topics": topics}, tables=(_table(topics),), next_steps=(step,))
+    return topics
 
 
-def _purposes(config: Config, collection: str, admin: Admin) -> dict[str, str]:
+def _purposes(config: Config, collection: str, log: Log) -> dict[str, str]:
     namespace = config.namespace
     control = control_topic(namespace)
     purposes = {
@@ -65,8 +70,8 @@ def _purposes(config: Config, collection: str, admin: Admin) -> dict[str, str]:
         control: "routes, runs, migrations",
         progress_topic(namespace): "how far stores are",
     }
-    if admin.topics([control]):
-        with closing(CompactedView(config.kafka, control)) as view:
+    if log.admin.topics([control]):
+        with closing(log.table(control)) as view:
             view.sync()
             for run, found in sorted(read_all(view, run_key(collection), RunRecord).items()):
                 purposes[snapshot_topic(namespace, collection, run)] = f"run {run}, {_described(found)}"

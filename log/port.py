@@ -329,6 +329,13 @@ class Log(Protocol):
         """``topic`` as a table, followed from its beginning. Does not block; close it."""
         ...
 
+    def newest(self, topic: str, partitions: int, per_partition: int) -> list[Message]:
+        """The last ``per_partition`` records of each partition, fewer where there are fewer; joins no group.
+
+        Blocks until every partition was read to where it ended at the call; raises Unavailable.
+        """
+        ...
+
     def writer(self, namespace: str, collection: str) -> Writer:
         """A new writer of ``collection``, see there. Blocks; raises Unavailable."""
         ...

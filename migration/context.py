@@ -11,8 +11,8 @@ from ..config import Config
 from ..errors import Refused
 from ..journal.collection import CollectionRecord, collection_key
 from ..journal.reading import require
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
+from ..log.kafka.log import KafkaLog
+from ..log.port import Admin, Log, Table
 from ..schemas.collection import Collection
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
 from ..stores.base import Store
@@ -31,12 +31,17 @@ class Context:
     collection: Collection
     source: str
     target: str
-    admin: Admin
-    control: CompactedView
-    progress: CompactedView
-    letters: CompactedView
+    log: Log
+    control: Table
+    progress: Table
+    letters: Table
     open_store: StoreOpener
     clock: Clock
+
+    @property
+    def admin(self) -> Admin:
+        """Topics, offsets and groups."""
+        return self.log.admin
 
     @property
     def name(self) -> str:
@@ -89,22 +94,22 @@ def open_context(
     """
     described = config.collection(collection)
     migration = config.migration(collection)
-    admin = Admin(config.kafka)
     events = events_topic(config.namespace, collection)
     tables = (
         control_topic(config.namespace),
         progress_topic(config.namespace),
         dlq_topic(config.namespace, collection),
     )
-    _require_topics(admin, collection, (events, *tables))
     with ExitStack() as stack:
-        views = [stack.enter_context(closing(CompactedView(config.kafka, topic, clock=clock))) for topic in tables]
+        log = stack.enter_context(closing(KafkaLog(config.kafka, clock=clock)))
+        _require_topics(log.admin, collection, (events, *tables))
+        views = [stack.enter_context(closing(log.table(topic))) for topic in tables]
         context = Context(
             config=config,
             collection=described,
             source=migration.source,
             target=migration.target,
-            admin=admin,
+            log=log,
             control=views[0],
             progress=views[1],
             letters=views[2],

@@ -10,9 +10,8 @@ from ..config import Config
 from ..errors import ConfigError, StoreError, Unavailable
 from ..journal.collection import CollectionRecord, collection_key
 from ..journal.reading import require
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
-from ..log.port import Topic
+from ..log.kafka.log import KafkaLog
+from ..log.port import Log, Topic
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from .context import StoreOpener, opened, store_opener
 from .gates import GateResult, Verdict
@@ -39,20 +38,21 @@ def examine(
     config.collection(name)
     open_named = open_store or store_opener(config, name)
     try:
-        kafka = _kafka_checks(config, name, clock)
+        with closing(KafkaLog(config.kafka, clock=clock)) as log:
+            kafka = _kafka_checks(config, name, log)
     except Unavailable as error:
         kafka = [GateResult(name="kafka", verdict=Verdict.FAIL, measured=str(error), required="answers")]
     stores = (_store(config, name, store, open_named) for store in config.collections[name].placements)
     return (*kafka, *itertools.chain.from_iterable(stores))
 
 
-def _kafka_checks(config: Config, name: str, clock: Clock) -> list[GateResult]:
+def _kafka_checks(config: Config, name: str, log: Log) -> list[GateResult]:
     collection = config.collection(name)
     events = events_topic(config.namespace, name)
     tables = (control_topic(config.namespace), progress_topic(config.namespace), dlq_topic(config.namespace, name))
-    admin = Admin(config.kafka)
+    admin = log.admin
     topics = admin.topics([events, *tables])
-    record = _record(config, name, topics, clock)
+    record = _record(config, name, topics, log)
     checks = [
         *live_topic_checks(topics.get(events), events, collection, config.gates),
         *(table_topic_check(topics.get(table), table, name) for table in tables),
@@ -62,7 +62,7 @@ def _kafka_checks(config: Config, name: str, clock: Clock) -> list[GateResult]:
         checks.append(migration_check(record, name, _fed_stores(config, name)))
     if events in topics:
         checks.append(topic_identity_check(record, events, admin.topic_id(events)))
-        checks.append(sampled_partitioner_check(config.kafka, admin, events, topics[events].partitions, clock))
+        checks.append(sampled_partitioner_check(log, events, topics[events].partitions))
     # With another number of partitions than configured, the groups' offsets mean nothing; that check has failed above.
     if events in topics and topics[events].partitions == collection.partitions:
         begin = admin.offsets(events, collection.partitions).begin
@@ -78,11 +78,11 @@ def _fed_stores(config: Config, name: str) -> tuple[str, str]:
     return migration.source, migration.target
 
 
-def _record(config: Config, name: str, topics: dict[str, Topic], clock: Clock) -> CollectionRecord | None:
+def _record(config: Config, name: str, topics: dict[str, Topic], log: Log) -> CollectionRecord | None:
     control = control_topic(config.namespace)
     if control not in topics:
         return None
-    with closing(CompactedView(config.kafka, control, clock=clock)) as view:
+    with closing(log.table(control)) as view:
         view.sync()
         return require(view, collection_key(name), CollectionRecord)
 

@@ -20,9 +20,9 @@ from ..failpoints import hit
 from ..journal.lease import Lease
 from ..journal.migration import migration_key
 from ..journal.run import group_key
-from ..log.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC, Admin
-from ..log.kafka.view import CompactedView
-from ..log.port import Topic
+from ..log.kafka.log import KafkaLog
+from ..log.port import Admin, Log, Table, Topic
+from ..log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from ..schemas.collection import Collection
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from ..wording import partitions
@@ -68,16 +68,18 @@ def enrol(
     ``open_store`` takes the place of the configured stores. Blocks while the stores run their statements.
     Raises Refused with one line per problem, ConfigError, Unavailable.
     """
-    collection = config.collection(name)
-    migration = config.migration(name)
-    open_named = open_store or store_opener(config, name)
-    admin = Admin(config.kafka)
+    with closing(KafkaLog(config.kafka, clock=clock)) as log:
+        return _enrol(config, name, log, open_store or store_opener(config, name), dry_run=dry_run, clock=clock)
+
+
+def _enrol(config: Config, name: str, log: Log, open_named: StoreOpener, *, dry_run: bool, clock: Clock) -> Enrolment:
+    collection, migration = config.collection(name), config.migration(name)
     events = events_topic(config.namespace, name)
     wanted = _topics(config, collection)
-    present = admin.topics([topic.name for topic in wanted])
-    _refuse_topics(config, collection, present, admin, clock)
+    present = log.admin.topics([topic.name for topic in wanted])
+    _refuse_topics(config, collection, present, log)
     stores = (migration.source, migration.target)
-    begun = _look_back(config, collection, stores, admin, present, clock)
+    begun = _look_back(config, collection, stores, log, present)
     planned = Enrolment(
         collection=name,
         source=migration.source,
@@ -93,13 +95,13 @@ def enrol(
     if dry_run:
         return planned
     for topic in wanted:
-        admin.create_topic(topic.name, topic.partitions, topic.settings)
+        log.admin.create_topic(topic.name, topic.partitions, topic.settings)
     hit("enrol.topics-made")
-    with closing(CompactedView(config.kafka, control_topic(config.namespace), clock=clock)) as view:
+    with closing(log.table(control_topic(config.namespace))) as view:
         view.sync()
         with Lease(config, name, view, command=f"enrol {name}", clock=clock) as lease:
-            _carry_out(config, collection, stores, admin, view, lease, open_named)
-            journal(lease, view, collection, stores, admin.topic_id(events), clock)
+            _carry_out(config, collection, stores, log.admin, view, lease, open_named)
+            journal(lease, view, collection, stores, log.admin.topic_id(events), clock)
     return planned
 
 
@@ -107,17 +109,16 @@ def _look_back(
     config: Config,
     collection: Collection,
     stores: tuple[str, str],
-    admin: Admin,
+    log: Log,
     topics: Mapping[str, Topic],
-    clock: Clock,
 ) -> frozenset[str]:
     """The stores whose groups have begun. Raises Refused when the journal speaks of something else than asked for."""
     control, events = control_topic(config.namespace), events_topic(config.namespace, collection.name)
     if control not in topics:
         return frozenset()
-    with closing(CompactedView(config.kafka, control, clock=clock)) as view:
+    with closing(log.table(control)) as view:
         view.sync()
-        refuse_another(view, collection, stores, events, admin.topic_id(events) if events in topics else "")
+        refuse_another(view, collection, stores, events, log.admin.topic_id(events) if events in topics else "")
         prefix = group_key(collection.name, "")
         return frozenset(key.removeprefix(prefix) for key in view.items(prefix))
 
@@ -140,7 +141,7 @@ def _carry_out(
     collection: Collection,
     stores: tuple[str, str],
     admin: Admin,
-    view: CompactedView,
+    view: Table,
     lease: Lease,
     open_named: StoreOpener,
 ) -> None:
@@ -172,9 +173,7 @@ def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:
     return (live, *(_Wanted(name=table, partitions=1, settings=COMPACTED_TOPIC) for table in tables), letters)
 
 
-def _refuse_topics(
-    config: Config, collection: Collection, present: Mapping[str, Topic], admin: Admin, clock: Clock
-) -> None:
+def _refuse_topics(config: Config, collection: Collection, present: Mapping[str, Topic], log: Log) -> None:
     """Topics that exist already must be what we would have made, and events must lie where we would have put them."""
     events = events_topic(config.namespace, collection.name)
     checks = [table_topic_check(topic, name, collection.name) for name, topic in present.items() if name != events]
@@ -183,7 +182,7 @@ def _refuse_topics(
     if checks:
         refuse_unless_passed(checks)
     if events in present:
-        check = sampled_partitioner_check(config.kafka, admin, events, collection.partitions, clock)
+        check = sampled_partitioner_check(log, events, collection.partitions)
         refuse_unless_passed([check])
 
 

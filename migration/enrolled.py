@@ -10,14 +10,12 @@ from ..journal.migration import MigrationRecord, migration_key
 from ..journal.reading import require
 from ..journal.route import Route, route_key
 from ..journal.runs import read_runs
-from ..log.kafka.view import CompactedView
+from ..log.port import Table
 from ..schemas.collection import Collection
 from .preflight import collection_checks, refuse_unless_passed, topic_identity_check
 
 
-def refuse_another(
-    view: CompactedView, collection: Collection, stores: tuple[str, str], events: str, topic_id: str
-) -> None:
+def refuse_another(view: Table, collection: Collection, stores: tuple[str, str], events: str, topic_id: str) -> None:
     """Raise Refused unless the collection is new, is enrolled just so, or may take the target of ``stores`` instead."""
     name = collection.name
     record = require(view, collection_key(name), CollectionRecord)
@@ -43,7 +41,7 @@ def refuse_another(
 
 
 def journal(
-    lease: Lease, view: CompactedView, collection: Collection, stores: tuple[str, str], topic_id: str, clock: Clock
+    lease: Lease, view: Table, collection: Collection, stores: tuple[str, str], topic_id: str, clock: Clock
 ) -> None:
     """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
     name = collection.name

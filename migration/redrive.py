@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException, Producer
-
-from ..config import Config
-from ..errors import DecodeError, Refused, Rejected, Unavailable
-from ..log.kafka.clients import REQUEST_TIMEOUT_S, own_producer_config, unavailable
+from ..errors import DecodeError, Refused, Rejected, Unavailable, VecferryError
+from ..log.port import REQUEST_TIMEOUT_S, Log
 from ..schemas.batch import EventBatch, Outcome
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import CUT, Origin, parse_origin
@@ -64,7 +61,7 @@ def redrive(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
     letter. Blocks. Raises Transient, Overloaded, Fatal, Unavailable: run it again, what was resolved is done.
     """
     results: list[Redriven] = []
-    resolver = _Resolver(context.config, context.name)
+    resolver = _Resolver(context.log, dlq_topic(context.config.namespace, context.name))
     for store_name in dict.fromkeys(letter.origin.store for letter in chosen):
         with opened(context.open_store, store_name) as store:
             for letter in chosen:
@@ -75,7 +72,7 @@ def redrive(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
 
 def discard(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
     """Resolve letters without applying them: the operator's word that these records are not wanted. Blocks."""
-    resolver = _Resolver(context.config, context.name)
+    resolver = _Resolver(context.log, dlq_topic(context.config.namespace, context.name))
     for letter in chosen:
         resolver.resolve(letter.key)
     return tuple(Redriven(key=letter.key, result="discarded", resolved=True) for letter in chosen)
@@ -133,25 +130,18 @@ def decode_letter(letter: Letter, collection: Collection, *, live_topic: str) ->
 class _Resolver:
     """Writes the null value that resolves a letter."""
 
-    def __init__(self, config: Config, collection: str) -> None:
-        self._kafka = config.kafka
-        self._topic = dlq_topic(config.namespace, collection)
-        self._producer = Producer(own_producer_config(config.kafka))
+    def __init__(self, log: Log, topic: str) -> None:
+        self._topic = topic
+        self._sender = log.sender()
 
     def resolve(self, key: str) -> None:
         """Block until Kafka has it; raises Unavailable."""
-        failures: list[object] = []
-
-        def delivered(error: object, _message: object) -> None:
-            if error is not None:
-                failures.append(error)
-
-        try:
-            self._producer.produce(self._topic, key=key.encode(), value=None, partition=0, on_delivery=delivered)
-            left = self._producer.flush(REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
-        if failures or left:
+        failures: list[VecferryError] = []
+        queued = self._sender.send(self._topic, 0, None, key=key.encode(), on_failure=failures.append)
+        left = self._sender.flush(REQUEST_TIMEOUT_S)
+        if failures:
+            raise failures[0]
+        if left or not queued:
             raise Unavailable(
                 f"topic {self._topic} did not acknowledge that {key!r} is resolved; run the command again"
             )

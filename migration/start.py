@@ -79,7 +79,7 @@ def _copy(
     timeout_s: float,
 ) -> MigrationRecord:
     partitions = context.collection.partitions
-    check = sampled_partitioner_check(context.config.kafka, context.admin, context.events, partitions, context.clock)
+    check = sampled_partitioner_check(context.log, context.events, partitions)
     refuse_unless_passed([check])
     _prepare_target(context, lease, say)
     hit("start.target-prepared")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from ..config import Config
 from ..journal.progress import LiveProgress, WorkerProgress, live_progress_key, worker_progress_key
 from ..journal.reading import all_known, known
-from ..log.kafka.admin import Admin
-from ..log.kafka.view import CompactedView
+from ..log.kafka.log import KafkaLog
 from ..schemas.topics import events_topic, group_id, progress_topic
 
 
@@ -29,8 +28,9 @@ class Watch:
         self._partitions = config.collection(collection).partitions
         self._namespace = config.namespace
         self._topic = events_topic(config.namespace, self._collection)
-        self._admin = Admin(config.kafka)
-        self._view = CompactedView(config.kafka, progress_topic(config.namespace))
+        self._log = KafkaLog(config.kafka)
+        self._admin = self._log.admin
+        self._view = self._log.table(progress_topic(config.namespace))
 
     def lag(self) -> dict[str, int]:
         """Store -> events of the live topic that it has not reported as applied."""
@@ -63,6 +63,7 @@ class Watch:
     def close(self) -> None:
         """Stop tailing."""
         self._view.close()
+        self._log.close()
 
     def _applied(self, store: str, partition: int) -> int:
         report = known(self._view, live_progress_key(self._collection, store, partition), LiveProgress)

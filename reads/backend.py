@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
-from ..log.kafka.admin import Admin
+from ..log.kafka.log import KafkaLog
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store
@@ -37,10 +37,10 @@ class Backend:
     def __init__(self, config: Config, *, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._views = SharedViews(config.kafka, config.namespace, clock=clock)
+        self._log = KafkaLog(config.kafka, clock=clock)
+        self._views = SharedViews(self._log, config.namespace, clock=clock)
         self._lock = threading.Lock()
         self._shared: dict[str, _Shared] = {}
-        self._admin: Admin | None = None
 
     def reader(self, name: str) -> Reader:
         """A reader of the collection called ``name``, not yet opened; raises ConfigError."""
@@ -76,6 +76,7 @@ class Backend:
         for pool in pools:
             pool.close()
         self._views.close()
+        self._log.close()
 
     def _share(self, name: str) -> _Shared:
         collection = self._config.collection(name)
@@ -87,7 +88,7 @@ class Backend:
             return open_store(section.kind, section.options, collection, placement)
 
         def end_offsets(timeout_s: float) -> tuple[int, ...]:
-            return self._admin_client().end_offsets(topic, collection.partitions, timeout_s=timeout_s)
+            return self._log.admin.end_offsets(topic, collection.partitions, timeout_s=timeout_s)
 
         with self._lock:
             if name not in self._shared:
@@ -101,12 +102,6 @@ class Backend:
                 )
                 self._shared[name] = _Shared(collection=collection, topic=topic, pool=pool, progress=progress)
             return self._shared[name]
-
-    def _admin_client(self) -> Admin:
-        with self._lock:
-            if self._admin is None:
-                self._admin = Admin(self._config.kafka)
-            return self._admin
 
 
 def split_without_record(config: Config, name: str) -> Split:

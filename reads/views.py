@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import threading
 
-from confluent_kafka import KafkaError, KafkaException
-
 from ..clock import Clock
-from ..config import KafkaSection
 from ..errors import Unavailable
-from ..log.kafka.view import CompactedView
+from ..log.port import Log, Table, TopicAbsent
 from ..schemas.topics import control_topic, progress_topic
 
-_ABSENT = frozenset(
-    {
-        KafkaError._NOENT,  # of a topic without a leader
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-    }
-)
 _REOPEN_S = 2.0  # from one attempt to the next, and the most that one waits
 
 
 class SharedViews:
     """Opens each view when it is first asked for; thread-safe."""
 
-    def __init__(self, kafka: KafkaSection, namespace: str, *, clock: Clock) -> None:
-        self._kafka = kafka
+    def __init__(self, log: Log, namespace: str, *, clock: Clock) -> None:
+        self._log = log
         self._namespace = namespace
         self._clock = clock
         self._opening = threading.Lock()  # held while the control topic is read for the first time
         self._lock = threading.Lock()
-        self._control: CompactedView | None = None
-        self._progress: CompactedView | None = None
+        self._control: Table | None = None
+        self._progress: Table | None = None
         self._next_reopen_s = float("-inf")
         self._closed = False
 
-    def control(self, timeout_s: float) -> CompactedView:
+    def control(self, timeout_s: float) -> Table:
         """The control topic, read to its end at least once; blocks for that the first time.
 
         Raises Unavailable when that did not succeed in time; the next call tries again. Once read, the view serves what
@@ -51,7 +40,7 @@ class SharedViews:
             return view
         if not self._opening.acquire(timeout=timeout_s):
             raise Unavailable(
-                f"Kafka at {self._kafka.bootstrap_servers} does not answer within {timeout_s:.1f} s; "
+                f"Kafka at {self._log.address} does not answer within {timeout_s:.1f} s; "
                 "start it or correct kafka.bootstrap_servers"
             )
         try:
@@ -61,12 +50,12 @@ class SharedViews:
         finally:
             self._opening.release()
 
-    def progress(self) -> CompactedView:
+    def progress(self) -> Table:
         """The progress topic, as far as it has been read. Does not block."""
         with self._lock:
             self._refuse_closed()
             if self._progress is None:
-                self._progress = CompactedView(self._kafka, progress_topic(self._namespace), clock=self._clock)
+                self._progress = self._log.table(progress_topic(self._namespace))
             return self._progress
 
     def close(self) -> None:
@@ -77,14 +66,14 @@ class SharedViews:
                 if view is not None:
                     view.close()
 
-    def _reopen(self, ended: CompactedView) -> None:
+    def _reopen(self, ended: Table) -> None:
         with self._lock:
             if self._closed or self._clock.monotonic_s() < self._next_reopen_s:
                 return
             self._next_reopen_s = self._clock.monotonic_s() + _REOPEN_S
         threading.Thread(target=self._replace, args=(ended,), name="vecferry-reopen", daemon=True).start()
 
-    def _replace(self, ended: CompactedView) -> None:
+    def _replace(self, ended: Table) -> None:
         with self._opening:
             if self._control is not ended:
                 return
@@ -94,15 +83,15 @@ class SharedViews:
                 return  # the last known route serves until a later read has it tried again
         ended.close()
 
-    def _read_control(self, timeout_s: float) -> CompactedView:
+    def _read_control(self, timeout_s: float) -> Table:
         with self._lock:
             self._refuse_closed()
-        view = CompactedView(self._kafka, control_topic(self._namespace), clock=self._clock)
+        view = self._log.table(control_topic(self._namespace))
         try:
             view.sync(timeout_s)
         except BaseException as error:
             view.close()
-            if _is_absent(error):
+            if isinstance(error, TopicAbsent):
                 raise Unavailable(
                     f"topic {control_topic(self._namespace)} is not there; "
                     "run `vecferry enrol COLLECTION` first, or correct the namespace"
@@ -113,8 +102,3 @@ class SharedViews:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise Unavailable("this pipeline is closed; open another one")
-
-
-def _is_absent(error: BaseException) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, KafkaException) and cause.args[0].code() in _ABSENT

@@ -33,18 +33,6 @@ _NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # 16 zero bytes, as the client writes t
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
-RETENTION_MS = 30 * 24 * 3_600 * 1_000
-
-LIVE_TOPIC = {"cleanup.policy": "delete", "retention.ms": str(RETENTION_MS), "retention.bytes": "-1"}
-# Small segments and an eager cleaner: every reader of a compacted topic starts at its beginning.
-COMPACTED_TOPIC = {
-    "cleanup.policy": "compact",
-    "segment.bytes": str(16 * 1024 * 1024),
-    "min.cleanable.dirty.ratio": "0.1",
-}
-# A record of the largest size that brokers take by default, and what a dead letter says beside it.
-DEAD_LETTER_TOPIC = {**COMPACTED_TOPIC, "max.message.bytes": str(2 * 1024 * 1024)}
-
 
 class Admin:
     """A thin, typed face of AdminClient that raises Unavailable with the address and the remedy."""
@@ -123,8 +111,14 @@ class Admin:
         request = {TopicPartition(topic, partition): spec for partition in range(partitions)}
 
         def ask() -> dict[int, int]:
-            answers = self._client.list_offsets(request, isolation_level=isolation, request_timeout=timeout_s)
-            return {partition.partition: future.result().offset for partition, future in answers.items()}
+            try:
+                answers = self._client.list_offsets(request, isolation_level=isolation, request_timeout=timeout_s)
+                return {partition.partition: future.result().offset for partition, future in answers.items()}
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError._NOENT:
+                    # A client that has met the cluster without this topic does not look for its leaders by itself.
+                    self._client.list_topics(topic, timeout=timeout_s)
+                raise
 
         found = self._patiently(ask, timeout_s)
         return tuple(found[partition] for partition in range(partitions))

@@ -21,6 +21,16 @@ _log.addFilter(lambda record: "and will be ignored by this" not in record.getMes
 
 REQUEST_TIMEOUT_S = 15.0
 
+# What a topic that does not exist is called, by brokers and by the client.
+ABSENT = frozenset(
+    {
+        KafkaError._NOENT,  # of a topic without a leader
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
 _SETTLING_PAUSE_S = 0.1
 _SETTLING = frozenset(
     {

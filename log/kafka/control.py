@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -13,12 +12,8 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
 from ...errors import Refused
 from ...schemas.topics import control_topic
+from ..port import Encodable
 from .clients import REQUEST_TIMEOUT_S, own_producer_config, patiently, unavailable
-
-
-class _Encodable(Protocol):
-    def encode(self) -> bytes: ...
-
 
 _End = Callable[[float], None]
 
@@ -52,7 +47,7 @@ class ControlWriter:
         self._producer = Producer({**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
         patiently(kafka, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
 
-    def write(self, records: Mapping[str, _Encodable | None]) -> None:
+    def write(self, records: Mapping[str, Encodable | None]) -> None:
         """Write all of ``records`` or none (None removes a key); blocks until committed.
 
         Raises Refused when another writer has taken over, or when Kafka gave this one up during an outage; Unavailable

@@ -1,36 +1,34 @@
-"""One process's way to Kafka; its clients are shared."""
+"""Kafka as a Log: the clients of one process, made when they are first needed."""
 
 from __future__ import annotations
 
 import threading
 
-from confluent_kafka import Producer
-
 from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
-from ..port import OnCommit
+from ...errors import Unavailable
+from ..port import Message, OnCommit
 from .admin import Admin
-from .clients import own_producer_config
 from .consumer import KafkaConsumer
 from .control import ControlWriter
-from .sender import KafkaSender
-from .view import CompactedView
-
-# A record that a broker took at its bound, 48,588 bytes above the client's default, must fit in a dead letter.
-_SMALL = {"linger.ms": 0}
-_LARGEST_RECORD = 16 * 1024 * 1024
-_BULK = {"linger.ms": 0, "queue.buffering.max.kbytes": 64 * 1024}
+from .following import Following
+from .newest import read_newest
+from .sender import BulkSender, KafkaSender, Sending, bulk_records, small_records
+from .tables import KafkaTable, Tables
 
 
 class KafkaLog:
-    """See :class:`~vecferry.log.port.Log`."""
+    """See ``port.Log``. At most one client for administration, one that reads, and one for small records."""
 
     def __init__(self, kafka: KafkaSection, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._kafka = kafka
         self._clock = clock
         self._lock = threading.Lock()
         self._admin: Admin | None = None
-        self._producer: Producer | None = None
+        self._small: Sending | None = None
+        self._following = Following(kafka)
+        self._tables = Tables(self._following, lambda: self.admin, clock)
+        self._closed = False
 
     @property
     def address(self) -> str:
@@ -41,28 +39,41 @@ class KafkaLog:
     def admin(self) -> Admin:
         """The one client for administration."""
         with self._lock:
+            self._refuse_closed()
             if self._admin is None:
                 self._admin = Admin(self._kafka, clock=self._clock)
             return self._admin
 
-    def table(self, topic: str) -> CompactedView:
-        return CompactedView(self._kafka, topic, clock=self._clock)
+    def table(self, topic: str) -> KafkaTable:
+        return self._tables.open(topic)
+
+    def newest(self, topic: str, partitions: int, per_partition: int) -> list[Message]:
+        return read_newest(self._following, topic, self.admin.offsets(topic, partitions), per_partition)
 
     def writer(self, namespace: str, collection: str) -> ControlWriter:
+        self._refuse_closed()
         return ControlWriter(self._kafka, namespace, collection, clock=self._clock)
 
     def sender(self, *, bulk: bool = False) -> KafkaSender:
-        config = own_producer_config(self._kafka)
-        if bulk:
-            return KafkaSender(Producer({**_BULK, **config}), self._kafka, self._clock)
         with self._lock:
-            if self._producer is None:
-                longest = max(_LARGEST_RECORD, int(config.get("message.max.bytes", 0)))
-                self._producer = Producer({**config, **_SMALL, "message.max.bytes": longest})
-            return KafkaSender(self._producer, self._kafka, self._clock)
+            self._refuse_closed()
+            if bulk:
+                return BulkSender(bulk_records(self._kafka, self._clock), self._clock)
+            if self._small is None:
+                self._small = small_records(self._kafka, self._clock)
+            return KafkaSender(self._small, self._clock)
 
     def consumer(self, group: str, on_commit: OnCommit) -> KafkaConsumer:
+        self._refuse_closed()
         return KafkaConsumer(self._kafka, group, on_commit, self._clock)
 
     def close(self) -> None:
-        """Nothing that outlives its users."""
+        with self._lock:
+            self._closed = True
+            self._admin = None
+            self._small = None
+        self._following.close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Unavailable("this log is closed; open another one")

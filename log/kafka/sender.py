@@ -1,8 +1,9 @@
-"""Sending records that nobody may lose, as the port describes it."""
+"""Sending records that nobody may lose: one client for all small records of a process, one for each bulk sender."""
 
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -11,21 +12,63 @@ from ...clock import Clock
 from ...config import KafkaSection
 from ...errors import VecferryError
 from ..port import Headers, OnFailure, TooLarge
-from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, unavailable
+from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
 
-_SERVE_S = 0.1
+# A record that a broker took at its bound is above the client's default once a dead letter adds its headers: what is
+# too large is for the topic to say.
+_MAX_RECORD_BYTES = 16 * 1024 * 1024
+# Another sender of the same client may have been told of the last acknowledgement: then nothing ends this wait early.
+_SLICE_S = 0.02
+_QUEUE_KIB = 64 * 1024  # bounds what waits in the client: blocks are large, so this is many of them
+_BULK = {
+    "linger.ms": 0,
+    "queue.buffering.max.kbytes": _QUEUE_KIB,
+    # flush says that all were reported; a report of success would only copy its block.
+    "delivery.report.only.error": True,
+}
+
+
+class Sending:
+    """A Producer, and whether it has its id."""
+
+    def __init__(self, kafka: KafkaSection, settings: dict[str, Any], clock: Clock) -> None:
+        self.kafka = kafka
+        self.producer = Producer(settings)
+        self._clock = clock
+        self._has_id = False
+
+    def learn(self, topic: str) -> None:
+        """As ``Sender.learn``; the first time it makes the client ask for its id too."""
+        learn = learn_leaders if self._has_id else learn_producer_id
+        try:
+            learn(self.producer, topic, clock=self._clock, timeout_s=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise unavailable(self.kafka, error) from error
+        self._has_id = True
+
+
+def small_records(kafka: KafkaSection, clock: Clock) -> Sending:
+    """The client that senders of small records share."""
+    config = own_producer_config(kafka)
+    largest = max(_MAX_RECORD_BYTES, int(config.get("message.max.bytes", 0)))
+    return Sending(kafka, {**config, "linger.ms": 0, "message.max.bytes": largest}, clock)
+
+
+def bulk_records(kafka: KafkaSection, clock: Clock) -> Sending:
+    """A client for one bulk sender."""
+    return Sending(kafka, {**_BULK, **own_producer_config(kafka)}, clock)
 
 
 class KafkaSender:
-    """See :class:`~vecferry.log.port.Sender`. Several may share one ``producer``: each counts its own records."""
+    """A Sender that shares its client with others: each counts its own records."""
 
-    def __init__(self, producer: Producer, kafka: KafkaSection, clock: Clock) -> None:
-        self._producer = producer
-        self._kafka = kafka
+    def __init__(self, sending: Sending, clock: Clock) -> None:
+        self._sending = sending
+        self._producer = sending.producer
         self._clock = clock
         self._lock = threading.Lock()
-        self._pending = 0
-        self._connected = False
+        self._outstanding = 0
+        self._failed: list[tuple[OnFailure | None, VecferryError]] = []
 
     def send(
         self,
@@ -37,44 +80,65 @@ class KafkaSender:
         headers: Headers = (),
         on_failure: OnFailure | None = None,
     ) -> bool:
-        def delivered(error: KafkaError | None, _message: Any) -> None:
-            with self._lock:
-                self._pending -= 1
-            if error is not None and on_failure is not None:
-                on_failure(self._explain(topic, error))
-
         with self._lock:
-            self._pending += 1
+            self._outstanding += 1
+        report = partial(self._reported, on_failure)
         try:
             self._producer.produce(
-                topic, partition=partition, key=key, value=value, headers=list(headers), on_delivery=delivered
+                topic, value, key, partition=partition, headers=list(headers) or None, on_delivery=report
             )
         except BufferError:
-            with self._lock:
-                self._pending -= 1
+            self._count_down()
+            self.serve()
             return False
         except KafkaException as error:
-            delivered(error.args[0], None)
+            report(error.args[0], None)
+        self.serve()
         return True
 
     def learn(self, topic: str) -> None:
-        learn = learn_leaders if self._connected else learn_producer_id
-        try:
-            learn(self._producer, topic, clock=self._clock, timeout_s=REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise unavailable(self._kafka, error) from error
-        self._connected = True
+        self._sending.learn(topic)
 
     def serve(self, timeout_s: float = 0.0) -> None:
         self._producer.poll(timeout_s)
+        self._hand_over()
 
     def flush(self, timeout_s: float) -> int:
-        until_s = self._clock.monotonic_s() + timeout_s
-        while self._pending and (left_s := until_s - self._clock.monotonic_s()) > 0:
-            self._producer.poll(min(left_s, _SERVE_S))
-        return self._pending
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        while self._outstanding:
+            left_s = deadline_s - self._clock.monotonic_s()
+            if left_s <= 0:
+                break
+            self._producer.poll(min(left_s, _SLICE_S))
+        self._hand_over()
+        return self._outstanding
 
-    def _explain(self, topic: str, error: KafkaError) -> VecferryError:
+    def _reported(self, on_failure: OnFailure | None, error: KafkaError | None, _message: object) -> None:
+        """Called by whichever sender of the client serves; what failed waits until this one does."""
+        if error is not None:
+            self._failed.append((on_failure, self._explain(error)))
+        self._count_down()
+
+    def _count_down(self) -> None:
+        with self._lock:
+            self._outstanding -= 1
+
+    def _explain(self, error: KafkaError) -> VecferryError:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return TooLarge(f"topic {topic} does not take a record of this size")
-        return unavailable(self._kafka, error)
+            return TooLarge(f"the topic does not take a record of this size ({error.str()})")
+        return unavailable(self._sending.kafka, error)
+
+    def _hand_over(self) -> None:
+        while self._failed:
+            on_failure, error = self._failed.pop(0)
+            if on_failure is not None:
+                on_failure(error)
+
+
+class BulkSender(KafkaSender):
+    """A Sender with a client of its own, which reports failures alone: what is outstanding is what the client holds."""
+
+    def flush(self, timeout_s: float) -> int:
+        left = self._producer.flush(timeout_s)
+        self._hand_over()
+        return left

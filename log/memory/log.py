@@ -11,6 +11,7 @@ from ..port import (
     REQUEST_TIMEOUT_S,
     Encodable,
     Headers,
+    Message,
     Offsets,
     OnCommit,
     OnFailure,
@@ -39,6 +40,10 @@ class MemoryLog:
         table = MemoryTable(self._broker, topic, self._clock)
         self.tables.append(table)
         return table
+
+    def newest(self, topic: str, partitions: int, per_partition: int) -> list[Message]:
+        held = [self._broker.partition((topic, partition)).records for partition in range(partitions)]
+        return [record for records in held for record in records[-per_partition:]]
 
     def writer(self, namespace: str, collection: str) -> MemoryWriter:
         return MemoryWriter(self._broker, namespace, collection)

@@ -10,8 +10,8 @@ from log_world import NAME, World, world
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.consumers.letters import KEPT_BYTES, Letter, LetterBox
 from vecferry.errors import DecodeError
-from vecferry.log.kafka.admin import DEAD_LETTER_TOPIC
 from vecferry.log.kafka.clients import producer_config
+from vecferry.log.topics import DEAD_LETTER_TOPIC
 from vecferry.migration import redrive
 from vecferry.schemas.dead_letters import CUT, Origin, parse_origin
 

@@ -11,8 +11,8 @@ from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
 from vecferry.journal.route import Route, route_key
 from vecferry.journal.run import GroupRecord, group_key
-from vecferry.log.kafka.admin import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from vecferry.log.kafka.view import CompactedView
+from vecferry.log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
 from vecferry.schemas.topics import control_topic, dlq_topic, group_id, progress_topic

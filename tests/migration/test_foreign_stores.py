@@ -23,8 +23,9 @@ from vecferry.config import Config, load_config
 from vecferry.consumers.service import run_worker
 from vecferry.errors import Refused
 from vecferry.local.postgres import create_database
-from vecferry.log.kafka.admin import LIVE_TOPIC, Admin
+from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import admin_config
+from vecferry.log.topics import LIVE_TOPIC
 from vecferry.migration.context import open_context, opened, store_opener
 from vecferry.migration.doctor import examine
 from vecferry.migration.enrol import enrol

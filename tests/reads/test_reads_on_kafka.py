@@ -14,9 +14,10 @@ from vecferry.config import load_config
 from vecferry.errors import Inconclusive, Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.journal.route import Route, route_key
-from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.control import ControlWriter
+from vecferry.log.topics import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.pipeline import Pipeline
 from vecferry.reads.session import Session
 from vecferry.schemas.batch import EventBatch, LiveMark, Op

@@ -22,10 +22,11 @@ from vecferry.backfill.sending import snapshot_producer
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.tally import Tally, close_chunk, count_block
-from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC, Admin
+from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import consumer_config, producer_config
 from vecferry.log.kafka.control import ControlWriter
 from vecferry.log.kafka.view import CompactedView
+from vecferry.log.topics import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.snapshot import SnapshotBlock, SnapshotDecoder
 from vecferry.schemas.topics import control_topic, dlq_topic, events_topic, progress_topic, snapshot_topic

@@ -15,10 +15,10 @@ from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
 from vecferry.journal.run import RunRecord, run_key
-from vecferry.log.kafka.admin import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.log import KafkaLog
 from vecferry.log.port import Log
+from vecferry.log.topics import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection

@@ -72,6 +72,9 @@ class WrappedLog:
     def table(self, topic: str) -> Table:
         return self._log.table(topic)
 
+    def newest(self, topic: str, partitions: int, per_partition: int) -> list[Message]:
+        return self._log.newest(topic, partitions, per_partition)
+
     def writer(self, namespace: str, collection: str) -> Writer:
         return self._log.writer(namespace, collection)
 

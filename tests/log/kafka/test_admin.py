@@ -9,7 +9,8 @@ import pytest
 from vecferry.config import load_config
 from vecferry.errors import Unavailable
 from vecferry.log.kafka import clients
-from vecferry.log.kafka.admin import LIVE_TOPIC, Admin
+from vecferry.log.kafka.admin import Admin
+from vecferry.log.topics import LIVE_TOPIC
 from waiting import wait_until
 
 pytestmark = pytest.mark.server

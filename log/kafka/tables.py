@@ -1,0 +1,170 @@
+"""Compacted topics as tables in memory, kept current by the one thread of :class:`Following`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from ...clock import Clock
+from ...errors import Unavailable
+from ...schemas.position import next_offset
+from ..port import Admin, Message, Place, TopicAbsent
+from .clients import ABSENT, REQUEST_TIMEOUT_S
+from .following import Following
+
+_OPEN_S = 2.0  # many times what a commit takes
+
+
+class _Followed:
+    """What is known of one topic, for all who ask for it."""
+
+    def __init__(self, topic: str) -> None:
+        self.place: Place = (topic, 0)
+        self.users = 0
+        self.changed = threading.Condition()
+        self.values: dict[str, tuple[bytes, tuple[tuple[str, bytes], ...]]] = {}
+        self.reached = -1  # every record below this offset is in the table
+        self.changes = 0
+        self.failure: Unavailable | None = None
+
+    def take(self, messages: Sequence[Message]) -> None:
+        with self.changed:
+            for message in messages:
+                self._take(message)
+            self.changed.notify_all()
+
+    def fail(self, failure: Unavailable) -> None:
+        with self.changed:
+            self.failure = failure
+            self.changed.notify_all()
+
+    def _take(self, message: Any) -> None:
+        if message.error() is not None:
+            self.reached = max(self.reached, message.offset())
+            return
+        key = (message.key() or b"").decode("utf-8", "replace")
+        value = message.value()
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = (value, tuple(message.headers() or ()))
+        self.changes += 1
+        # A topic that is never quiet never comes to its end: what was read counts, not only that nothing is left.
+        self.reached = max(self.reached, next_offset(message.offset()))
+
+
+class KafkaTable:
+    """A Table. Several of one topic share what is known of it; when Kafka goes away it stays, and catches up later."""
+
+    def __init__(
+        self, followed: _Followed, admin: Callable[[], Admin], leave: Callable[[], None], clock: Clock
+    ) -> None:
+        self._followed = followed
+        self._admin = admin
+        self._leave = leave
+        self._clock = clock
+        self._closed = False
+
+    @property
+    def changes(self) -> int:
+        return self._followed.changes
+
+    @property
+    def ended(self) -> bool:
+        return self._followed.failure is not None
+
+    def get(self, key: str) -> bytes | None:
+        with self._followed.changed:
+            entry = self._followed.values.get(key)
+            return None if entry is None else entry[0]
+
+    def items(self, prefix: str) -> dict[str, bytes]:
+        with self._followed.changed:
+            return {key: entry[0] for key, entry in self._followed.values.items() if key.startswith(prefix)}
+
+    def headers(self, key: str) -> dict[str, bytes]:
+        with self._followed.changed:
+            entry = self._followed.values.get(key)
+            return {} if entry is None else dict(entry[1])
+
+    def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        """As the port says. A transaction that is open at the time of the call is waited for, but not for long."""
+        # A commit returns before its marker is written, so what is still open may have been committed.
+        if self._reach(self._end(committed=False, timeout_s=timeout_s), min(timeout_s, _OPEN_S)):
+            return
+        # What stays open is the transaction of a controller that was killed: nothing of it counts, and the broker,
+        # which looks every ten seconds, ends it only some time after its time-out.
+        end = self._end(committed=True, timeout_s=timeout_s)
+        if not self._reach(end, timeout_s):
+            raise Unavailable(
+                f"topic {self._followed.place[0]} could not be read to offset {end} within {timeout_s:g} s"
+            )
+
+    def _end(self, *, committed: bool, timeout_s: float) -> int:
+        # Not asked of the consumer: it answers only between two calls of the thread that polls it.
+        topic = self._followed.place[0]
+        try:
+            return self._admin().end_offsets(topic, 1, committed=committed, timeout_s=timeout_s)[0]
+        except Unavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and cause.args[0].code() in ABSENT:
+                raise TopicAbsent(f"topic {topic} is not there") from error
+            raise
+
+    def _reach(self, end: int, timeout_s: float) -> bool:
+        return self.wait_for(lambda: self._followed.reached >= end, timeout_s)
+
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        changed = self._followed.changed
+        with changed:
+            while not condition():
+                if self._followed.failure is not None:
+                    raise self._followed.failure
+                left_s = deadline_s - self._clock.monotonic_s()
+                if left_s <= 0 or self._closed:
+                    return False
+                changed.wait(left_s)
+            return True
+
+    def close(self) -> None:
+        with self._followed.changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._followed.changed.notify_all()
+        self._leave()
+
+
+class Tables:
+    """Every table of a process; thread-safe."""
+
+    def __init__(self, following: Following, admin: Callable[[], Admin], clock: Clock) -> None:
+        self._following = following
+        self._admin = admin
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._followed: dict[str, _Followed] = {}
+
+    def open(self, topic: str) -> KafkaTable:
+        """``topic`` as a table; one that has ended is read anew. Raises Unavailable once the log is closed."""
+        with self._lock:
+            followed = self._followed.get(topic)
+            if followed is None or followed.failure is not None:
+                followed = _Followed(topic)
+                self._following.read({followed.place: 0}, followed)
+                self._followed[topic] = followed
+            followed.users += 1
+        return KafkaTable(followed, self._admin, lambda: self._leave(topic, followed), self._clock)
+
+    def _leave(self, topic: str, followed: _Followed) -> None:
+        with self._lock:
+            followed.users -= 1
+            # One that has ended left by itself, and its topic may be followed anew by now.
+            if followed.users == 0 and self._followed.get(topic) is followed:
+                del self._followed[topic]
+                if followed.failure is None:
+                    self._following.leave({followed.place})
