@@ -70,7 +70,8 @@ class Records:
         texts = each_of(validator.metadata, rows_of("metadata", metadata, count), "metadata")
         array = validator.vectors(vectors, count)
         sources = each_of(validator.text, rows_of("source_texts", source_texts, count), "source_texts")
-        self._refuse_too_large(keys, texts, sources)
+        if source_texts is not None:  # without one, the limits of the other fields stay within that of the record
+            self._refuse_too_large(keys, texts, sources)
         return self._encoded(keys, array, texts, sources, int(self._unix_s() * 1000))
 
     def _encoded(

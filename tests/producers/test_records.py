@@ -14,7 +14,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from vecferry.errors import InvalidRecord
 from vecferry.producers.records import Records, event_ids
-from vecferry.schemas.collection import MAX_METADATA_BYTES, Collection, IdType, Metric, Space
+from vecferry.schemas.collection import (
+    MAX_DIMENSION,
+    MAX_ID_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_RECORD_BYTES,
+    Collection,
+    IdType,
+    Metric,
+    Space,
+)
 from vecferry.schemas.decode import EventDecoder
 
 D = 5
@@ -149,6 +158,12 @@ def test_an_id_that_has_a_form_is_held_to_it() -> None:
         records.upsert("07", ROW, None, None)
     with pytest.raises(InvalidRecord, match="canonical"):
         records.upserts(["07"], ROW[None], None, None)
+
+
+def test_without_a_source_text_no_row_is_too_large() -> None:
+    """``upserts`` does not look at the sizes of such rows."""
+    lengths = 100  # of everything else, with room to spare
+    assert 4 * MAX_DIMENSION + MAX_METADATA_BYTES + 2 * MAX_ID_BYTES + lengths < MAX_RECORD_BYTES
 
 
 def test_nothing_of_a_call_is_kept() -> None:
