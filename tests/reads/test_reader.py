@@ -223,6 +223,19 @@ def test_a_garbled_route_record_leaves_the_last_one() -> None:
     assert world.shared.lag("new", {0: 1}) is not None
 
 
+def test_a_reader_that_begins_under_a_route_of_a_later_version_does_not_guess() -> None:
+    world = World()
+    world.write("a", 1)
+    world.apply("old")
+    world.control.put(route_key(COLLECTION.name), b'{"version": 2, "shares": {"new": 1.0}}')
+    reader = world.reader()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"was written by a later version .* use that version"):
+            version_of(reader, "a")
+    world.route(0)
+    assert version_of(reader, "a") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
