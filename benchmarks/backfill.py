@@ -42,9 +42,7 @@ from vecferry.config import Config
 from vecferry.heap import keep_freed_buffers
 from vecferry.local.postgres import create_database
 from vecferry.local.services import Addresses, use
-from vecferry.log.kafka.admin import Admin
-from vecferry.log.kafka.control import ControlWriter
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.partitioner import partitions_of
@@ -107,7 +105,8 @@ def prepared(config: Config) -> Iterator[RunContext]:
     namespace = config.namespace
     tables = (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, NAME))
     with ExitStack() as stack:
-        views = [stack.enter_context(closing(CompactedView(config.kafka, topic))) for topic in tables]
+        log = stack.enter_context(closing(KafkaLog(config.kafka)))
+        views = [stack.enter_context(closing(log.table(topic))) for topic in tables]
         yield RunContext(
             config=config,
             collection=NAME,
@@ -116,9 +115,9 @@ def prepared(config: Config) -> Iterator[RunContext]:
             control=views[0],
             progress=views[1],
             dead_letters=views[2],
-            writer=stack.enter_context(closing(ControlWriter(config.kafka, namespace, NAME))),
+            writer=stack.enter_context(closing(log.writer(namespace, NAME))),
             producer=snapshot_producer(config.kafka),
-            admin=Admin(config.kafka),
+            admin=log.admin,
             clock=SYSTEM_CLOCK,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..journal.lease import Lease
-from ..migration.cancel import cancel, preview
+from ..migration.cancel import cancel, preview_cancellation
 from ..migration.context import open_context
 from ..wording import count
 from .options import add_collection, add_dry_run, config_of
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     config = config_of(args)
     with open_context(config, args.collection) as context:
         if args.dry_run:
-            done = preview(context)
+            done = preview_cancellation(context)
         else:
             with Lease(config, args.collection, context.control, command=f"cancel {args.collection}") as lease:
                 done = cancel(context, lease)

@@ -6,7 +6,7 @@ import argparse
 
 from ..journal.lease import Lease
 from ..migration.context import open_context
-from ..migration.cutover import Move, move_reads, moves_back, preview
+from ..migration.cutover import Move, move_reads, moves_back, preview_move
 from ..migration.gates import Verdict
 from ..migration.phase import CANARY_PERCENTS, steps_past
 from .options import add_collection, add_dry_run, config_of
@@ -38,7 +38,7 @@ def move(args: argparse.Namespace, console: Console, percent: int, command: str,
     # What must hold depends on the direction, so it is asked for by the move.
     with open_context(config, name, checked=False) as context:
         if args.dry_run:
-            done = preview(context, percent, force=force, say=warn)
+            done = preview_move(context, percent, force=force, say=warn)
         else:
             urgent = moves_back(context, percent)
             with Lease(config, name, context.control, command=command, urgent=urgent) as lease:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from ..migration.context import open_context
-from ..migration.redrive import Letter, Redriven, discard, letters, redrive
+from ..migration.redrive import Redriven, StoredLetter, discard, letters, redrive
 from .options import add_collection, add_dry_run, common, config_of
 from .output import Console, Result, Table
 from .shown import facts_table
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         return _done(args.collection, done)
 
 
-def _list(collection: str, found: Sequence[Letter]) -> Result:
+def _list(collection: str, found: Sequence[StoredLetter]) -> Result:
     rows = [(letter.key, letter.reason) for letter in found]
     letters_table = Table(title=f"Unresolved dead letters of {collection}", columns=("key", "reason"), rows=rows)
     steps = (f"vecferry dlq show {collection} {found[0].key}",) if found else (f"vecferry status {collection}",)
@@ -66,7 +66,7 @@ def _ways_out(collection: str) -> Table:
     return Table(title="Ways out", columns=("to", "run"), rows=rows)
 
 
-def _would(args: argparse.Namespace, found: Sequence[Letter]) -> Result:
+def _would(args: argparse.Namespace, found: Sequence[StoredLetter]) -> Result:
     keys = " ".join(args.keys)
     did, step = {
         "redrive": ("Redriving would send these again", f"vecferry dlq redrive {args.collection} {keys}".rstrip()),
@@ -80,7 +80,7 @@ def _would(args: argparse.Namespace, found: Sequence[Letter]) -> Result:
     )
 
 
-def _show(collection: str, letter: Letter) -> Result:
+def _show(collection: str, letter: StoredLetter) -> Result:
     value = letter.value
     facts: dict[str, object] = {
         "key": letter.key,
@@ -115,7 +115,7 @@ def _done(collection: str, done: Sequence[Redriven]) -> Result:
     )
 
 
-def _document(letter: Letter) -> dict[str, object]:
+def _document(letter: StoredLetter) -> dict[str, object]:
     return {
         "key": letter.key,
         "store": letter.origin.store,

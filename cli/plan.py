@@ -7,7 +7,7 @@ import argparse
 from ..config import Config
 from ..migration.context import open_context
 from ..migration.plan import StartPlan
-from ..migration.previewing import preview
+from ..migration.previewing import preview_start
 from ..wording import count
 from .options import add_collection, config_of
 from .output import Console, Result, Table
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
 def show_plan(config: Config, collection: str, *, new_run: bool = False) -> Result:
     """The plan as a result; ``start --dry-run`` prints it too."""
     with open_context(config, collection) as context:
-        plan = preview(context, new_run=new_run)
+        plan = preview_start(context, new_run=new_run)
     return Result(
         data={"plan": plan},
         tables=(_facts(plan), _steps(plan), statements_table({plan.target: plan.statements})),

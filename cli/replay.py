@@ -6,7 +6,7 @@ import argparse
 
 from ..journal.lease import Lease
 from ..migration.context import open_context
-from ..migration.replaying import preview, replay
+from ..migration.replaying import preview_replay, replay
 from .options import add_collection, add_dry_run, add_timeout, config_of
 from .output import Console, Result
 from .progress import reporting
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     config.placement(args.collection, args.into)
     with open_context(config, args.collection) as context:
         if args.dry_run:
-            plan = preview(context, args.run, args.into)
+            plan = preview_replay(context, args.run, args.into)
             facts = {"run": plan.run.run, "state": plan.run.state, "rows": plan.run.rows, "into": plan.into}
             return Result(
                 data={"dry_run": True, "plan": plan},

@@ -6,7 +6,7 @@ import argparse
 
 from ..journal.lease import Lease
 from ..migration.context import open_context
-from ..migration.verify import verify
+from ..migration.verifying import verify_replicas
 from ..wording import count
 from .options import add_collection, config_of
 from .output import Console, Result, Table
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         Lease(config, args.collection, context.control, command=f"verify {args.collection}") as lease,
         reporting(console) as on_progress,
     ):
-        report, record = verify(context, lease, sample=args.sample, on_progress=on_progress)
+        report, record = verify_replicas(context, lease, sample=args.sample, on_progress=on_progress)
     differing = record.differing
     code = 1 if differing else 4 if record.undecided else 0
     counts = ("checked", "missing", "extra", "stale", "corrupt", "undecided")

@@ -21,7 +21,7 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Present:
     """The store holds the row that the event at ``position`` wrote (or BASE, if it predates the pipeline)."""
 
     position: int
@@ -34,7 +34,7 @@ class Deleted:
     position: int
 
 
-State = Absent | Row | Deleted
+State = Absent | Present | Deleted
 
 
 def decide(state: State, op: Op, position: int) -> tuple[Outcome, State]:
@@ -52,7 +52,7 @@ def decide(state: State, op: Op, position: int) -> tuple[Outcome, State]:
         raise ValueError("PATCH has no place in the order yet; consumers dead-letter it")
     if not isinstance(state, Absent) and position <= state.position:
         return (Outcome.DUPLICATE if position == state.position else Outcome.STALE), state
-    return Outcome.APPLIED, (Deleted(position=position) if op is Op.DELETE else Row(position=position))
+    return Outcome.APPLIED, (Deleted(position=position) if op is Op.DELETE else Present(position=position))
 
 
 def resume_offset(committed: int | None, applied: int | None) -> int | None:

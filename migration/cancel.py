@@ -57,7 +57,7 @@ def _without_it(record: MigrationRecord, runs: Mapping[str, RunRecord]) -> Migra
     return record.model_copy(update={**back, "kept_run": None, "kept_step": None})
 
 
-def preview(context: Context) -> Cancellation:
+def preview_cancellation(context: Context) -> Cancellation:
     """What cancelling would do now; changes nothing. Raises Refused."""
     record = require(context.control, migration_key(context.name), MigrationRecord)
     return plan_cancel(context.name, record, read_runs(context.control, context.name))
@@ -70,7 +70,7 @@ def cancel(context: Context, lease: Lease) -> Cancellation:
     Raises Refused when no run is under way, or when another controller has taken over; Unavailable.
     """
     require_as_enrolled(context)
-    done = preview(context)
+    done = preview_cancellation(context)
     hit("cancel.planned")
     cancelled = {run_key(context.name, run.run): run.model_copy(update={"state": "cancelled"}) for run in done.runs}
     lease.write({**cancelled, migration_key(context.name): done.migration})

@@ -61,7 +61,7 @@ def moves_back(context: Context, percent: int) -> bool:
     return route is not None and percent < route.percent
 
 
-def preview(context: Context, percent: int, *, force: bool = False, say: Say = lambda line: None) -> Move:
+def preview_move(context: Context, percent: int, *, force: bool = False, say: Say = lambda line: None) -> Move:
     """The move and its gates as they are now; changes nothing. ``say`` and what it raises: as ``move_reads``."""
     _require_for_move(context, percent, say)
     return plan_move(gather(context, towards=percent), percent, context.config.gates, force=force)

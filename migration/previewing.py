@@ -13,7 +13,7 @@ from .start import left_to_copy, refuse_run_under_way
 _FLOAT_BYTES = 4
 
 
-def preview(context: Context, *, new_run: bool = False) -> StartPlan:
+def preview_start(context: Context, *, new_run: bool = False) -> StartPlan:
     """The plan as things are now; changes nothing. Blocks while the source counts and divides its rows.
 
     Raises Refused for a collection that is not enrolled, Unavailable, and what the stores raise.

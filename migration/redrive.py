@@ -18,7 +18,7 @@ from .context import Context, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class StoredLetter:
     """One unresolved dead letter. ``value``: the original bytes; None for a record without a value.
 
     ``whole_bytes``: how many there were, when only the beginning was kept.
@@ -41,7 +41,7 @@ class Redriven:
     resolved: bool
 
 
-def letters(context: Context, keys: Sequence[str] = ()) -> tuple[Letter, ...]:
+def letters(context: Context, keys: Sequence[str] = ()) -> tuple[StoredLetter, ...]:
     """The unresolved letters, or those of ``keys``, oldest offset first; raises Refused for a key that is none."""
     context.letters.sync()
     values = context.letters.items("")
@@ -54,7 +54,7 @@ def letters(context: Context, keys: Sequence[str] = ()) -> tuple[Letter, ...]:
     return tuple(sorted(found, key=lambda letter: (letter.origin.topic, letter.origin.partition, letter.origin.offset)))
 
 
-def redrive(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
+def redrive(context: Context, chosen: Sequence[StoredLetter]) -> tuple[Redriven, ...]:
     """Apply each letter to the store that could not take it, at its original position, and resolve it on success.
 
     A letter that the store or the decoder still refuses stays. A newer state of its id wins as always, and resolves the
@@ -70,7 +70,7 @@ def redrive(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
     return tuple(results)
 
 
-def discard(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
+def discard(context: Context, chosen: Sequence[StoredLetter]) -> tuple[Redriven, ...]:
     """Resolve letters without applying them: the operator's word that these records are not wanted. Blocks."""
     resolver = _Resolver(context.log, dlq_topic(context.config.namespace, context.name))
     for letter in chosen:
@@ -78,10 +78,10 @@ def discard(context: Context, chosen: Sequence[Letter]) -> tuple[Redriven, ...]:
     return tuple(Redriven(key=letter.key, result="discarded", resolved=True) for letter in chosen)
 
 
-def _letter(context: Context, key: str, value: bytes) -> Letter:
+def _letter(context: Context, key: str, value: bytes) -> StoredLetter:
     headers = context.letters.headers(key)
     whole = headers.get(CUT)  # empty when nothing was cut
-    return Letter(
+    return StoredLetter(
         key=key,
         origin=parse_origin(key),
         reason=(headers.get("vecferry.reason") or b"").decode("utf-8", "replace"),
@@ -91,7 +91,7 @@ def _letter(context: Context, key: str, value: bytes) -> Letter:
     )
 
 
-def _redrive_one(context: Context, store: Store, letter: Letter, resolver: _Resolver) -> Redriven:
+def _redrive_one(context: Context, store: Store, letter: StoredLetter, resolver: _Resolver) -> Redriven:
     try:
         batch = decode_letter(
             letter, context.collection, live_topic=events_topic(context.config.namespace, context.name)
@@ -103,7 +103,7 @@ def _redrive_one(context: Context, store: Store, letter: Letter, resolver: _Reso
     return Redriven(key=letter.key, result=outcome.name.lower(), resolved=True)
 
 
-def decode_letter(letter: Letter, collection: Collection, *, live_topic: str) -> EventBatch:
+def decode_letter(letter: StoredLetter, collection: Collection, *, live_topic: str) -> EventBatch:
     """The one event in ``letter``, at its original position; raises DecodeError. Pure."""
     origin = letter.origin
     if letter.whole_bytes is not None:

@@ -25,7 +25,7 @@ class ReplayPlan:
     statements: tuple[str, ...]
 
 
-def preview(context: Context, run: str, into: str) -> ReplayPlan:
+def preview_replay(context: Context, run: str, into: str) -> ReplayPlan:
     """The plan; changes nothing. Raises Refused for an unknown run or a store that cannot hold the collection."""
     record = read_run(context.control, context.name, run)
     with opened(context.open_store, into) as store:

@@ -15,12 +15,12 @@ from ..stores.base import Store
 from ..stores.registry import open_store
 from .async_reader import AsyncReader
 from .pool import StorePool
-from .progress import Progress
 from .reader import Reader
 from .route import Split, whole
 from .router import Router
 from .stats import Counters
 from .views import SharedViews
+from .watermarks import Watermarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class _Shared:
     collection: Collection
     topic: str
     pool: StorePool
-    progress: Progress
+    progress: Watermarks
 
 
 class Backend:
@@ -93,7 +93,7 @@ class Backend:
         with self._lock:
             if name not in self._shared:
                 pool = StorePool(open_named)
-                progress = Progress(
+                progress = Watermarks(
                     collection=collection,
                     table=self._views.progress,
                     end_offsets=end_offsets,

@@ -20,12 +20,12 @@ from ..stores.base import Store
 from .arguments import After, Demand, asked_ids, check_operators, demand, query_vector, result_count, time_out_s
 from .deadline import Deadline, deadline_in
 from .pool import StorePool
-from .progress import Lag, Progress
 from .results import Row, rows_in_order
 from .route import Split, bucket_of
 from .router import BARRIER_S, Permit, Router
 from .session import Session
 from .stats import Counters, ReaderStats
+from .watermarks import Lag, Watermarks
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Reader:
         collection: Collection,
         topic: str,
         router: Router,
-        progress: Progress,
+        progress: Watermarks,
         pool: StorePool,
         counters: Counters,
         clock: Clock,

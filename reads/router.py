@@ -27,9 +27,9 @@ from ..journal.reading import parse
 from ..journal.record import Known, Unknown
 from ..journal.route import Route, route_key
 from .deadline import Deadline, deadline_in
-from .progress import Progress, Table
 from .route import Split, gaining_stores, split_of, without_canary
 from .stats import Counters
+from .watermarks import Table, Watermarks
 
 _log = logging.getLogger("vecferry.reads")
 
@@ -67,7 +67,7 @@ class Router:
         collection: str,
         control: Callable[[float], Table],
         without_record: Callable[[], Split],
-        progress: Progress,
+        progress: Watermarks,
         connect: Callable[[str, Deadline], None],
         counters: Counters,
         clock: Clock,

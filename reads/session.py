@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InvalidRecord
 from ..schemas.tokens import WriteToken
-from .progress import next_instant
+from .watermarks import next_instant
 
 _VERSION = "v1"
 _MAX_TEXT = 65_536

@@ -33,7 +33,7 @@ def migrate(options: Options, world: World, state: State, report: Report, say: C
         run.observe(options.seed)
         start_traffic(run, options)
         copied_s = copy(run)
-        if verify(run):
+        if verify_stores(run):
             for percent in (*CUTOVERS, 0, 100):
                 move(run, percent, options.step_s)
         else:
@@ -85,7 +85,7 @@ def copy(run: Run) -> tuple[float, float]:
     return start.began_s, start.ended_s
 
 
-def verify(run: Run) -> bool:
+def verify_stores(run: Run) -> bool:
     """``vecferry verify``; whether the two stores hold the same."""
     run.say("comparing both stores while writes go on")
     for attempt in range(1, TRIES + 1):

@@ -15,7 +15,7 @@ from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee
 from ..key_ranges import KeyRange, key_of
-from . import enrol, mapping, read, refusals, verify
+from . import contents, enrol, mapping, read, refusals
 from . import search as searches
 from .apply import ApplySql, apply_sql, write_batch
 from .catalog import Table, read_server, read_table
@@ -124,7 +124,7 @@ class PgvectorStore:
 
     def fetch(self, ids: Sequence[str]) -> Rows:
         with self._session.use() as connection:
-            return verify.fetch(connection, self._layout(connection)[0], ids)
+            return contents.fetch(connection, self._layout(connection)[0], ids)
 
     def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
         with self._session.use() as connection:
@@ -144,7 +144,7 @@ class PgvectorStore:
 
     def export(self, after: Cursor, limit: int) -> ExportPage:
         with self._session.use() as connection:
-            rows = verify.export(connection, self._layout(connection)[0], key_of(after), limit)
+            rows = contents.export(connection, self._layout(connection)[0], key_of(after), limit)
         return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def search(

@@ -8,7 +8,7 @@ import pytest
 from moving_world import MovingWorld
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.settling import Settler
-from vecferry.backfill.verify import MAX_EXAMPLES, Verifier, VerifyReport, sampled
+from vecferry.backfill.verification import MAX_EXAMPLES, Verifier, VerifyReport, sampled
 from vecferry.compare.verdict import Fault
 from vecferry.errors import Refused
 
@@ -230,7 +230,7 @@ def test_a_sample_is_never_complete_and_finds_what_it_covers() -> None:
 
 
 def test_an_empty_target_costs_bounded_memory_and_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecferry.backfill.verify._MAX_PENDING", 32)
+    monkeypatch.setattr("vecferry.backfill.verification._MAX_PENDING", 32)
     world = MovingWorld(0, IDS, pace=0)
     world.target.rows.clear()
     report = run(world)

@@ -14,7 +14,7 @@ import psycopg
 import pyarrow.compute as pc
 import pytest
 from store_factory import open_given
-from vecferry.backfill.verify import Verifier, VerifyReport
+from vecferry.backfill.verification import Verifier, VerifyReport
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.compare.verdict import Fault
 from vecferry.local.postgres import create_database

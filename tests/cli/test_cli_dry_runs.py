@@ -17,12 +17,12 @@ from vecferry.config import GatesSection
 from vecferry.migration.cancel import Cancellation
 from vecferry.migration.cutover import plan_move
 from vecferry.migration.facts import Facts
-from vecferry.migration.redrive import Letter, Redriven
+from vecferry.migration.redrive import Redriven, StoredLetter
 from vecferry.migration.replaying import ReplayPlan
 from vecferry.schemas.dead_letters import Origin
 
 C = "products"
-LETTER = Letter(
+LETTER = StoredLetter(
     key="new/shop.products.events/0/7/0",
     origin=Origin(store="new", topic="shop.products.events", partition=0, offset=7),
     reason="13 violates a check",
@@ -49,7 +49,8 @@ def says(
 
 
 def preview_of(monkeypatch: pytest.MonkeyPatch, module: ModuleType, answer: object) -> None:
-    monkeypatch.setattr(module, "preview", lambda *_, **__: answer)
+    (name,) = (name for name in vars(module) if name.startswith("preview_"))
+    monkeypatch.setattr(module, name, lambda *_, **__: answer)
 
 
 @pytest.mark.parametrize(

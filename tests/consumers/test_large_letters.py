@@ -55,7 +55,7 @@ def test_the_worker_goes_on_after_a_record_of_the_largest_size(kafka_bootstrap: 
         assert value == b"x" * (KEPT_BYTES // 2)
         assert headers[CUT] == str(TAKEN_BYTES).encode()
         assert headers["vecferry.reason"].endswith(f"the first {len(value)} of {TAKEN_BYTES} bytes are kept)".encode())
-        letter = redrive.Letter(
+        letter = redrive.StoredLetter(
             key=key,
             origin=parse_origin(key),
             reason="",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide, resume_offset
+from vecferry.consumers.ordering import Absent, Deleted, Present, State, decide, resume_offset
 from vecferry.schemas.batch import Op, Outcome
 from vecferry.schemas.position import MAX_EPOCH, MAX_OFFSET, base_position, encode_position
 
@@ -18,7 +18,7 @@ positions = st.builds(encode_position, st.integers(1, MAX_EPOCH), st.integers(0,
 ops = st.sampled_from([Op.UPSERT, Op.DELETE, Op.SNAPSHOT])
 states = st.one_of(
     st.just(Absent()),
-    positions.map(lambda position: Row(position=position)),
+    positions.map(lambda position: Present(position=position)),
     positions.map(lambda position: Deleted(position=position)),
 )
 Event = tuple[Op, int]
@@ -27,21 +27,21 @@ Event = tuple[Op, int]
 @pytest.mark.parametrize(
     ("state", "op", "position", "outcome", "after"),
     [
-        (Absent(), Op.UPSERT, P, Outcome.APPLIED, Row(position=P)),
+        (Absent(), Op.UPSERT, P, Outcome.APPLIED, Present(position=P)),
         (Absent(), Op.DELETE, P, Outcome.APPLIED, Deleted(position=P)),
-        (Absent(), Op.SNAPSHOT, BASE, Outcome.APPLIED, Row(position=BASE)),
-        (Row(position=P), Op.UPSERT, P + 1, Outcome.APPLIED, Row(position=P + 1)),
-        (Row(position=P), Op.DELETE, P + 1, Outcome.APPLIED, Deleted(position=P + 1)),
-        (Row(position=P), Op.SNAPSHOT, P + 1, Outcome.APPLIED, Row(position=P + 1)),
-        (Row(position=BASE), Op.DELETE, encode_position(1, 0), Outcome.APPLIED, Deleted(position=BASE + 1)),
-        (Deleted(position=P), Op.UPSERT, P + 1, Outcome.APPLIED, Row(position=P + 1)),
+        (Absent(), Op.SNAPSHOT, BASE, Outcome.APPLIED, Present(position=BASE)),
+        (Present(position=P), Op.UPSERT, P + 1, Outcome.APPLIED, Present(position=P + 1)),
+        (Present(position=P), Op.DELETE, P + 1, Outcome.APPLIED, Deleted(position=P + 1)),
+        (Present(position=P), Op.SNAPSHOT, P + 1, Outcome.APPLIED, Present(position=P + 1)),
+        (Present(position=BASE), Op.DELETE, encode_position(1, 0), Outcome.APPLIED, Deleted(position=BASE + 1)),
+        (Deleted(position=P), Op.UPSERT, P + 1, Outcome.APPLIED, Present(position=P + 1)),
         (Deleted(position=P), Op.UPSERT, P - 1, Outcome.STALE, Deleted(position=P)),
         (Deleted(position=P), Op.SNAPSHOT, P - 1, Outcome.STALE, Deleted(position=P)),
         (Deleted(position=P), Op.SNAPSHOT, BASE, Outcome.STALE, Deleted(position=P)),
         (Deleted(position=P), Op.DELETE, P, Outcome.DUPLICATE, Deleted(position=P)),
-        (Row(position=P), Op.UPSERT, P, Outcome.DUPLICATE, Row(position=P)),
-        (Row(position=P), Op.SNAPSHOT, P, Outcome.DUPLICATE, Row(position=P)),
-        (Row(position=P), Op.DELETE, P - 1, Outcome.STALE, Row(position=P)),
+        (Present(position=P), Op.UPSERT, P, Outcome.DUPLICATE, Present(position=P)),
+        (Present(position=P), Op.SNAPSHOT, P, Outcome.DUPLICATE, Present(position=P)),
+        (Present(position=P), Op.DELETE, P - 1, Outcome.STALE, Present(position=P)),
     ],
 )
 def test_the_table(state: State, op: Op, position: int, outcome: Outcome, after: State) -> None:
@@ -94,13 +94,13 @@ def test_any_delivery_of_the_log_and_of_copies_ends_in_its_newest_event(data: st
     noise = data.draw(st.lists(st.sampled_from(events + copies), max_size=8))
     delivered = data.draw(st.permutations(events + noise))
     op, position = max(events, key=lambda event: event[1])
-    assert final(delivered) == (Deleted(position=position) if op is Op.DELETE else Row(position=position))
+    assert final(delivered) == (Deleted(position=position) if op is Op.DELETE else Present(position=position))
 
 
 def test_every_event_of_an_epoch_is_newer_than_its_base_and_than_the_epoch_before() -> None:
-    last_of_epoch_1 = Row(position=encode_position(1, MAX_OFFSET))
+    last_of_epoch_1 = Present(position=encode_position(1, MAX_OFFSET))
     assert decide(last_of_epoch_1, Op.SNAPSHOT, base_position(2))[0] is Outcome.APPLIED
-    assert decide(Row(position=base_position(2)), Op.DELETE, encode_position(2, 0))[0] is Outcome.APPLIED
+    assert decide(Present(position=base_position(2)), Op.DELETE, encode_position(2, 0))[0] is Outcome.APPLIED
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_an_import_upwards_is_found() -> None:
         parse("consumers/planted.py", "from .. import open"),
         parse("cli/planted.py", "from ..proof import ledger"),
         parse("proof/planted.py", "from ..compare.content import within"),
-        parse("proof/run.py", "from ..log.kafka.view import CompactedView"),
+        parse("proof/run.py", "from ..log.kafka.log import KafkaLog"),
         parse("proof/ledger.py", "from ..schemas.position import Position"),
     ]
     assert [problem.split(":")[0] for problem in wrong_directions(planted)] == [str(one.path) for one in planted]
@@ -242,7 +242,7 @@ def test_io_in_what_decides_is_found() -> None:
     planted = [
         parse("consumers/ordering.py", "import time"),
         parse("schemas/planted.py", "from confluent_kafka import Consumer"),
-        parse("migration/gates.py", "from ..log.kafka.view import CompactedView"),
+        parse("migration/gates.py", "from ..log.kafka.log import KafkaLog"),
         parse("compare/planted.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
         parse("migration/phase.py", "from ..journal.reading import read"),
     ]

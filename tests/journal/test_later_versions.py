@@ -16,16 +16,16 @@ from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
 from vecferry.journal.route import Route, route_key
 from vecferry.journal.run import run_key
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.context import Context
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gather import gather
 from vecferry.reads.pool import StorePool
-from vecferry.reads.progress import Progress
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import whole
 from vecferry.reads.router import Router
 from vecferry.reads.stats import Counters
+from vecferry.reads.watermarks import Watermarks
 from vecferry.schemas.topics import control_topic
 from waiting import wait_until
 
@@ -67,7 +67,7 @@ def test_each_goes_on_with_what_it_knows_and_says_so_once(
 def reader_of(rig: Rig, context: Context) -> tuple[Reader, Router]:
     collection, counters = context.collection, Counters()
     pool = StorePool(rig.stores.__getitem__)
-    progress = Progress(
+    progress = Watermarks(
         collection=collection,
         table=lambda: context.progress,
         end_offsets=lambda timeout_s: context.admin.end_offsets(rig.events, PARTITIONS, timeout_s=timeout_s),
@@ -137,7 +137,10 @@ def refuse_to_steer_over(rig: Rig, later: dict[str, bytes]) -> None:
                 with pytest.raises(Refused, match=f"'{key}' was written by a later version"):
                     lease.writer.write({migration_key(NAME): migration, key: None})
             lease.write({migration_key(NAME): migration.model_copy(update={"cutovers": 7})})  # what it knows it writes
-        with closing(CompactedView(rig.config.kafka, control_topic(rig.config.namespace))) as view:
+        with (
+            closing(KafkaLog(rig.config.kafka)) as log,
+            closing(log.table(control_topic(rig.config.namespace))) as view,
+        ):
             view.sync()
             assert {key: view.get(key) for key in later} == later
             written = require(view, migration_key(NAME), MigrationRecord)

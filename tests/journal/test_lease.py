@@ -16,7 +16,7 @@ from vecferry.journal import lease as lease_module
 from vecferry.journal.controller import ControllerRecord, controller_key
 from vecferry.journal.lease import LEASE_S, Lease, blocker
 from vecferry.journal.reading import require
-from vecferry.log.kafka import view
+from vecferry.log.kafka import tables
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.control import ControlWriter
 from vecferry.migration.context import Context
@@ -147,7 +147,7 @@ def test_what_was_committed_behind_an_open_transaction_is_seen_before_anything_i
         other.produce(f"{namespace}.control", key=b"other", value=b"open", partition=0)
         other.flush(10)
         ControlWriter(rig.config.kafka, namespace, NAME).write({"note": record()})
-        monkeypatch.setattr(view, "_OPEN_S", 0.1)
+        monkeypatch.setattr(tables, "_OPEN_S", 0.1)
         monkeypatch.setattr(lease_module, "hit", lambda name: ending.start())
         with lease(context):
             assert context.control.get("note") is not None

@@ -17,12 +17,11 @@ from vecferry.errors import Inconclusive, Refused
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
 from vecferry.journal.run import RunRecord
-from vecferry.migration.cancel import plan_cancel
-from vecferry.migration.cancel import preview as preview_cancel
+from vecferry.migration.cancel import plan_cancel, preview_cancellation
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gates import Verdict
 from vecferry.migration.start import open_run_context
-from vecferry.migration.verify import verify
+from vecferry.migration.verifying import verify_replicas
 from vecferry.schemas.topics import snapshot_topic
 from waiting import wait_until
 
@@ -99,7 +98,7 @@ def test_a_run_under_way_is_finished_or_cancelled_before_a_new_one(kafka_bootstr
     with pytest.raises(Refused, match=f"run r1 of {NAME} is under way; .*`vecferry cancel {NAME}`"):
         do_start(rig, new_run=True)
     with rig.context() as context:
-        assert [run.run for run in preview_cancel(context).runs] == ["r1"]
+        assert [run.run for run in preview_cancellation(context).runs] == ["r1"]
     assert run_states(rig) == {"r1": "closed"}
     do_cancel(rig)
     assert run_states(rig) == {"r1": "cancelled"}
@@ -122,7 +121,7 @@ def test_a_new_run_that_is_given_up_leaves_the_copy_before_it_standing(kafka_boo
     with rig.worker("old"), rig.worker("new"):
         with rig.steering() as (context, lease):
             assert require(context.control, migration_key(NAME), MigrationRecord) == done
-            _, verified = verify(context, lease, sample=None, on_progress=lambda progress: None)
+            _, verified = verify_replicas(context, lease, sample=None, on_progress=lambda progress: None)
         assert verified.clean
         with rig.steering() as (context, lease):
             move = move_reads(context, lease, 5)

@@ -11,7 +11,7 @@ from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
 from vecferry.journal.route import Route, route_key
 from vecferry.journal.run import GroupRecord, group_key
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.port import Table
 from vecferry.log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
@@ -134,7 +134,7 @@ def test_a_target_in_use_cannot_be_exchanged_yet(kafka_bootstrap: str, step: str
         raise AssertionError("opened")
 
 
-def migration_record(view: CompactedView) -> MigrationRecord:
+def migration_record(view: Table) -> MigrationRecord:
     record = require(view, migration_key(NAME), MigrationRecord)
     assert record is not None
     return record

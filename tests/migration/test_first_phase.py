@@ -18,11 +18,11 @@ from vecferry.migration.cutover import move_reads
 from vecferry.migration.gates import Verdict
 from vecferry.migration.gather import gather
 from vecferry.migration.plan import remaining_steps
-from vecferry.migration.previewing import preview
+from vecferry.migration.previewing import preview_start
 from vecferry.migration.replaying import replay
 from vecferry.migration.start import start
 from vecferry.migration.status import summarise
-from vecferry.migration.verify import verify
+from vecferry.migration.verifying import verify_replicas
 from waiting import wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -46,7 +46,7 @@ def test_the_whole_way_to_the_new_store_and_back(kafka_bootstrap: str) -> None:
     rig = Rig(kafka_bootstrap, rows=ROWS)
     rig.enrol()
     with rig.context() as context:
-        plan = preview(context)
+        plan = preview_start(context)
         assert (plan.rows, plan.chunks, plan.run) == (ROWS, 5, None)
         assert plan.guarantees == {"old": "atomic", "new": "atomic"}
         assert len(plan.steps) == 4
@@ -62,7 +62,7 @@ def test_the_whole_way_to_the_new_store_and_back(kafka_bootstrap: str) -> None:
         again, said, _ = do_start(rig)
         assert (again, said) == (record, [])
         with rig.steering() as (context, lease):
-            report, verified = verify(context, lease, sample=None, on_progress=shown.append)
+            report, verified = verify_replicas(context, lease, sample=None, on_progress=shown.append)
             assert verified.clean, report.examples
             for percent in (5, 100, 0, 100):
                 move = move_reads(context, lease, percent)
@@ -75,7 +75,7 @@ def test_the_whole_way_to_the_new_store_and_back(kafka_bootstrap: str) -> None:
         assert (status.run.state, status.run.rows) == ("closed", ROWS + 1)
         del rig.stores["new"].rows["id-00007"]
         with rig.steering() as (context, lease):
-            _, damaged = verify(context, lease, sample=None, on_progress=shown.append)
+            _, damaged = verify_replicas(context, lease, sample=None, on_progress=shown.append)
             assert (damaged.missing, damaged.clean) == (1, False)
 
 
@@ -91,8 +91,8 @@ def test_start_without_a_worker_says_so_and_waits_no_longer_than_told(kafka_boot
         start(context, lease, say=lambda line: None, on_progress=shown.append, timeout_s=0.5)
     assert shown[-1].note == "no worker of new has reported yet"
     with rig.context() as context:
-        assert preview(context).steps[0] == "prepare new"
-        assert preview(context).run == "r1"
+        assert preview_start(context).steps[0] == "prepare new"
+        assert preview_start(context).run == "r1"
     with rig.worker("old"), rig.worker("new"):
         record, _, _ = do_start(rig)
     assert (record.step, record.run) == ("indexed", "r1")
@@ -106,7 +106,7 @@ def test_verify_before_a_copy_is_refused(kafka_bootstrap: str) -> None:
         rig.steering() as (context, lease),
         pytest.raises(Refused, match=f"vecferry start {NAME}"),
     ):
-        verify(context, lease, sample=None, on_progress=lambda progress: None)
+        verify_replicas(context, lease, sample=None, on_progress=lambda progress: None)
 
 
 @pytest.mark.server

@@ -12,7 +12,7 @@ from vecferry.errors import Inconclusive, Refused
 from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.gates import Verdict, backfill_gate, lag_gate
 from vecferry.migration.gather import gather
-from vecferry.migration.replaying import preview as preview_replay
+from vecferry.migration.replaying import preview_replay
 from vecferry.migration.start import start
 from waiting import wait_until
 

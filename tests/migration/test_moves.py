@@ -23,7 +23,7 @@ from vecferry.journal.reading import require
 from vecferry.journal.route import Route, route_key
 from vecferry.journal.run import RunRecord, run_key
 from vecferry.log.kafka.clients import admin_config
-from vecferry.migration.cutover import move_reads, plan_move, preview
+from vecferry.migration.cutover import move_reads, plan_move, preview_move
 from vecferry.migration.gates import Verdict
 from vecferry.schemas.topics import progress_topic
 from waiting import wait_until
@@ -122,7 +122,7 @@ def test_cutover_and_rollback_move_the_route_and_are_counted(kafka_bootstrap: st
     rig = Rig(kafka_bootstrap)
     make_ready(rig)
     with rig.context() as context:
-        seen = preview(context, 25)
+        seen = preview_move(context, 25)
         assert (seen.verdict, seen.moves) == (Verdict.PASS, True), seen.gates
     assert route_and_journal(rig) == (0, 1, 0, 0)
     for percent, expected in ((25, (25, 2, 1, 0)), (100, (100, 3, 2, 0)), (100, (100, 3, 2, 0)), (0, (0, 4, 2, 1))):
@@ -211,14 +211,14 @@ def test_a_rollback_asks_of_the_configuration_that_it_names_the_source(kafka_boo
     ready_with_reads_at(rig, 100)
     rig.move("third", "new")
     with rig.context(checked=False) as context, pytest.raises(Refused, match='from = "old", to = "new"'):
-        preview(context, 0)
+        preview_move(context, 0)
     rig.move("old", "third")
     said: list[str] = []
     with rig.context(checked=False) as context:
-        assert preview(context, 0, say=said.append).verdict is Verdict.PASS
+        assert preview_move(context, 0, say=said.append).verdict is Verdict.PASS
         assert [line.split(": ")[0] for line in said] == ["migration"]
         with pytest.raises(Refused, match='from = "old", to = "new"'):
-            preview(context, 100)
+            preview_move(context, 100)
 
 
 @pytest.mark.server

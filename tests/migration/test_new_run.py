@@ -18,7 +18,7 @@ from vecferry.journal.route import Route, route_key
 from vecferry.journal.runs import read_runs
 from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.doctor import examine
-from vecferry.migration.previewing import preview
+from vecferry.migration.previewing import preview_start
 from vecferry.migration.replaying import replay
 from vecferry.schemas.topics import progress_topic, snapshot_topic
 from waiting import wait_until
@@ -77,9 +77,9 @@ def test_a_new_run_is_the_way_out_once_retention_has_passed_the_old_fences(kafka
         with pytest.raises(Refused, match=f"has passed the fences .*`vecferry start {NAME} --new-run`"):
             replayed(rig, "r1")
         with rig.context() as context:
-            plan = preview(context, new_run=True)
+            plan = preview_start(context, new_run=True)
             assert (plan.run, plan.rows, len(plan.steps)) == (None, ROWS + 20, 4)
-            assert preview(context).steps == ()
+            assert preview_start(context).steps == ()
         assert (do_start(rig, new_run=True).run, do_start(rig).step) == ("r2", "indexed")
         replayed(rig, "r2")
     assert rig.stores["third"].rows.keys() == rig.stores["old"].rows.keys()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecferry.errors import DecodeError, Refused, Rejected
 from vecferry.migration.gates import Verdict, dead_letter_gate
 from vecferry.migration.gather import gather
-from vecferry.migration.redrive import Letter, decode_letter, discard, letters, redrive
+from vecferry.migration.redrive import StoredLetter, decode_letter, discard, letters, redrive
 from vecferry.schemas.batch import EventBatch, Mark, Op, Rows
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection, Space
@@ -27,9 +27,9 @@ COLLECTION = Collection(
 VECTOR = np.ones(DIMENSION, np.float32)
 
 
-def letter(topic: str, value: bytes | None, key: bytes = b"a") -> Letter:
+def letter(topic: str, value: bytes | None, key: bytes = b"a") -> StoredLetter:
     origin = Origin(store="new", topic=topic, partition=0, offset=7)
-    return Letter(key=origin.key(), origin=origin, reason="refused", record_key=key, value=value)
+    return StoredLetter(key=origin.key(), origin=origin, reason="refused", record_key=key, value=value)
 
 
 def snapshot_value(ids: list[str]) -> bytes:

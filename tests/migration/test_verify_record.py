@@ -11,7 +11,7 @@ from vecferry.journal.reading import require
 from vecferry.migration.gates import Verdict, verification_gate
 from vecferry.migration.gather import gather
 from vecferry.migration.start import start
-from vecferry.migration.verify import verify
+from vecferry.migration.verifying import verify_replicas
 
 FULL = VERIFIED
 SAMPLE = VERIFIED.model_copy(update={"complete": False})
@@ -71,7 +71,7 @@ def test_a_sample_closes_the_gate_but_never_opens_it(kafka_bootstrap: str) -> No
 
     def checked(sample: float | None) -> Verdict:
         with rig.steering() as (context, lease):
-            verify(context, lease, sample=sample, on_progress=lambda progress: None)
+            verify_replicas(context, lease, sample=sample, on_progress=lambda progress: None)
             return verification_gate(gather(context), GatesSection()).verdict
 
     with rig.worker("old"), rig.worker("new"):

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from reads_fakes import World, version_of
 from vecferry.reads.deadline import Deadline
-from vecferry.reads.progress import Lag, Progress
 from vecferry.reads.reader import Reader
 from vecferry.reads.session import Session
+from vecferry.reads.watermarks import Lag, Watermarks
 from waiting import wait_until
 
 THREADS = 200
@@ -22,7 +22,7 @@ KEYS = [f"user-{n}" for n in range(9)]
 SEED = 20_260_101
 
 
-class NoBarrier(Progress):
+class NoBarrier(Watermarks):
     """Says that every store has caught up."""
 
     def catch_up(

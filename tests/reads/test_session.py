@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reads_fakes import COLLECTION, TOPIC, World, version_of
 from vecferry.errors import Inconclusive, InvalidRecord
-from vecferry.reads.progress import next_instant
 from vecferry.reads.session import Session
+from vecferry.reads.watermarks import next_instant
 from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 from waiting import wait_until

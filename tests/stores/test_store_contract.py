@@ -22,7 +22,7 @@ from store_data import (
     vector_for,
 )
 from store_factory import StoreFactory
-from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
+from vecferry.consumers.ordering import Absent, Deleted, Present, State, decide
 from vecferry.schemas.batch import Applied, LiveMark, Mark, Op, Outcome, SnapshotMark
 from vecferry.schemas.position import base_position
 from vecferry.stores.base import Store
@@ -155,7 +155,7 @@ def test_any_history_of_batches_follows_the_pure_rule(
     assert set(after) == set(states)
     for id_, state in states.items():
         match state:
-            case Row(position=position):
+            case Present(position=position):
                 assert after[id_] == expected_content(position)
             case Deleted(position=position):
                 assert after[id_] == Content(position=position, vector=None)

@@ -24,8 +24,7 @@ from vecferry.config import Config, load_config
 from vecferry.consumers.tally import Tally, close_chunk, count_block
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import consumer_config, producer_config
-from vecferry.log.kafka.control import ControlWriter
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.kafka.log import KafkaLog
 from vecferry.log.topics import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.snapshot import SnapshotBlock, SnapshotDecoder
@@ -77,16 +76,16 @@ def loaded_store(config: Config, rows: int) -> MemoryStore:
 @contextmanager
 def run_context(config: Config, source: MemoryStore) -> Iterator[RunContext]:
     """A context on topics that are made if they are missing."""
-    admin = Admin(config.kafka)
-    namespace = config.namespace
+    log = KafkaLog(config.kafka)
+    admin, namespace = log.admin, config.namespace
     admin.create_topic(events_topic(namespace, COLLECTION), PARTITIONS, LIVE_TOPIC)
     for topic in (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, COLLECTION)):
         admin.create_topic(topic, 1, COMPACTED_TOPIC)
     views = [
-        CompactedView(config.kafka, topic)
+        log.table(topic)
         for topic in (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, COLLECTION))
     ]
-    writer = ControlWriter(config.kafka, namespace, COLLECTION)
+    writer = log.writer(namespace, COLLECTION)
     try:
         yield RunContext(
             config=config,
@@ -105,6 +104,7 @@ def run_context(config: Config, source: MemoryStore) -> Iterator[RunContext]:
         writer.close()
         for view in views:
             view.close()
+        log.close()
 
 
 def place_of(context: RunContext, store_name: str) -> GroupPlace:

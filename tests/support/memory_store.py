@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
+from vecferry.consumers.ordering import Absent, Deleted, Present, State, decide
 from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op, Outcome, Rows, SnapshotMark
 from vecferry.schemas.collection import Collection
 from vecferry.schemas.filters import Condition, Operator
@@ -173,7 +173,7 @@ class MemoryStore:
         entry = self.rows.get(id_)
         if entry is None:
             return Absent()
-        return Deleted(position=entry.position) if entry.deleted else Row(position=entry.position)
+        return Deleted(position=entry.position) if entry.deleted else Present(position=entry.position)
 
     def _mark(self, mark: Mark) -> None:
         if isinstance(mark, LiveMark):

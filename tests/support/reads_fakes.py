@@ -14,11 +14,11 @@ from vecferry.errors import Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.journal.route import Route, route_key
 from vecferry.reads.pool import StorePool
-from vecferry.reads.progress import Progress
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import Split, bucket_of, whole
 from vecferry.reads.router import Router
 from vecferry.reads.stats import Counters
+from vecferry.reads.watermarks import Watermarks
 from vecferry.schemas.batch import EventBatch, LiveMark, Op
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.position import encode_position
@@ -121,8 +121,8 @@ class World:
         record = Route(generation=self.generation, old=old, new=new, percent=percent, changed_unix_s=0.0)
         self.control.put(route_key(COLLECTION.name), record.encode())
 
-    def make_progress(self) -> Progress:
-        return Progress(
+    def make_progress(self) -> Watermarks:
+        return Watermarks(
             collection=COLLECTION,
             table=lambda: self.progress,
             end_offsets=self.ends,
@@ -131,7 +131,7 @@ class World:
         )
 
     def reader(
-        self, *, progress: Progress | None = None, barrier_s: float = 2.0, without_record: Split | None = None
+        self, *, progress: Watermarks | None = None, barrier_s: float = 2.0, without_record: Split | None = None
     ) -> Reader:
         counters = Counters()
         shared = progress or self.shared

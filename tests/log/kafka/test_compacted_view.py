@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from vecferry.config import KafkaSection
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import producer_config
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.server
 
@@ -41,7 +41,7 @@ def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaS
     writing.start()
     try:
         assert begun.wait(30)
-        with closing(CompactedView(kafka, topic)) as view:
+        with closing(KafkaLog(kafka)) as log, closing(log.table(topic)) as view:
             view.sync(10.0)
             before = int(view.get("key") or 0)
             view.sync(10.0)
@@ -63,7 +63,7 @@ def test_a_topic_whose_beginning_is_gone_is_read_from_what_is_left(kafka_bootstr
     client = AdminClient({"bootstrap.servers": kafka_bootstrap})
     for future in client.delete_records(request).values():
         future.result(10)
-    with closing(CompactedView(kafka, topic)) as view:
+    with closing(KafkaLog(kafka)) as log, closing(log.table(topic)) as view:
         view.sync(10.0)
         assert sorted(view.items("key-")) == ["key-2", "key-3"]
 
@@ -81,7 +81,7 @@ def test_a_transaction_that_a_killed_writer_left_open_is_not_waited_for(kafka_bo
         writer.flush(10)
         if value == b"committed":
             writer.commit_transaction(20)
-    with closing(CompactedView(kafka, topic)) as view:
+    with closing(KafkaLog(kafka)) as log, closing(log.table(topic)) as view:
         view.sync(10.0)
         assert view.get("key") == b"committed"
         writer.commit_transaction(20)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from ordering_model.rules import Guard, Kind, Rules
 from ordering_model.state import ABSENT, BASE, DELETED, NOTHING, ROW, Budget, Group, Held, Log, Zombie, position_of
-from vecferry.consumers.ordering import Absent, Deleted, Row, State
+from vecferry.consumers.ordering import Absent, Deleted, Present, State
 from vecferry.schemas.batch import EventBatch, Op, Outcome
 
 
@@ -81,9 +81,9 @@ class Consumer:
         if key not in self._decisions:
             state: State = Absent()
             if kind != ABSENT:
-                state = (Row if kind == ROW else Deleted)(position=position_of(at))
+                state = (Present if kind == ROW else Deleted)(position=position_of(at))
             outcome, after = self.rules.decide(state, op, position_of(position))
-            self._decisions[key] = outcome, {Absent: ABSENT, Row: ROW, Deleted: DELETED}[type(after)]
+            self._decisions[key] = outcome, {Absent: ABSENT, Present: ROW, Deleted: DELETED}[type(after)]
         return self._decisions[key]
 
     def _offers(self, log: Log, start: int, end: int) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ordering_model.model import Scenario
 from ordering_model.rules import REAL, Guard, Kind, Rules, Stamp, tried_in_order
 from ordering_model.state import Budget
-from vecferry.consumers.ordering import Absent, Deleted, Row, State, decide
+from vecferry.consumers.ordering import Absent, Deleted, Present, State, decide
 from vecferry.schemas.batch import EventBatch, Op, Outcome
 
 
@@ -37,7 +37,7 @@ def _blind_snapshot_writes(state: State, op: Op, position: int) -> tuple[Outcome
 
 def _insert_if_absent(state: State, op: Op, position: int) -> tuple[Outcome, State]:
     if op is Op.SNAPSHOT:
-        return (Outcome.STALE, state) if isinstance(state, Row) else decide(Absent(), op, position)
+        return (Outcome.STALE, state) if isinstance(state, Present) else decide(Absent(), op, position)
     return decide(state, op, position)
 
 

@@ -63,8 +63,8 @@ class Lag:
         )
 
 
-class Progress:
-    """Progress of one collection in every store; shared by all readers of the collection, thread-safe."""
+class Watermarks:
+    """Watermarks of one collection in every store; shared by all readers of the collection, thread-safe."""
 
     def __init__(
         self,

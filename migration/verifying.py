@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..backfill.progress import OnProgress, Progress
-from ..backfill.verify import VerifyReport
-from ..backfill.verify import verify as compare
+from ..backfill.verification import VerifyReport
+from ..backfill.verification import compare_stores as compare
 from ..errors import Refused
 from ..failpoints import hit
 from ..journal.lease import Lease
@@ -13,7 +13,7 @@ from ..journal.reading import require
 from .context import Context, opened
 
 
-def verify(
+def verify_replicas(
     context: Context, lease: Lease, *, sample: float | None, on_progress: OnProgress
 ) -> tuple[VerifyReport, VerifyRecord]:
     """Compare source and target, all rows or a random share ``sample`` of the ids, and journal the record.

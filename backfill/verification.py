@@ -74,7 +74,7 @@ class VerifyReport:
         )
 
 
-def verify(
+def compare_stores(
     config: Config,
     collection: str,
     source: Store,
