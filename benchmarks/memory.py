@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vecferry.journal.progress import LiveProgress, live_progress_key
-from vecferry.log.kafka.view import CompactedView
+from vecferry.log.port import Table
 from vecferry.schemas.topics import progress_topic
 from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store
@@ -72,7 +72,7 @@ def _peak_mib(bootstrap: str, waiting: int) -> float:
         store.close()
         config = Path(directory) / "vecferry.toml"
         config.write_text(_toml(log, bootstrap, f"{directory}/lance"))
-        progress = CompactedView(log.config.kafka, progress_topic(log.namespace))
+        progress = log.log.table(progress_topic(log.namespace))
         published = min(waiting, EVENTS)
         log.publish(published, ids=IDS)
         child = subprocess.Popen(
@@ -94,7 +94,7 @@ def _peak_mib(bootstrap: str, waiting: int) -> float:
     return float(output)
 
 
-def _applied(progress: CompactedView, log: Log) -> int:
+def _applied(progress: Table, log: Log) -> int:
     found = progress.items(live_progress_key(log.name, "new"))
     return sum(LiveProgress.model_validate_json(value).next_offset for value in found.values())
 
