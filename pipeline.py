@@ -97,12 +97,15 @@ class Pipeline:
         self.close()
 
     def _readers(self) -> Backend:
+        from .log.kafka.log import KafkaLog
         from .reads.backend import Backend
 
         with self._lock:
             self._refuse_closed()
             if self._backend is None:
-                self._backend = Backend(self.config, clock=self._clock)
+                log = KafkaLog(self.config.kafka, clock=self._clock)
+                self._owned.callback(log.close)
+                self._backend = Backend(self.config, log, clock=self._clock)
                 self._owned.callback(self._backend.close)
             return self._backend
 

@@ -1,45 +1,115 @@
-"""What a run works with, gathered once."""
+"""What every verb works with: one collection's configuration, its topics as tables, the stores, and the clock."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from confluent_kafka import Producer
-
-from ..clock import Clock
+from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
-from ..log.port import Admin, Table, Writer
+from ..log.port import Log, Sender, Table, Writer
 from ..schemas.collection import Collection
-from ..schemas.topics import events_topic
+from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
 from ..stores.base import Store
+from ..stores.registry import open_store as open_registered
+
+StoreOpener = Callable[[str], Store]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunContext:
-    """Everything that a run of ``collection`` reads from and writes to; whoever makes it closes its parts.
-
-    ``source`` must be opened for this context alone: the copy uses it from a thread of its own. ``producer`` is that of
-    ``snapshot_producer``, and serves one run.
-    """
+class Context:
+    """One collection that moves from ``source`` to ``target``. ``letters``: its dead-letter topic."""
 
     config: Config
-    collection: str
-    source_name: str
-    source: Store
+    collection: Collection
+    source: str
+    target: str
+    log: Log
     control: Table
     progress: Table
-    dead_letters: Table
-    writer: Writer
-    producer: Producer
-    admin: Admin
+    letters: Table
+    open_store: StoreOpener
     clock: Clock
 
     @property
-    def resolved(self) -> Collection:
-        """The collection as configured."""
-        return self.config.collection(self.collection)
+    def name(self) -> str:
+        """The collection's name."""
+        return self.collection.name
 
     @property
-    def live_topic(self) -> str:
-        """Name of the live topic."""
-        return events_topic(self.config.namespace, self.collection)
+    def events(self) -> str:
+        """The live topic's name."""
+        return events_topic(self.config.namespace, self.name)
+
+    def sync(self) -> None:
+        """Block until the tables show everything that is in their topics now; raises Unavailable."""
+        for table in (self.control, self.progress, self.letters):
+            table.sync()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mover:
+    """What a run reads from and writes to.
+
+    ``source`` must be opened for this run alone: the copy uses it from a thread of its own. ``sender`` is a bulk one.
+    """
+
+    context: Context
+    source: Store
+    writer: Writer
+    sender: Sender
+
+
+def store_opener(config: Config, collection: str) -> StoreOpener:
+    """A function that opens ``collection`` as it lies in the store of a given name; the caller closes it."""
+
+    def open_named(store: str) -> Store:
+        section = config.stores[store]
+        placement = config.placement(collection, store)
+        return open_registered(section.kind, section.options, config.collection(collection), placement)
+
+    return open_named
+
+
+@contextmanager
+def opened(open_named: StoreOpener, store: str) -> Iterator[Store]:
+    """The store called ``store``, closed on leaving."""
+    with closing(open_named(store)) as handle:
+        yield handle
+
+
+def table_topics(namespace: str, collection: str) -> tuple[str, str, str]:
+    """The topics that are read as tables: control, progress, dead letters."""
+    return control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, collection)
+
+
+@contextmanager
+def make_context(
+    config: Config,
+    collection: str,
+    log: Log,
+    *,
+    open_store: StoreOpener | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Iterator[Context]:
+    """The context of a collection whose topics exist; the tables are not read yet, and closed on leaving.
+
+    ``open_store`` takes the place of the configured stores. Raises ConfigError.
+    """
+    migration = config.migration(collection)
+    with ExitStack() as stack:
+        topics = table_topics(config.namespace, collection)
+        control, progress, letters = (stack.enter_context(closing(log.table(topic))) for topic in topics)
+        yield Context(
+            config=config,
+            collection=config.collection(collection),
+            source=migration.source,
+            target=migration.target,
+            log=log,
+            control=control,
+            progress=progress,
+            letters=letters,
+            open_store=open_store or store_opener(config, collection),
+            clock=clock,
+        )

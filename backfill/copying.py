@@ -7,7 +7,7 @@ from ..errors import Refused
 from ..journal.run import ChunkDone, RunRecord, chunk_key, run_key
 from ..journal.runs import read_done, read_group, read_plan
 from ..schemas.topics import snapshot_topic
-from .context import RunContext
+from .context import Context, Mover
 from .pacing import Pacer
 from .plan import closed_run, first_open_chunk
 from .progress import OnProgress, Progress, RateMeter, share_done
@@ -18,7 +18,7 @@ _REPORT_INTERVAL_S = 0.5
 _PLAN_S = 2.0  # a commit is seen after some milliseconds, unless a transaction of another collection is open
 
 
-def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> RunRecord:
+def copy_run(mover: Mover, run: RunRecord, on_progress: OnProgress) -> RunRecord:
     """Copy what is left of ``run`` (as :func:`open_run` returned it) and close it; returns the closed run.
 
     Blocks, for as long as the throttle says too. ``on_progress`` is called in this thread, at least once a second.
@@ -26,40 +26,39 @@ def copy_run(context: RunContext, run: RunRecord, on_progress: OnProgress) -> Ru
     Raises Refused when another controller took over, InvalidRecord for a row that cannot be carried, Unavailable, and
     what the source raises.
     """
+    context = mover.context
     if run.state != "copying":
         raise Refused(f"run {run.run} is {run.state}, there is nothing to copy")
     _await_plan(context, run)
-    done = read_done(context.control, context.collection, run.run)
-    pacer = Pacer(context, (run.source, *run.targets))
+    done = read_done(context.control, context.name, run.run)
+    pacer = Pacer(mover, (run.source, *run.targets))
     scanner = Scanner(
-        context,
-        read_plan(context.control, context.collection, run),
+        mover,
+        read_plan(context.control, context.name, run),
         first=first_open_chunk(done, run.chunks),
         live_starts=_live_starts(context, run),
         pacer=pacer,
     )
-    topic = snapshot_topic(context.config.namespace, context.collection, run.run)
+    topic = snapshot_topic(context.config.namespace, context.name, run.run)
     with scanner:
-        sender = SnapshotSender(
-            context.producer, context.config.kafka, topic, context.resolved, run, clock=context.clock
-        )
-        copy = _Copy(context, run, sender, pacer, done, on_progress)
+        sender = SnapshotSender(mover.sender, topic, context.collection, run)
+        copy = _Copy(mover, run, sender, pacer, done, on_progress)
         copy.chunks(scanner)
     return copy.close()
 
 
-def _await_plan(context: RunContext, run: RunRecord) -> None:
+def _await_plan(context: Context, run: RunRecord) -> None:
     """Wait until the view shows ``run`` as :func:`open_run` wrote it, and with it the plan, of the same transaction.
 
     To learn that nothing more is there takes a fetch that waits in vain: 0.1 s in which nobody copies.
     """
-    key, written = run_key(context.collection, run.run), run.encode()
+    key, written = run_key(context.name, run.run), run.encode()
     if not context.control.wait_for(lambda: context.control.get(key) == written, _PLAN_S):
         context.control.sync()
 
 
-def _live_starts(context: RunContext, run: RunRecord) -> dict[str, tuple[int, ...]]:
-    groups = {store: read_group(context.control, context.collection, store) for store in run.targets}
+def _live_starts(context: Context, run: RunRecord) -> dict[str, tuple[int, ...]]:
+    groups = {store: read_group(context.control, context.name, store) for store in run.targets}
     return {store: group.live_start for store, group in groups.items() if group is not None}
 
 
@@ -68,14 +67,16 @@ class _Copy:
 
     def __init__(
         self,
-        context: RunContext,
+        mover: Mover,
         run: RunRecord,
         sender: SnapshotSender,
         pacer: Pacer,
         done: dict[int, ChunkDone],
         on_progress: OnProgress,
     ) -> None:
+        context = mover.context
         self._context = context
+        self._writer = mover.writer
         self._run = run
         self._sender = sender
         self._done = done
@@ -104,7 +105,7 @@ class _Copy:
         self._report("closing", now=True)
         self._sender.close_run()
         closed = closed_run(self._run, self._done)
-        self._context.writer.write({run_key(self._context.collection, self._run.run): closed})
+        self._writer.write({run_key(self._context.name, self._run.run): closed})
         failpoints.hit("backfill.closed")
         self._on_progress(
             Progress(
@@ -125,7 +126,7 @@ class _Copy:
         rows = self._sender.mark(chunk)
         failpoints.hit("backfill.marked")
         record = ChunkDone(generation=self._run.generation, rows=rows, fences=fences)
-        self._context.writer.write({chunk_key(self._context.collection, self._run.run, chunk): record})
+        self._writer.write({chunk_key(self._context.name, self._run.run, chunk): record})
         self._done[chunk] = record
         failpoints.hit("backfill.chunk-done")
 

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import Config
 from ..errors import Refused
 from ..journal.run import GroupRecord, group_key
 from ..journal.runs import read_group
-from ..log.port import Admin, Table, Writer
+from ..log.port import Table, Writer
 from ..schemas.batch import EventBatch, LiveMark
 from ..schemas.collection import Collection
 from ..schemas.position import base_position, epoch_of
-from ..schemas.topics import events_topic, group_id
+from ..schemas.topics import group_id
 from ..stores.base import Store
 from ..wording import count, partitions
+from .context import Context
 from .fence import may_read_run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupPlace:
-    """The group that feeds ``store_name`` with ``collection``, and what is needed to begin it."""
+def begin_group(context: Context, writer: Writer, store_name: str, store: Store, offsets: Sequence[int]) -> GroupRecord:
+    """Let the group of ``store_name`` read the live topic from ``offsets`` (one per partition) on.
 
-    config: Config
-    collection: str
-    store_name: str
-    admin: Admin
-    control: Table
-    writer: Writer
-
-
-def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> GroupRecord:
-    """Let the group read the live topic from ``offsets`` (one per partition) on; idempotent, killable at any point.
+    Idempotent, killable at any point.
 
     A store that is new here must have passed ``foreign_traces`` before it was created.
 
@@ -42,16 +31,15 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
     worker goes by the lower of the last two, and refuses to run with either missing. A group that has begun already
     keeps its start. Blocks. Raises Refused when the group has commits that nobody journaled, Unavailable.
     """
-    group = group_id(place.config.namespace, place.collection, place.store_name)
-    topic = events_topic(place.config.namespace, place.collection)
-    collection = place.config.collection(place.collection)
-    place.control.sync()
-    record = read_group(place.control, place.collection, place.store_name)
-    committed = place.admin.committed(group, topic, collection.partitions)
+    group = group_id(context.config.namespace, context.name, store_name)
+    collection, admin = context.collection, context.log.admin
+    context.control.sync()
+    record = read_group(context.control, context.name, store_name)
+    committed = admin.committed(group, context.events, collection.partitions)
     if record is not None and record.epoch != collection.epoch:
         raise Refused(
             f"group {group} began in epoch {record.epoch} and the collection is in epoch {collection.epoch}; "
-            f"set collections.{place.collection}.epoch back, or enrol in another namespace"
+            f"set collections.{context.name}.epoch back, or enrol in another namespace"
         )
     if record is None:
         if committed:
@@ -60,14 +48,14 @@ def begin_group(place: GroupPlace, store: Store, offsets: Sequence[int]) -> Grou
                 "delete the group, or give the store another name"
             )
         record = GroupRecord(epoch=collection.epoch, live_start=tuple(offsets))
-        place.writer.write({group_key(place.collection, place.store_name): record})
+        writer.write({group_key(context.name, store_name): record})
     applied = _begun(store, collection.space.dimension, record.live_start)
     # What the store has applied is at or behind the start: commits that Kafka let expire come back where they were.
     missing = {
         partition: applied[partition] for partition in range(len(record.live_start)) if partition not in committed
     }
     if missing:
-        place.admin.commit(group, topic, missing)
+        admin.commit(group, context.events, missing)
     return record
 
 

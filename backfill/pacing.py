@@ -6,7 +6,7 @@ import threading
 
 from ..journal.progress import LiveProgress, live_progress_key
 from ..journal.reading import all_known
-from .context import RunContext
+from .context import Mover
 from .throttle import SILENT_WORKER_S, Bounds, Measurements, lag_records, next_turn_s, throttle, unreported
 
 _RECHECK_S = 0.2
@@ -15,9 +15,11 @@ _RECHECK_S = 0.2
 class Pacer:
     """Written by the scanning thread, read by the one that reports: ``cause`` and ``note`` are single references."""
 
-    def __init__(self, context: RunContext, stores: tuple[str, ...]) -> None:
+    def __init__(self, mover: Mover, stores: tuple[str, ...]) -> None:
+        context = mover.context
         backfill = context.config.backfill
         self._context = context
+        self._source = mover.source
         self._stores = stores
         self._bounds = Bounds(
             max_live_lag_records=backfill.max_live_lag_records,
@@ -46,9 +48,9 @@ class Pacer:
 
     def _measure(self) -> Measurements:
         context = self._context
-        ends = context.admin.end_offsets(context.live_topic, context.resolved.partitions)
+        ends = context.log.admin.end_offsets(context.events, context.collection.partitions)
         before_s = context.clock.monotonic_s()
-        context.source.applied()  # one small query, the same each time
+        self._source.applied()  # one small query, the same each time
         now_s = context.clock.monotonic_s()
         return Measurements(
             live_lag_records={store: self._lag(store, ends) for store in self._stores},
@@ -58,7 +60,7 @@ class Pacer:
 
     def _lag(self, store: str, ends: tuple[int, ...]) -> int | None:
         context = self._context
-        prefix = live_progress_key(context.collection, store)
+        prefix = live_progress_key(context.name, store)
         reports = {
             int(partition): report for partition, report in all_known(context.progress, prefix, LiveProgress).items()
         }

@@ -4,86 +4,79 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from confluent_kafka import KafkaException
-
 from .. import failpoints
 from ..errors import Refused
 from ..journal.run import PlanPage, RunRecord, plan_key, run_key, to_pages
 from ..journal.runs import read_runs
-from ..log.kafka.clients import unavailable
 from ..schemas.topics import control_topic, snapshot_topic
 from ..wording import count, partitions
-from .context import RunContext
+from .context import Context, Mover
 from .fencing import note_fences
 from .groups import check_may_read
 from .plan import next_run_id
-from .sending import connect
 
 # The topic is kept for replays; `decommission` is what removes it.
 SNAPSHOT_TOPIC = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
-def open_run(context: RunContext, targets: tuple[str, ...]) -> RunRecord:
+def open_run(mover: Mover, targets: tuple[str, ...]) -> RunRecord:
     """The run to copy: the collection's open one taken up under a new generation, or a new one, journaled. Blocks.
 
     Raises Refused, with the remedy, when the source is not complete, when a target may not read the run, and when the
     open run belongs to another source, other targets, another epoch or another number of partitions; Unavailable.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="backfill-connect") as beside:
-        topic = control_topic(context.config.namespace)
-        connected = beside.submit(connect, context.producer, topic, clock=context.clock)
-        run = _opened(context, targets)
-        try:
-            connected.result()
-        except KafkaException as error:
-            raise unavailable(context.config.kafka, error) from error
+        connected = beside.submit(mover.sender.learn, control_topic(mover.context.config.namespace))
+        run = _opened(mover, targets)
+        connected.result()
         return run
 
 
-def _opened(context: RunContext, targets: tuple[str, ...]) -> RunRecord:
+def _opened(mover: Mover, targets: tuple[str, ...]) -> RunRecord:
+    context = mover.context
     # The writer of the context has fenced every older one, so what is in the topic now is all there will be of theirs.
     context.control.sync()
-    runs = read_runs(context.control, context.collection)
+    runs = read_runs(context.control, context.name)
     for run in runs.values():
         if run.state == "copying":
-            return _take_up(context, run, targets)
-    return _plan(context, targets, runs)
+            return _take_up(mover, run, targets)
+    return _plan(mover, targets, runs)
 
 
-def _take_up(context: RunContext, run: RunRecord, targets: tuple[str, ...]) -> RunRecord:
-    collection = context.resolved
-    wanted = (context.source_name, frozenset(targets), collection.epoch, collection.partitions)
+def _take_up(mover: Mover, run: RunRecord, targets: tuple[str, ...]) -> RunRecord:
+    context, collection = mover.context, mover.context.collection
+    wanted = (context.source, frozenset(targets), collection.epoch, collection.partitions)
     if (run.source, frozenset(run.targets), run.epoch, run.partitions) != wanted:
         raise Refused(
-            f"run {run.run} of {context.collection} is open, from {run.source} to {', '.join(run.targets)} "
+            f"run {run.run} of {context.name} is open, from {run.source} to {', '.join(run.targets)} "
             f"(epoch {run.epoch}, {count(run.partitions, 'partition')}), and does not fit what is asked for now; "
-            f"finish it with its own configuration, or give it up with `vecferry cancel {context.collection}`"
+            f"finish it with its own configuration, or give it up with `vecferry cancel {context.name}`"
         )
     taken = run.model_copy(update={"generation": run.generation + 1})
-    context.writer.write({run_key(context.collection, run.run): taken})
+    mover.writer.write({run_key(context.name, run.run): taken})
     return taken
 
 
-def _plan(context: RunContext, targets: tuple[str, ...], runs: dict[str, RunRecord]) -> RunRecord:
-    collection = context.resolved
-    if context.source_name in targets:
-        raise Refused(f"store {context.source_name} cannot be the source and a target of one run")
-    incomplete = set(range(collection.partitions)) - context.source.applied().complete
+def _plan(mover: Mover, targets: tuple[str, ...], runs: dict[str, RunRecord]) -> RunRecord:
+    context, collection = mover.context, mover.context.collection
+    if context.source in targets:
+        raise Refused(f"store {context.source} cannot be the source and a target of one run")
+    incomplete = set(range(collection.partitions)) - mover.source.applied().complete
     if incomplete:
         raise Refused(
-            f"store {context.source_name} is not complete in {partitions(incomplete)}: a copy of it would lack "
+            f"store {context.source} is not complete in {partitions(incomplete)}: a copy of it would lack "
             "rows; if its table was lost, restore it with vecferry's tables beside it, or finish the run that fills it"
         )
-    fences = note_fences(context)
-    check_may_read(context.control, context.collection, targets, fences)
+    fences = note_fences(mover)
+    check_may_read(context.control, context.name, targets, fences)
     chunk_rows = context.config.backfill.chunk_rows
     with ThreadPoolExecutor(1, thread_name_prefix="backfill-plan") as beside:  # Kafka takes as long as the source
-        planned = beside.submit(lambda: (to_pages(context.source.plan_chunks(chunk_rows)), context.source.count()))
+        planned = beside.submit(lambda: (to_pages(mover.source.plan_chunks(chunk_rows)), mover.source.count()))
         name = _make_topic(context, set(runs))
         pages, estimated_rows = planned.result()
     run = RunRecord(
         run=name,
-        source=context.source_name,
+        source=context.source,
         targets=targets,
         state="copying",
         epoch=collection.epoch,
@@ -96,26 +89,26 @@ def _plan(context: RunContext, targets: tuple[str, ...], runs: dict[str, RunReco
         fences=fences,
     )
     records: dict[str, PlanPage | RunRecord] = {
-        plan_key(context.collection, name, number): page for number, page in enumerate(pages)
+        plan_key(context.name, name, number): page for number, page in enumerate(pages)
     }
-    context.writer.write({**records, run_key(context.collection, name): run})
+    mover.writer.write({**records, run_key(context.name, name): run})
     failpoints.hit("backfill.planned")
     return run
 
 
-def _make_topic(context: RunContext, taken: set[str]) -> str:
+def _make_topic(context: Context, taken: set[str]) -> str:
     """A snapshot topic for the first name without a record; returns the name. One that holds nothing is taken over.
 
     A mover may have died after it made the topic, or a log was left behind: what holds records is left alone.
     """
-    width = context.resolved.partitions
+    width = context.collection.partitions
     while True:
         name = next_run_id(taken)
-        topic = snapshot_topic(context.config.namespace, context.collection, name)
-        if context.admin.create_topic(topic, width, SNAPSHOT_TOPIC):
+        topic = snapshot_topic(context.config.namespace, context.name, name)
+        if context.log.admin.create_topic(topic, width, SNAPSHOT_TOPIC):
             return name
-        found = context.admin.topics([topic]).get(topic)
+        found = context.log.admin.topics([topic]).get(topic)
         fits = found is not None and found.partitions == width
-        if fits and not any(context.admin.end_offsets(topic, width)):
+        if fits and not any(context.log.admin.end_offsets(topic, width)):
             return name
         taken.add(name)

@@ -13,7 +13,7 @@ from ..errors import Refused
 from ..schemas.batch import Rows
 from ..stores.base import Cursor
 from ..wording import partitions
-from .context import RunContext
+from .context import Mover
 from .fencing import fences_at
 from .groups import late_partitions
 from .pacing import Pacer
@@ -48,19 +48,21 @@ class Scanner:
 
     def __init__(
         self,
-        context: RunContext,
+        mover: Mover,
         chunks: Sequence[Cursor],
         *,
         first: int,
         live_starts: Mapping[str, tuple[int, ...]],
         pacer: Pacer,
     ) -> None:
+        context = mover.context
         self._context = context
+        self._source = mover.source
         self._chunks = chunks
         self._first = first
         self._live_starts = live_starts
         self._pacer = pacer
-        self._page_rows = page_rows(context.config.backfill.chunk_rows, context.resolved.space.dimension)
+        self._page_rows = page_rows(context.config.backfill.chunk_rows, context.collection.space.dimension)
         self._queue: queue.Queue[Page | ChunkEnd] = queue.Queue(_PAGES_AHEAD)
         self._stopped = threading.Event()
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="backfill-scan")
@@ -92,7 +94,7 @@ class Scanner:
             failpoints.hit("backfill.fenced")
             if chunk + 1 < len(self._chunks):  # beside this scan: a fence may be older than its scan, never newer
                 noted = self._note_fences()
-            for rows in self._context.source.scan(self._chunks[chunk], self._page_rows):
+            for rows in self._source.scan(self._chunks[chunk], self._page_rows):
                 self._pacer.count(len(rows))
                 if not self._put(Page(chunk=chunk, rows=rows)):
                     return
@@ -101,7 +103,7 @@ class Scanner:
                 return
 
     def _note_fences(self) -> Future[tuple[int, ...]]:
-        marks = self._context.source.applied().live  # in this thread, which alone uses the source
+        marks = self._source.applied().live  # in this thread, which alone uses the source
         return self._executor.submit(self._fences_at, marks)
 
     def _fences_at(self, marks: Mapping[int, int]) -> tuple[int, ...]:
@@ -109,8 +111,8 @@ class Scanner:
         for store, start in self._live_starts.items():
             if late := late_partitions(start, fences):
                 raise Refused(
-                    f"a dead letter of {self._context.source_name} is older than the start of the group of {store} in "
-                    f"{partitions(late)}; resolve it (`vecferry dlq list {self._context.collection}`) and start again"
+                    f"a dead letter of {self._context.source} is older than the start of the group of {store} in "
+                    f"{partitions(late)}; resolve it (`vecferry dlq list {self._context.name}`) and start again"
                 )
         return fences
 

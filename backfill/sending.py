@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, Producer
 
-from ..clock import Clock
-from ..config import KafkaSection
-from ..errors import Unavailable
+from ..errors import Unavailable, VecferryError
 from ..journal.run import RunRecord
-from ..log.kafka.clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
+from ..log.port import Sender
 from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.partitioner import partitions_of
@@ -26,30 +22,12 @@ from ..schemas.snapshot import (
 
 _ACK_TIMEOUT_S = 150.0  # above delivery.timeout.ms, so that the client's own verdict comes first
 _POLL_S = 0.1
-_QUEUE_KIB = 64 * 1024  # bounds what waits in the client: blocks are large, so this is many of them
-
-_SETTINGS = {
-    "linger.ms": 0,
-    "queue.buffering.max.kbytes": _QUEUE_KIB,
-    # flush says that all were reported; a report of success would only copy its block.
-    "delivery.report.only.error": True,
-}
-
-
-def snapshot_producer(kafka: KafkaSection) -> Producer:
-    """The client of a mover. Blocks for nothing; :func:`connect` it while something else takes its time."""
-    return Producer({**_SETTINGS, **own_producer_config(kafka)})
-
-
-def connect(producer: Producer, topic: str, *, clock: Clock) -> None:
-    """Let ``producer`` have its id and its connections, by any ``topic`` that exists. Blocks; raises KafkaException."""
-    learn_producer_id(producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
 
 
 class SnapshotSender:
     """Sends one run under one generation; used by one thread. Making one blocks until the topic's leaders are known.
 
-    ``producer`` is what :func:`snapshot_producer` made, for this sender alone.
+    ``sender`` is a bulk one, for this run alone.
 
     Every method raises Unavailable when Kafka does not take a record. The run then has to be taken up again, under a
     higher generation: what was sent of the chunk stays in the topic and does not count.
@@ -57,24 +35,17 @@ class SnapshotSender:
 
     def __init__(
         self,
-        producer: Producer,
-        kafka: KafkaSection,
+        sender: Sender,
         topic: str,
         collection: Collection,
         run: RunRecord,
-        *,
-        clock: Clock,
     ) -> None:
-        self._kafka = kafka
         self._topic = topic
         self._collection = collection
         self._run = run
-        self._failure: KafkaError | None = None
-        self._producer = producer
-        try:
-            learn_leaders(producer, topic, clock=clock, timeout_s=REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise unavailable(kafka, error) from error
+        self._failure: VecferryError | None = None
+        self._sender = sender
+        sender.learn(topic)
         self._kept: list[list[Rows]] = [[] for _ in range(run.partitions)]  # not sent yet; less than a block of each
         self._kept_bytes = [0] * run.partitions  # at least
         self._begin_chunk()
@@ -146,31 +117,24 @@ class SnapshotSender:
         self._acknowledged()
 
     def _acknowledged(self) -> None:
-        left = self._producer.flush(_ACK_TIMEOUT_S)
+        left = self._sender.flush(_ACK_TIMEOUT_S)
         self._check()
         if left:
             raise Unavailable(f"topic {self._topic} did not acknowledge {left} records within {_ACK_TIMEOUT_S:g} s")
 
     def _produce(self, partition: int, value: bytes) -> None:
-        while True:
+        self._check()
+        while not self._sender.send(self._topic, partition, value, on_failure=self._failed):
+            self._sender.serve(_POLL_S)
             self._check()
-            try:
-                self._producer.produce(self._topic, value, partition=partition, on_delivery=self._delivered)
-            except BufferError:
-                self._producer.poll(_POLL_S)
-                continue
-            except KafkaException as error:
-                raise unavailable(self._kafka, error) from error
-            self._producer.poll(0)
-            return
 
-    def _delivered(self, error: KafkaError | None, _message: Any) -> None:
-        if error is not None and self._failure is None:
-            self._failure = error
+    def _failed(self, failure: VecferryError) -> None:
+        if self._failure is None:
+            self._failure = failure
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise unavailable(self._kafka, self._failure) from None
+            raise self._failure
 
 
 def split_by_partition(rows: Rows, partitions: int) -> list[tuple[int, Rows]]:

@@ -31,13 +31,11 @@ from unittest.mock import patch
 import lancedb
 import numpy as np
 import pyarrow as pa
-from vecferry.backfill.context import RunContext
+from vecferry.backfill.context import Context, Mover, make_context
 from vecferry.backfill.copying import copy_run
 from vecferry.backfill.progress import Progress
 from vecferry.backfill.runs import open_run
-from vecferry.backfill.sending import snapshot_producer
 from vecferry.backfill.waiting import wait_applied
-from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config
 from vecferry.heap import keep_freed_buffers
 from vecferry.local.postgres import create_database
@@ -46,7 +44,6 @@ from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import EventBatch, Op, Rows
 from vecferry.schemas.partitioner import partitions_of
-from vecferry.schemas.topics import control_topic, dlq_topic, progress_topic
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb.options import Options
 from vecferry.stores.registry import open_store
@@ -78,7 +75,8 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
             # A namespace for each: a worker would read the run of a mover that came before.
             configs = {name: make_config(servers.kafka, url, turns / name, dimension) for name in OURS}
             for config in configs.values():
-                enrol(config, NAME)
+                with closing(KafkaLog(config.kafka)) as log:
+                    enrol(config, NAME, log)
             seconds = {
                 name: fresh(name, configs.get(name, configs["pipe"]), turns / name / "side", rows) for name in names
             }
@@ -100,25 +98,15 @@ def run(servers: Addresses, data: Path | None = None) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def prepared(config: Config) -> Iterator[RunContext]:
+def prepared(config: Config) -> Iterator[Mover]:
     """What a mover works with, of a collection that is enrolled."""
-    namespace = config.namespace
-    tables = (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, NAME))
     with ExitStack() as stack:
         log = stack.enter_context(closing(KafkaLog(config.kafka)))
-        views = [stack.enter_context(closing(log.table(topic))) for topic in tables]
-        yield RunContext(
-            config=config,
-            collection=NAME,
-            source_name="old",
+        yield Mover(
+            context=stack.enter_context(make_context(config, NAME, log)),
             source=stack.enter_context(closing(open_named(config, "old"))),
-            control=views[0],
-            progress=views[1],
-            dead_letters=views[2],
-            writer=stack.enter_context(closing(log.writer(namespace, NAME))),
-            producer=snapshot_producer(config.kafka),
-            admin=log.admin,
-            clock=SYSTEM_CLOCK,
+            writer=stack.enter_context(closing(log.writer(config.namespace, NAME))),
+            sender=log.sender(bulk=True),
         )
 
 
@@ -148,15 +136,17 @@ def one_side(side: str, config: dict[str, Any], directory: Path, rows: int, answ
     """The new process."""
     if side in OURS:
         keep_freed_buffers()  # as the command line does
-    with prepared(Config.model_validate(config)) as context:
-        answer.send(SIDES[side](context, directory, rows))
+    with prepared(Config.model_validate(config)) as made:
+        answer.send(SIDES[side](made, directory, rows))
 
 
-def pipe(context: RunContext, directory: Path, _rows: int) -> float:
+def pipe(made: Mover, directory: Path, _rows: int) -> float:
     """Seconds from opening the run until the worker's store holds it."""
 
+    context = made.context
+
     def copy() -> None:
-        run = copy_run(context, open_run(context, ("new",)), ignore)
+        run = copy_run(made, open_run(made, ("new",)), ignore)
         wait_applied(
             context.progress,
             collection=NAME,
@@ -172,13 +162,13 @@ def pipe(context: RunContext, directory: Path, _rows: int) -> float:
         return timed(copy)
 
 
-def mover(context: RunContext, _directory: Path, _rows: int) -> float:
+def mover(made: Mover, _directory: Path, _rows: int) -> float:
     """Seconds of a run that nobody reads: until Kafka has acknowledged it."""
-    return timed(lambda: copy_run(context, open_run(context, ("new",)), ignore))
+    return timed(lambda: copy_run(made, open_run(made, ("new",)), ignore))
 
 
 @contextmanager
-def worker(context: RunContext, config: Path) -> Iterator[None]:
+def worker(context: Context, config: Path) -> Iterator[None]:
     """A worker of the store new, as the command line starts it, that has its partitions and waits."""
     command = [sys.executable, "-m", "vecferry", "worker", "--config", str(config), "--store", "new"]
     log = config.with_name("worker.log")
@@ -193,9 +183,9 @@ def worker(context: RunContext, config: Path) -> Iterator[None]:
         process.wait()
 
 
-def scan(context: RunContext, _directory: Path, _rows: int) -> float:
+def scan(made: Mover, _directory: Path, _rows: int) -> float:
     """Seconds of reading all rows, and nothing else."""
-    return timed(lambda: sum(map(len, pages(context.source))))
+    return timed(lambda: sum(map(len, pages(made.source))))
 
 
 def pages(source: Store) -> Iterator[Rows]:
@@ -204,21 +194,21 @@ def pages(source: Store) -> Iterator[Rows]:
     return source.scan(everything, PAGE_ROWS)
 
 
-def direct(context: RunContext, directory: Path, _rows: int) -> float:
+def direct(made: Mover, directory: Path, _rows: int) -> float:
     """Seconds of reading pages and merging each, in one process."""
-    collection = context.resolved
-    placement = context.config.placement(NAME, "new")
+    collection = made.context.collection
+    placement = made.context.config.placement(NAME, "new")
     with closing(
         open_store("lancedb", Options.model_validate({"uri": str(directory)}), collection, placement)
     ) as target:
         target.create(complete=False)
 
         def copy() -> None:
-            for rows in pages(context.source):
+            for rows in pages(made.source):
                 target.apply(as_batch(rows), ())
 
         seconds = timed(copy)
-        assert target.count() == context.source.count()
+        assert target.count() == made.source.count()
         return seconds
 
 
@@ -234,16 +224,16 @@ def as_batch(rows: Rows) -> EventBatch:
     )
 
 
-def bulk(context: RunContext, directory: Path, rows: int) -> float:
+def bulk(made: Mover, directory: Path, rows: int) -> float:
     """Seconds of one COPY and one append to an empty table."""
-    dimension = context.resolved.space.dimension
+    dimension = made.context.collection.space.dimension
     vector = pa.list_(pa.float32(), dimension)
     schema = pa.schema({"id": pa.string(), "vector": vector, "metadata": pa.string(), "position": pa.int64()})
     table = lancedb.connect(directory).create_table(NAME, schema=schema)
 
     def copy() -> None:
-        (everything,) = context.source.plan_chunks(rows + 1)
-        (page,) = context.source.scan(everything, rows + 1)
+        (everything,) = made.source.plan_chunks(rows + 1)
+        (page,) = made.source.scan(everything, rows + 1)
         columns = [
             pa.array(page.ids),
             pa.FixedSizeListArray.from_arrays(page.vectors.ravel(), dimension),
@@ -255,7 +245,7 @@ def bulk(context: RunContext, directory: Path, rows: int) -> float:
     return timed(copy)
 
 
-SIDES: dict[str, Callable[[RunContext, Path, int], float]] = {
+SIDES: dict[str, Callable[[Mover, Path, int], float]] = {
     "pipe": pipe,
     "mover": mover,
     "scan": scan,

@@ -8,7 +8,7 @@ from ..journal.lease import Lease
 from ..migration.cancel import cancel, preview_cancellation
 from ..migration.context import open_context
 from ..wording import count
-from .options import add_collection, add_dry_run, config_of
+from .options import add_collection, add_dry_run, config_of, log_of
 from .output import Console, Result
 from .shown import facts_table
 
@@ -24,11 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Cancel, or say what cancelling would give up."""
     config = config_of(args)
-    with open_context(config, args.collection) as context:
+    with log_of(config) as log, open_context(config, args.collection, log) as context:
         if args.dry_run:
             done = preview_cancellation(context)
         else:
-            with Lease(config, args.collection, context.control, command=f"cancel {args.collection}") as lease:
+            with Lease(config, args.collection, context.control, log, command=f"cancel {args.collection}") as lease:
                 done = cancel(context, lease)
     facts = {
         f"run {run.run}": f"from {run.source} to {', '.join(run.targets)}, {run.state}, {count(run.chunks, 'chunk')}"

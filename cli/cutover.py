@@ -9,7 +9,7 @@ from ..migration.context import open_context
 from ..migration.cutover import Move, move_reads, moves_back, preview_move
 from ..migration.gates import Verdict
 from ..migration.phase import CANARY_PERCENTS, steps_past
-from .options import add_collection, add_dry_run, config_of
+from .options import add_collection, add_dry_run, config_of, log_of
 from .output import Console, Result
 from .shown import facts_table, gate_exit_code, gate_problems, gate_table
 
@@ -36,12 +36,12 @@ def move(args: argparse.Namespace, console: Console, percent: int, command: str,
         console.say(f"vecferry: warning: {problem}")
 
     # What must hold depends on the direction, so it is asked for by the move.
-    with open_context(config, name, checked=False) as context:
+    with log_of(config) as log, open_context(config, name, log, checked=False) as context:
         if args.dry_run:
             done = preview_move(context, percent, force=force, say=warn)
         else:
             urgent = moves_back(context, percent)
-            with Lease(config, name, context.control, command=command, urgent=urgent) as lease:
+            with Lease(config, name, context.control, log, command=command, urgent=urgent) as lease:
                 done = move_reads(context, lease, percent, force=force, say=warn)
     return _result(args, percent, done)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..migration.context import open_context
 from ..migration.redrive import Redriven, StoredLetter, discard, letters, redrive
-from .options import add_collection, add_dry_run, common, config_of
+from .options import add_collection, add_dry_run, common, config_of, log_of
 from .output import Console, Result, Table
 from .shown import facts_table
 
@@ -35,7 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Look at letters, or resolve them; exit 1 when one could not be redriven."""
-    with open_context(config_of(args), args.collection) as context:
+    config = config_of(args)
+    with log_of(config) as log, open_context(config, args.collection, log) as context:
         found = letters(context, getattr(args, "keys", ()))
         if args.action == "list":
             return _list(args.collection, found)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..migration.doctor import examine
 from ..migration.gates import GateResult, Verdict
-from .options import add_collection, config_of
+from .options import add_collection, config_of, log_of
 from .output import Console, Result
 from .shown import gate_exit_code, gate_problems, gate_table
 
@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Run every check; exit 0 when all pass, 3 when one fails, 4 when one is not known."""
-    checks = examine(config_of(args), args.collection)
+    config = config_of(args)
+    with log_of(config) as log:
+        checks = examine(config, args.collection, log)
     code = gate_exit_code(checks)
     return Result(
         data={"collection": args.collection, "checks": checks},

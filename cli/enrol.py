@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from ..migration.enrol import enrol
-from .options import add_collection, add_dry_run, config_of
+from .options import add_collection, add_dry_run, config_of, log_of
 from .output import Console, Result
 from .shown import facts_table, statements_table
 
@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Enrol, or say what enrolling would do."""
-    done = enrol(config_of(args), args.collection, dry_run=args.dry_run)
+    config = config_of(args)
+    with log_of(config) as log:
+        done = enrol(config, args.collection, log, dry_run=args.dry_run)
     if args.dry_run:
         steps: tuple[str, ...] = (f"vecferry enrol {args.collection}",)
     else:

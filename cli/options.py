@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from ..config import Config, load_config
+from ..log.kafka.log import KafkaLog
+from ..log.port import Log
 
 DEFAULT_CONFIG = "vecferry.toml"
 
@@ -68,3 +72,10 @@ def positive_s(text: str) -> float:
 def config_of(args: argparse.Namespace) -> Config:
     """The configuration that ``--config`` names; raises ConfigError."""
     return load_config(args.config)
+
+
+@contextmanager
+def log_of(config: Config) -> Iterator[Log]:
+    """The one way to Kafka of this command, closed on leaving; connects to nothing by itself."""
+    with closing(KafkaLog(config.kafka)) as log:
+        yield log

@@ -9,7 +9,7 @@ from ..migration.context import open_context
 from ..migration.plan import StartPlan
 from ..migration.previewing import preview_start
 from ..wording import count
-from .options import add_collection, config_of
+from .options import add_collection, config_of, log_of
 from .output import Console, Result, Table
 from .shown import facts_table, statements_table
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
 
 def show_plan(config: Config, collection: str, *, new_run: bool = False) -> Result:
     """The plan as a result; ``start --dry-run`` prints it too."""
-    with open_context(config, collection) as context:
+    with log_of(config) as log, open_context(config, collection, log) as context:
         plan = preview_start(context, new_run=new_run)
     return Result(
         data={"plan": plan},

@@ -7,7 +7,7 @@ import argparse
 from ..journal.lease import Lease
 from ..migration.context import open_context
 from ..migration.replaying import preview_replay, replay
-from .options import add_collection, add_dry_run, add_timeout, config_of
+from .options import add_collection, add_dry_run, add_timeout, config_of, log_of
 from .output import Console, Result
 from .progress import reporting
 from .shown import facts_table, statements_table
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     """Replay, or say what replaying would do."""
     config = config_of(args)
     config.placement(args.collection, args.into)
-    with open_context(config, args.collection) as context:
+    with log_of(config) as log, open_context(config, args.collection, log) as context:
         if args.dry_run:
             plan = preview_replay(context, args.run, args.into)
             facts = {"run": plan.run.run, "state": plan.run.state, "rows": plan.run.rows, "into": plan.into}
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, console: Console) -> Result:
                 next_steps=(f"vecferry replay {args.collection} --run {args.run} --into {args.into}",),
             )
         with (
-            Lease(config, args.collection, context.control, command=f"replay {args.collection}") as lease,
+            Lease(config, args.collection, context.control, log, command=f"replay {args.collection}") as lease,
             reporting(console) as on_progress,
         ):
             record = replay(

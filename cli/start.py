@@ -8,7 +8,7 @@ from ..heap import keep_freed_buffers
 from ..journal.lease import Lease
 from ..migration.context import open_context
 from ..migration.start import start
-from .options import add_collection, add_dry_run, add_timeout, config_of
+from .options import add_collection, add_dry_run, add_timeout, config_of, log_of
 from .output import Console, Result
 from .plan import show_plan
 from .progress import reporting
@@ -34,8 +34,9 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         return show_plan(config, args.collection, new_run=args.new_run)
     keep_freed_buffers()
     with (
-        open_context(config, args.collection) as context,
-        Lease(config, args.collection, context.control, command=f"start {args.collection}") as lease,
+        log_of(config) as log,
+        open_context(config, args.collection, log) as context,
+        Lease(config, args.collection, context.control, log, command=f"start {args.collection}") as lease,
         reporting(console) as on_progress,
     ):
         record = start(

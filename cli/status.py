@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from ..backfill.context import Context
 from ..clock import SYSTEM_CLOCK
 from ..config import Config
-from ..migration.context import Context, open_context
+from ..migration.context import open_context
 from ..migration.gates import Verdict
 from ..migration.gather import gather
 from ..migration.status import Status, summarise
 from ..wording import count
-from .options import add_collection, config_of, positive_s
+from .options import add_collection, config_of, log_of, positive_s
 from .output import Console, Result, Table
 from .shown import facts_table, gate_table
 
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Show the status once, or until interrupted. The exit code is 0 whatever the gates say."""
     config = config_of(args)
-    with open_context(config, args.collection) as context:
+    with log_of(config) as log, open_context(config, args.collection, log) as context:
         while args.watch:
             shown = _show(context, config)
             console.clear()

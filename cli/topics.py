@@ -11,10 +11,9 @@ from ..config import Config
 from ..journal.reading import read_all
 from ..journal.record import Known, Unknown
 from ..journal.run import RunRecord, run_key
-from ..log.kafka.log import KafkaLog
 from ..log.port import Log
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic, snapshot_topic
-from .options import add_collection, config_of
+from .options import add_collection, config_of, log_of
 from .output import Console, Result, Table
 
 HELP = "describe the topics of a collection"
@@ -31,22 +30,21 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     """One row per topic, missing ones included."""
     config = config_of(args)
     config.collection(args.collection)
-    with closing(KafkaLog(config.kafka)) as log:
-        topics = _described_topics(config, args.collection, log)
+    with log_of(config) as log:
+        topics = _facts(log, _purposes(config, args.collection, log))
     missing = any(not topic["exists"] for topic in topics)
     step = f"vecferry enrol {args.collection}" if missing else f"vecferry status {args.collection}"
     return Result(data={"collection": args.collection, "topics": topics}, tables=(_table(topics),), next_steps=(step,))
 
 
-def _described_topics(config: Config, collection: str, log: Log) -> list[dict[str, object]]:
-    admin, purposes = log.admin, _purposes(config, collection, log)
-    found = admin.topics(list(purposes))
+def _facts(log: Log, purposes: Mapping[str, str]) -> list[dict[str, object]]:
+    found = log.admin.topics(list(purposes))
     topics: list[dict[str, object]] = []
     for name, purpose in purposes.items():
         if name not in found:
             topics.append({"topic": name, "purpose": purpose, "exists": False})
             continue
-        offsets = admin.offsets(name, found[name].partitions)
+        offsets = log.admin.offsets(name, found[name].partitions)
         topics.append(
             {
                 "topic": name,
@@ -71,9 +69,9 @@ def _purposes(config: Config, collection: str, log: Log) -> dict[str, str]:
         progress_topic(namespace): "how far stores are",
     }
     if log.admin.topics([control]):
-        with closing(log.table(control)) as view:
-            view.sync()
-            for run, found in sorted(read_all(view, run_key(collection), RunRecord).items()):
+        with closing(log.table(control)) as table:
+            table.sync()
+            for run, found in sorted(read_all(table, run_key(collection), RunRecord).items()):
                 purposes[snapshot_topic(namespace, collection, run)] = f"run {run}, {_described(found)}"
     return purposes
 

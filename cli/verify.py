@@ -8,7 +8,7 @@ from ..journal.lease import Lease
 from ..migration.context import open_context
 from ..migration.verifying import verify_replicas
 from ..wording import count
-from .options import add_collection, config_of
+from .options import add_collection, config_of, log_of
 from .output import Console, Result, Table
 from .progress import reporting
 from .shown import facts_table
@@ -31,8 +31,9 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     """Compare; exit 0 when nothing differs, 1 when something does, 4 when rows are undecided."""
     config = config_of(args)
     with (
-        open_context(config, args.collection) as context,
-        Lease(config, args.collection, context.control, command=f"verify {args.collection}") as lease,
+        log_of(config) as log,
+        open_context(config, args.collection, log) as context,
+        Lease(config, args.collection, context.control, log, command=f"verify {args.collection}") as lease,
         reporting(console) as on_progress,
     ):
         report, record = verify_replicas(context, lease, sample=args.sample, on_progress=on_progress)

@@ -19,8 +19,7 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused, Unavailable
 from ..failpoints import hit
-from ..log.kafka.control import ControlWriter
-from ..log.port import Encodable, Table, Writer
+from ..log.port import Encodable, Log, Table, Writer
 from ..schemas.topics import control_topic
 from .controller import ControllerRecord, controller_key
 from .guard import GuardedWriter
@@ -65,6 +64,7 @@ class Lease:
         config: Config,
         collection: str,
         control: Table,
+        log: Log,
         *,
         command: str,
         urgent: bool = False,
@@ -73,6 +73,7 @@ class Lease:
         self._config = config
         self._collection = collection
         self._control = control
+        self._log = log
         self._clock = clock
         self._urgent = urgent
         self._identity = {
@@ -95,7 +96,7 @@ class Lease:
         reason = blocker(record, self._collection, now_unix_s=now_unix_s, host=host, urgent=self._urgent)
         if reason is not None:
             raise Refused(reason)
-        self._writer = ControlWriter(self._config.kafka, self._config.namespace, self._collection)
+        self._writer = self._log.writer(self._config.namespace, self._collection)
         try:
             self._beat()
         except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..backfill.context import Context
 from ..errors import Refused
 from ..failpoints import hit
 from ..journal.lease import Lease
@@ -16,7 +17,7 @@ from ..journal.migration import MigrationRecord, migration_key
 from ..journal.reading import require
 from ..journal.run import RunRecord, run_key
 from ..journal.runs import read_runs
-from .context import Context, require_as_enrolled
+from .context import require_as_enrolled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

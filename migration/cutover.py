@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..backfill.context import Context
 from ..config import GatesSection
 from ..errors import ConfigError, Refused
 from ..failpoints import hit
@@ -11,7 +12,7 @@ from ..journal.lease import Lease
 from ..journal.migration import MigrationRecord, migration_key
 from ..journal.reading import require
 from ..journal.route import Route, route_key
-from .context import Context, require_as_enrolled, require_source_as_enrolled
+from .context import require_as_enrolled, require_source_as_enrolled
 from .facts import Facts
 from .gates import GateResult, Verdict, cutover_gates, decide, rollback_gate
 from .gather import gather

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 from contextlib import closing
 
-from ..clock import SYSTEM_CLOCK, Clock
+from ..backfill.context import StoreOpener, opened, store_opener
 from ..config import Config
 from ..errors import ConfigError, StoreError, Unavailable
 from ..journal.collection import CollectionRecord, collection_key
 from ..journal.reading import require
-from ..log.kafka.log import KafkaLog
 from ..log.port import Log, Topic
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
-from .context import StoreOpener, opened, store_opener
 from .gates import GateResult, Verdict
 from .preflight import (
     collection_checks,
@@ -27,9 +25,7 @@ from .preflight import (
 from .sampling import sampled_partitioner_check
 
 
-def examine(
-    config: Config, name: str, *, open_store: StoreOpener | None = None, clock: Clock = SYSTEM_CLOCK
-) -> tuple[GateResult, ...]:
+def examine(config: Config, name: str, log: Log, *, open_store: StoreOpener | None = None) -> tuple[GateResult, ...]:
     """Every check of the collection ``name``. A server that does not answer is a failed check, not an error.
 
     ``open_store`` takes the place of the configured stores. Blocks for a few requests to Kafka and to
@@ -38,8 +34,7 @@ def examine(
     config.collection(name)
     open_named = open_store or store_opener(config, name)
     try:
-        with closing(KafkaLog(config.kafka, clock=clock)) as log:
-            kafka = _kafka_checks(config, name, log)
+        kafka = _kafka_checks(config, name, log)
     except Unavailable as error:
         kafka = [GateResult(name="kafka", verdict=Verdict.FAIL, measured=str(error), required="answers")]
     stores = (_store(config, name, store, open_named) for store in config.collections[name].placements)
@@ -82,9 +77,9 @@ def _record(config: Config, name: str, topics: dict[str, Topic], log: Log) -> Co
     control = control_topic(config.namespace)
     if control not in topics:
         return None
-    with closing(log.table(control)) as view:
-        view.sync()
-        return require(view, collection_key(name), CollectionRecord)
+    with closing(log.table(control)) as table:
+        table.sync()
+        return require(table, collection_key(name), CollectionRecord)
 
 
 def _store(config: Config, name: str, store: str, open_named: StoreOpener) -> tuple[GateResult, ...]:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from ..backfill.groups import GroupPlace, begin_group, foreign_traces
+from ..backfill.context import Context, StoreOpener, make_context, opened, store_opener
+from ..backfill.groups import begin_group, foreign_traces
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
@@ -20,13 +21,11 @@ from ..failpoints import hit
 from ..journal.lease import Lease
 from ..journal.migration import migration_key
 from ..journal.run import group_key
-from ..log.kafka.log import KafkaLog
-from ..log.port import Admin, Log, Table, Topic
+from ..log.port import Log, Topic
 from ..log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from ..schemas.collection import Collection
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from ..wording import partitions
-from .context import StoreOpener, opened, store_opener
 from .enrolled import journal, refuse_another
 from .preflight import live_topic_checks, refuse_unless_passed, store_checks, table_topic_check
 from .sampling import sampled_partitioner_check
@@ -58,6 +57,7 @@ class _Wanted:
 def enrol(
     config: Config,
     name: str,
+    log: Log,
     *,
     dry_run: bool = False,
     open_store: StoreOpener | None = None,
@@ -68,15 +68,12 @@ def enrol(
     ``open_store`` takes the place of the configured stores. Blocks while the stores run their statements.
     Raises Refused with one line per problem, ConfigError, Unavailable.
     """
-    with closing(KafkaLog(config.kafka, clock=clock)) as log:
-        return _enrol(config, name, log, open_store or store_opener(config, name), dry_run=dry_run, clock=clock)
-
-
-def _enrol(config: Config, name: str, log: Log, open_named: StoreOpener, *, dry_run: bool, clock: Clock) -> Enrolment:
-    collection, migration = config.collection(name), config.migration(name)
-    events = events_topic(config.namespace, name)
+    collection = config.collection(name)
+    migration = config.migration(name)
+    open_named = open_store or store_opener(config, name)
+    admin = log.admin
     wanted = _topics(config, collection)
-    present = log.admin.topics([topic.name for topic in wanted])
+    present = admin.topics([topic.name for topic in wanted])
     _refuse_topics(config, collection, present, log)
     stores = (migration.source, migration.target)
     begun = _look_back(config, collection, stores, log, present)
@@ -95,13 +92,13 @@ def _enrol(config: Config, name: str, log: Log, open_named: StoreOpener, *, dry_
     if dry_run:
         return planned
     for topic in wanted:
-        log.admin.create_topic(topic.name, topic.partitions, topic.settings)
+        admin.create_topic(topic.name, topic.partitions, topic.settings)
     hit("enrol.topics-made")
-    with closing(log.table(control_topic(config.namespace))) as view:
-        view.sync()
-        with Lease(config, name, view, command=f"enrol {name}", clock=clock) as lease:
-            _carry_out(config, collection, stores, log.admin, view, lease, open_named)
-            journal(lease, view, collection, stores, log.admin.topic_id(events), clock)
+    with make_context(config, name, log, open_store=open_store, clock=clock) as context:
+        context.control.sync()
+        with Lease(config, name, context.control, log, command=f"enrol {name}", clock=clock) as lease:
+            _carry_out(context, lease)
+            journal(lease, context.control, collection, stores, admin.topic_id(context.events), clock)
     return planned
 
 
@@ -116,11 +113,11 @@ def _look_back(
     control, events = control_topic(config.namespace), events_topic(config.namespace, collection.name)
     if control not in topics:
         return frozenset()
-    with closing(log.table(control)) as view:
-        view.sync()
-        refuse_another(view, collection, stores, events, log.admin.topic_id(events) if events in topics else "")
+    with closing(log.table(control)) as table:
+        table.sync()
+        refuse_another(table, collection, stores, events, log.admin.topic_id(events) if events in topics else "")
         prefix = group_key(collection.name, "")
-        return frozenset(key.removeprefix(prefix) for key in view.items(prefix))
+        return frozenset(key.removeprefix(prefix) for key in table.items(prefix))
 
 
 def _refuse_foreign(
@@ -136,32 +133,17 @@ def _refuse_foreign(
         raise Refused(traces)
 
 
-def _carry_out(
-    config: Config,
-    collection: Collection,
-    stores: tuple[str, str],
-    admin: Admin,
-    view: Table,
-    lease: Lease,
-    open_named: StoreOpener,
-) -> None:
+def _carry_out(context: Context, lease: Lease) -> None:
     """Prepare the stores (source first) and begin their groups."""
-    events = events_topic(config.namespace, collection.name)
-    refuse_another(view, collection, stores, events, admin.topic_id(events))
+    collection, stores = context.collection, (context.source, context.target)
+    refuse_another(context.control, collection, stores, context.events, context.log.admin.topic_id(context.events))
     # A source is a full copy by definition, but only once: enrolled again with its table lost, it is none.
-    enrolled = view.get(migration_key(collection.name)) is not None
+    enrolled = context.control.get(migration_key(context.name)) is not None
     for store in stores:
-        _prepare(open_named, store, collection, complete=store == stores[0] and not enrolled, dry_run=False)
+        complete = store == context.source and not enrolled
+        _prepare(context.open_store, store, collection, complete=complete, dry_run=False)
         hit("enrol.store-prepared")
-        place = GroupPlace(
-            config=config,
-            collection=collection.name,
-            store_name=store,
-            admin=admin,
-            control=view,
-            writer=lease.writer,
-        )
-        _begin(place, open_named)
+        _begin(context, lease, store)
         hit("enrol.group-begun")
 
 
@@ -194,19 +176,17 @@ def _prepare(
         return store.create(complete=complete, dry_run=dry_run)
 
 
-def _begin(place: GroupPlace, open_named: StoreOpener) -> None:
+def _begin(context: Context, lease: Lease, store_name: str) -> None:
     """Let the store's group begin at the topic's first offsets, which must still be there."""
-    held = place.config.collection(place.collection).partitions
-    topic = events_topic(place.config.namespace, place.collection)
-    begin = place.admin.offsets(topic, held).begin
+    begin = context.log.admin.offsets(context.events, context.collection.partitions).begin
     removed = [partition for partition, first in enumerate(begin) if first > 0]
     # A target that comes later begins where the topic does now: it gets what lies before from a copy, whose fences say
     # whether that is enough. Of the source's rows nothing is known but that every event is applied to them.
-    is_source = place.store_name == place.config.migration(place.collection).source
-    if removed and is_source and place.control.get(group_key(place.collection, place.store_name)) is None:
+    is_source = store_name == context.source
+    if removed and is_source and context.control.get(group_key(context.name, store_name)) is None:
         raise Refused(
-            f"topic {topic} has lost its first events in {partitions(removed)} before the group of "
-            f"{place.store_name} began; delete the topic, or take another namespace, and enrol before the first publish"
+            f"topic {context.events} has lost its first events in {partitions(removed)} before the group of "
+            f"{store_name} began; delete the topic, or take another namespace, and enrol before the first publish"
         )
-    with opened(open_named, place.store_name) as store:
-        begin_group(place, store, begin)
+    with opened(context.open_store, store_name) as store:
+        begin_group(context, lease.writer, store_name, store, begin)

@@ -15,40 +15,40 @@ from ..schemas.collection import Collection
 from .preflight import collection_checks, refuse_unless_passed, topic_identity_check
 
 
-def refuse_another(view: Table, collection: Collection, stores: tuple[str, str], events: str, topic_id: str) -> None:
+def refuse_another(table: Table, collection: Collection, stores: tuple[str, str], events: str, topic_id: str) -> None:
     """Raise Refused unless the collection is new, is enrolled just so, or may take the target of ``stores`` instead."""
     name = collection.name
-    record = require(view, collection_key(name), CollectionRecord)
+    record = require(table, collection_key(name), CollectionRecord)
     if record is not None:
         refuse_unless_passed([*collection_checks(record, collection), topic_identity_check(record, events, topic_id)])
-    known = require(view, migration_key(name), MigrationRecord)
+    known = require(table, migration_key(name), MigrationRecord)
     if known is None or (known.source, known.target) == stores:
         return
     moving = f"collection {name!r} is already moving from {known.source} to {known.target}"
     back = f'set migrations.{name} to {{from = "{known.source}", to = "{known.target}"}}'
     if known.source != stores[0]:
         raise Refused(f"{moving}; {back}, or enrol in another namespace")
-    route = require(view, route_key(name), Route)
+    route = require(table, route_key(name), Route)
     if route is not None and route.percent > 0:
         raise Refused(
             f"{moving} and {route.percent} % of its reads are there; to give it another target, {back} and run "
             f"`vecferry rollback {name}` first"
         )
-    if known.step == "copying" or any(run.state == "copying" for run in read_runs(view, name).values()):
+    if known.step == "copying" or any(run.state == "copying" for run in read_runs(table, name).values()):
         raise Refused(
             f"{moving} and a run is under way; to give it another target, {back} and run `vecferry cancel {name}` first"
         )
 
 
 def journal(
-    lease: Lease, view: Table, collection: Collection, stores: tuple[str, str], topic_id: str, clock: Clock
+    lease: Lease, table: Table, collection: Collection, stores: tuple[str, str], topic_id: str, clock: Clock
 ) -> None:
     """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
     name = collection.name
-    known = require(view, migration_key(name), MigrationRecord)
+    known = require(table, migration_key(name), MigrationRecord)
     if known is not None and (known.source, known.target) == stores:
         return
-    route = require(view, route_key(name), Route)
+    route = require(table, route_key(name), Route)
     generation = 1 if route is None else route.generation + 1
     now_unix_s = clock.unix_s()
     record = CollectionRecord(

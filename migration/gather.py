@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..backfill.context import Context, opened
 from ..errors import VecferryError
 from ..journal.controller import ControllerRecord, controller_key
 from ..journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
@@ -18,7 +19,6 @@ from ..journal.route import Route, route_key
 from ..journal.run import ChunkDone, RunRecord, chunk_key, run_key
 from ..schemas.batch import Applied
 from ..schemas.topics import group_id
-from .context import Context, opened
 from .facts import Facts
 
 
@@ -38,7 +38,7 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     away = towards is not None and route is not None and towards <= route.percent
     held, index_ready, index_problem = (None, None, "not asked") if away else _ask_target(context)
     live = {store: _live(context, store) for store in stores}
-    offsets = context.admin.offsets(context.events, partitions)
+    offsets = context.log.admin.offsets(context.events, partitions)
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
     return Facts(
         collection=name,
@@ -58,7 +58,7 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
         begin=offsets.begin,
         end=offsets.end,
         live=live,
-        committed={store: context.admin.committed(groups[store], context.events, partitions) for store in stores},
+        committed={store: context.log.admin.committed(groups[store], context.events, partitions) for store in stores},
         workers={
             store: all_known(context.progress, worker_progress_key(name, store), WorkerProgress) for store in stores
         },

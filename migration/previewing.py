@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..backfill.context import Context, opened
 from ..errors import Refused
 from ..journal.migration import MigrationRecord, migration_key
 from ..journal.reading import require
 from ..journal.run import RunRecord, run_key
-from .context import Context, opened
 from .plan import StartPlan, remaining_steps
 from .start import left_to_copy, refuse_run_under_way
 

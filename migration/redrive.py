@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..backfill.context import Context, opened
 from ..errors import DecodeError, Refused, Rejected, Unavailable, VecferryError
-from ..log.port import REQUEST_TIMEOUT_S, Log
+from ..log.port import REQUEST_TIMEOUT_S
 from ..schemas.batch import EventBatch, Outcome
 from ..schemas.collection import Collection
 from ..schemas.dead_letters import CUT, Origin, parse_origin
@@ -14,7 +15,6 @@ from ..schemas.decode import EventDecoder, drop_misplaced
 from ..schemas.snapshot import SnapshotBlock, SnapshotDecoder
 from ..schemas.topics import dlq_topic, events_topic
 from ..stores.base import Store
-from .context import Context, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def redrive(context: Context, chosen: Sequence[StoredLetter]) -> tuple[Redriven,
     letter. Blocks. Raises Transient, Overloaded, Fatal, Unavailable: run it again, what was resolved is done.
     """
     results: list[Redriven] = []
-    resolver = _Resolver(context.log, dlq_topic(context.config.namespace, context.name))
+    resolver = _Resolver(context)
     for store_name in dict.fromkeys(letter.origin.store for letter in chosen):
         with opened(context.open_store, store_name) as store:
             for letter in chosen:
@@ -72,7 +72,7 @@ def redrive(context: Context, chosen: Sequence[StoredLetter]) -> tuple[Redriven,
 
 def discard(context: Context, chosen: Sequence[StoredLetter]) -> tuple[Redriven, ...]:
     """Resolve letters without applying them: the operator's word that these records are not wanted. Blocks."""
-    resolver = _Resolver(context.log, dlq_topic(context.config.namespace, context.name))
+    resolver = _Resolver(context)
     for letter in chosen:
         resolver.resolve(letter.key)
     return tuple(Redriven(key=letter.key, result="discarded", resolved=True) for letter in chosen)
@@ -130,18 +130,16 @@ def decode_letter(letter: StoredLetter, collection: Collection, *, live_topic: s
 class _Resolver:
     """Writes the null value that resolves a letter."""
 
-    def __init__(self, log: Log, topic: str) -> None:
-        self._topic = topic
-        self._sender = log.sender()
+    def __init__(self, context: Context) -> None:
+        self._topic = dlq_topic(context.config.namespace, context.name)
+        self._sender = context.log.sender()
 
     def resolve(self, key: str) -> None:
         """Block until Kafka has it; raises Unavailable."""
         failures: list[VecferryError] = []
-        queued = self._sender.send(self._topic, 0, None, key=key.encode(), on_failure=failures.append)
+        sent = self._sender.send(self._topic, 0, None, key=key.encode(), on_failure=failures.append)
         left = self._sender.flush(REQUEST_TIMEOUT_S)
-        if failures:
-            raise failures[0]
-        if left or not queued:
+        if failures or left or not sent:
             raise Unavailable(
                 f"topic {self._topic} did not acknowledge that {key!r} is resolved; run the command again"
-            )
+            ) from (failures[0] if failures else None)

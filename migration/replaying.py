@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backfill.groups import GroupPlace, refuse_traces
+from ..backfill.context import Context, opened
+from ..backfill.groups import refuse_traces
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.replay import open_replay
 from ..backfill.waiting import wait_applied
 from ..journal.lease import Lease
 from ..journal.run import RunRecord
 from ..journal.runs import read_run
-from .context import Context, opened
 from .preflight import refuse_unless_passed, store_checks
 from .start import Say
 
@@ -47,17 +47,9 @@ def replay(
         lease.check()
         on_progress(progress)
 
-    place = GroupPlace(
-        config=context.config,
-        collection=context.name,
-        store_name=into,
-        admin=context.admin,
-        control=context.control,
-        writer=lease.writer,
-    )
     with opened(context.open_store, into) as store:
         refuse_unless_passed(store_checks(into, store.check(), store.capabilities, context.collection))
-        record = open_replay(place, run, store)
+        record = open_replay(context, lease.writer, run, into, store)
     say(f"waiting until {into} has applied run {run}; it needs a running `vecferry worker --store {into}`")
     with opened(context.open_store, into) as store:
         wait_applied(

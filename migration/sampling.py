@@ -1,4 +1,4 @@
-"""The newest records of a topic: where they lie and what their keys are."""
+"""The newest records of a live topic: where they lie and what their keys are."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ SAMPLES_PER_PARTITION = 200
 def sampled_partitioner_check(log: Log, topic: str, partitions: int) -> GateResult:
     """``partitioner_check`` of the newest records of a live topic. Blocks while they are read; raises Unavailable."""
     newest = log.newest(topic, partitions, SAMPLES_PER_PARTITION)
-    samples = [Sample(partition=one.partition(), offset=one.offset(), key=one.key()) for one in newest]
+    samples = [Sample(partition=found.partition(), offset=found.offset(), key=found.key()) for found in newest]
     return partitioner_check(samples, partitions)

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from types import MappingProxyType
 
-from ..backfill.context import RunContext
+from ..backfill.context import Context, Mover, opened
 from ..backfill.copying import copy_run
-from ..backfill.groups import GroupPlace, begin_group
+from ..backfill.groups import begin_group
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.runs import open_run
-from ..backfill.sending import snapshot_producer
 from ..backfill.waiting import wait_applied
 from ..errors import Refused
 from ..failpoints import hit
@@ -25,7 +24,7 @@ from ..journal.reading import require
 from ..journal.run import RunRecord, run_key
 from ..journal.runs import read_group, read_runs
 from ..wording import count
-from .context import Context, opened, require_as_enrolled
+from .context import require_as_enrolled
 from .gather import run_problems
 from .preflight import refuse_unless_passed, store_checks
 from .sampling import sampled_partitioner_check
@@ -83,12 +82,12 @@ def _copy(
     refuse_unless_passed([check])
     _prepare_target(context, lease, say)
     hit("start.target-prepared")
-    with open_run_context(context, lease) as run_context:
-        record, run = _open(context, lease, run_context, record, say, new_run=new_run)
+    with open_mover(context, lease) as mover:
+        record, run = _open(lease, mover, record, say, new_run=new_run)
         if run.state == "copying":
             size = f"{count(run.estimated_rows, 'row')} of {context.source} in {count(run.chunks, 'chunk')}"
             say(f"copying about {size}, run {run.run}")
-            run = copy_run(run_context, run, report)
+            run = copy_run(mover, run, report)
         hit("start.copied")
         say(f"waiting until {context.target} has applied run {run.run}")
         with opened(context.open_store, context.target) as store:
@@ -151,22 +150,10 @@ def refuse_run_under_way(context: Context, record: MigrationRecord) -> None:
 
 
 @contextmanager
-def open_run_context(context: Context, lease: Lease) -> Iterator[RunContext]:
-    """What the backfill works with; its source is opened for it alone and closed on leaving."""
-    with closing(context.open_store(context.source)) as source:
-        yield RunContext(
-            config=context.config,
-            collection=context.name,
-            source_name=context.source,
-            source=source,
-            control=context.control,
-            progress=context.progress,
-            dead_letters=context.letters,
-            writer=lease.writer,
-            producer=snapshot_producer(context.config.kafka),
-            admin=context.admin,
-            clock=context.clock,
-        )
+def open_mover(context: Context, lease: Lease) -> Iterator[Mover]:
+    """What a run works with; its source is opened for it alone and closed on leaving."""
+    with opened(context.open_store, context.source) as source:
+        yield Mover(context=context, source=source, writer=lease.writer, sender=context.log.sender(bulk=True))
 
 
 def _prepare_target(context: Context, lease: Lease, say: Say) -> None:
@@ -176,26 +163,16 @@ def _prepare_target(context: Context, lease: Lease, say: Say) -> None:
         store.create(complete=False)
         group = read_group(context.control, context.name, context.target)
         if group is not None:  # a table that was lost begins where its group did, not at offset 0
-            begin_group(_place(context, lease), store, group.live_start)
-
-
-def _place(context: Context, lease: Lease) -> GroupPlace:
-    return GroupPlace(
-        config=context.config,
-        collection=context.name,
-        store_name=context.target,
-        admin=context.admin,
-        control=context.control,
-        writer=lease.writer,
-    )
+            begin_group(context, lease.writer, context.target, store, group.live_start)
 
 
 def _open(
-    context: Context, lease: Lease, run_context: RunContext, record: MigrationRecord, say: Say, *, new_run: bool
+    lease: Lease, mover: Mover, record: MigrationRecord, say: Say, *, new_run: bool
 ) -> tuple[MigrationRecord, RunRecord]:
     """The run to go on with: the one that the record names if it is closed, sound and yet to be applied, else an open
     or a new one. The record changes only once there is one: a copy that is refused leaves everything as it was.
     """
+    context = mover.context
     named = None if new_run or record.step != "copying" else record.run
     run = None if named is None else require(context.control, run_key(context.name, named), RunRecord)
     if run is not None and run.state == "closed":
@@ -203,7 +180,7 @@ def _open(
         if not problems:
             return record, run
         say(f"run {run.run} can never be complete in {context.target} ({problems[0]}); copying anew")
-    run = open_run(run_context, (context.target,))
+    run = open_run(mover, (context.target,))
     hit("start.run-opened")
     update: dict[str, str | None] = {"step": "copying", "run": run.run}
     if record.step in ("copied", "indexed"):

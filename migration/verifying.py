@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..backfill.context import Context, opened
 from ..backfill.progress import OnProgress, Progress
 from ..backfill.verification import VerifyReport
 from ..backfill.verification import compare_stores as compare
@@ -10,7 +11,6 @@ from ..failpoints import hit
 from ..journal.lease import Lease
 from ..journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
 from ..journal.reading import require
-from .context import Context, opened
 
 
 def verify_replicas(
@@ -40,7 +40,7 @@ def verify_replicas(
             context.name,
             source,
             target,
-            context.admin,
+            context.log.admin,
             sample=sample,
             on_progress=report,
             clock=context.clock,

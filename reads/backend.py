@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
-from ..log.kafka.log import KafkaLog
+from ..log.port import Log
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store
@@ -34,11 +34,11 @@ class _Shared:
 class Backend:
     """Makes readers; thread-safe. Connects to nothing before a reader reads."""
 
-    def __init__(self, config: Config, *, clock: Clock) -> None:
+    def __init__(self, config: Config, log: Log, *, clock: Clock) -> None:
         self._config = config
+        self._log = log
         self._clock = clock
-        self._log = KafkaLog(config.kafka, clock=clock)
-        self._views = SharedViews(self._log, config.namespace, clock=clock)
+        self._views = SharedViews(log, config.namespace, clock=clock)
         self._lock = threading.Lock()
         self._shared: dict[str, _Shared] = {}
 
@@ -76,7 +76,6 @@ class Backend:
         for pool in pools:
             pool.close()
         self._views.close()
-        self._log.close()
 
     def _share(self, name: str) -> _Shared:
         collection = self._config.collection(name)

@@ -89,13 +89,14 @@ class SharedViews:
         view = self._log.table(control_topic(self._namespace))
         try:
             view.sync(timeout_s)
-        except BaseException as error:
+        except TopicAbsent as error:
             view.close()
-            if isinstance(error, TopicAbsent):
-                raise Unavailable(
-                    f"topic {control_topic(self._namespace)} is not there; "
-                    "run `vecferry enrol COLLECTION` first, or correct the namespace"
-                ) from error
+            raise Unavailable(
+                f"topic {control_topic(self._namespace)} is not there; "
+                "run `vecferry enrol COLLECTION` first, or correct the namespace"
+            ) from error
+        except BaseException:
+            view.close()
             raise
         return view
 

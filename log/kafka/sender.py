@@ -82,7 +82,7 @@ class KafkaSender:
     ) -> bool:
         with self._lock:
             self._outstanding += 1
-        report = partial(self._reported, on_failure)
+        report = partial(self._reported, topic, on_failure)
         try:
             self._producer.produce(
                 topic, value, key, partition=partition, headers=list(headers) or None, on_delivery=report
@@ -113,19 +113,19 @@ class KafkaSender:
         self._hand_over()
         return self._outstanding
 
-    def _reported(self, on_failure: OnFailure | None, error: KafkaError | None, _message: object) -> None:
+    def _reported(self, topic: str, on_failure: OnFailure | None, error: KafkaError | None, _message: object) -> None:
         """Called by whichever sender of the client serves; what failed waits until this one does."""
         if error is not None:
-            self._failed.append((on_failure, self._explain(error)))
+            self._failed.append((on_failure, self._explain(topic, error)))
         self._count_down()
 
     def _count_down(self) -> None:
         with self._lock:
             self._outstanding -= 1
 
-    def _explain(self, error: KafkaError) -> VecferryError:
+    def _explain(self, topic: str, error: KafkaError) -> VecferryError:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return TooLarge(f"the topic does not take a record of this size ({error.str()})")
+            return TooLarge(f"topic {topic} does not take a record of this size")
         return unavailable(self._sending.kafka, error)
 
     def _hand_over(self) -> None:

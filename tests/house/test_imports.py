@@ -79,7 +79,11 @@ IMPURE_LIBRARIES = {
 }
 # Parts whose business is to reach out, and what stands on the edge inside the parts that decide.
 IMPURE_PARTS = (
-    *("vecferry.log.kafka", "vecferry.clock", "vecferry.failpoints", "vecferry.migration.context"),
+    "vecferry.log.kafka",
+    "vecferry.clock",
+    "vecferry.failpoints",
+    "vecferry.migration.context",
+    "vecferry.backfill.context",
     *("vecferry.journal.lease", "vecferry.journal.guard", "vecferry.journal.reading"),
 )
 
@@ -176,6 +180,40 @@ def test_a_misplaced_client_is_found() -> None:
     assert len(misplaced_clients(planted)) == len(planted)
 
 
+# Where Kafka's client may be imported, and where the log is told to be Kafka; everything else is handed a log.
+# proof reads and writes topics by itself.
+CLIENT_PARTS = {"producers", "local", "proof"}
+KAFKA_PARTS = {"pipeline", "cli", "consumers", "proof"}
+
+
+def stray_clients(sources: Iterable[Source]) -> list[str]:
+    """Where Kafka is used behind the port's back."""
+    return [
+        f"{source.path}:{line}: {name}"
+        for source in sources
+        if source.path.parts[:2] != ("log", "kafka")
+        for line, name in imports(source)
+        if (name.split(".")[0] == "confluent_kafka" and source.part not in CLIENT_PARTS)
+        or (f"{name}.".startswith("vecferry.log.kafka.") and source.part not in KAFKA_PARTS)
+    ]
+
+
+def test_kafka_is_used_through_the_port() -> None:
+    assert stray_clients(package_sources()) == []
+
+
+def test_a_stray_client_is_found() -> None:
+    planted = [
+        parse("backfill/planted.py", "from confluent_kafka import Producer"),
+        parse("log/planted.py", "import confluent_kafka.admin"),
+        parse("migration/planted.py", "def late():\n    from ..log.kafka.log import KafkaLog"),
+        parse("reads/planted.py", "from ..log.kafka import clients"),
+        parse("consumers/planted.py", "from confluent_kafka import Consumer"),
+    ]
+    assert len(stray_clients(planted)) == len(planted)
+    assert stray_clients([parse("cli/fine.py", "from ..log.kafka.log import KafkaLog")]) == []
+
+
 def hasty_producers(sources: Iterable[Source]) -> list[str]:
     """Where a client is made that has several requests under way, and is not that of a publisher."""
     return [
@@ -242,7 +280,7 @@ def test_io_in_what_decides_is_found() -> None:
     planted = [
         parse("consumers/ordering.py", "import time"),
         parse("schemas/planted.py", "from confluent_kafka import Consumer"),
-        parse("migration/gates.py", "from ..log.kafka.log import KafkaLog"),
+        parse("migration/gates.py", "from ..log.kafka.admin import Admin"),
         parse("compare/planted.py", "def late():\n    from ..clock import SYSTEM_CLOCK"),
         parse("migration/phase.py", "from ..journal.reading import read"),
     ]

@@ -11,6 +11,7 @@ import threading
 import pytest
 from confluent_kafka import Producer
 from migration_rig import NAME, Rig
+from vecferry.backfill.context import Context
 from vecferry.errors import Refused, Unavailable
 from vecferry.journal import lease as lease_module
 from vecferry.journal.controller import ControllerRecord, controller_key
@@ -18,8 +19,6 @@ from vecferry.journal.lease import LEASE_S, Lease, blocker
 from vecferry.journal.reading import require
 from vecferry.log.kafka import tables
 from vecferry.log.kafka.clients import producer_config
-from vecferry.log.kafka.control import ControlWriter
-from vecferry.migration.context import Context
 from waiting import wait_until
 
 NOW_S = 1_000_000.0
@@ -68,7 +67,7 @@ def test_an_urgent_controller_waits_for_another_urgent_one_alone() -> None:
 
 
 def lease(context: Context, command: str = "test", *, urgent: bool = False) -> Lease:
-    return Lease(context.config, NAME, context.control, command=command, urgent=urgent)
+    return Lease(context.config, NAME, context.control, context.log, command=command, urgent=urgent)
 
 
 @pytest.mark.server
@@ -146,7 +145,7 @@ def test_what_was_committed_behind_an_open_transaction_is_seen_before_anything_i
         other.begin_transaction()
         other.produce(f"{namespace}.control", key=b"other", value=b"open", partition=0)
         other.flush(10)
-        ControlWriter(rig.config.kafka, namespace, NAME).write({"note": record()})
+        context.log.writer(namespace, NAME).write({"note": record()})
         monkeypatch.setattr(tables, "_OPEN_S", 0.1)
         monkeypatch.setattr(lease_module, "hit", lambda name: ending.start())
         with lease(context):

@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from migration_rig import NAME, PARTITIONS, Rig
+from migration_rig import NAME, PARTITIONS, Rig, log_of
 from steering import do_cancel, do_start, kill, run_states
 from vecferry.backfill.runs import open_run
-from vecferry.backfill.sending import SnapshotSender, snapshot_producer
-from vecferry.clock import SYSTEM_CLOCK
+from vecferry.backfill.sending import SnapshotSender
 from vecferry.errors import Inconclusive, Refused
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
@@ -20,7 +19,7 @@ from vecferry.journal.run import RunRecord
 from vecferry.migration.cancel import plan_cancel, preview_cancellation
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gates import Verdict
-from vecferry.migration.start import open_run_context
+from vecferry.migration.start import open_mover
 from vecferry.migration.verifying import verify_replicas
 from vecferry.schemas.topics import snapshot_topic
 from waiting import wait_until
@@ -166,16 +165,15 @@ def test_the_markers_of_a_cancelled_run_close_nothing(kafka_bootstrap: str, capl
     caplog.set_level(logging.INFO, "vecferry.worker")
     rig = Rig(kafka_bootstrap, rows=ROWS)
     rig.enrol()
-    with rig.worker("old"), rig.worker("new"):
-        with rig.steering() as (context, lease), open_run_context(context, lease) as run_context:
-            run = open_run(run_context, ("new",))
+    with log_of(rig.config) as late, rig.worker("old"), rig.worker("new"):
+        with rig.steering() as (context, lease), open_mover(context, lease) as mover:
+            run = open_run(mover, ("new",))
         wait_until(lambda: "r1" in caplog.text, 30, "the worker to read the run")
         # Its mover sleeps here; it is held for dead, and the run is given up.
         do_cancel(rig)
         topic = snapshot_topic(rig.config.namespace, NAME, "r1")
         wait_until(lambda: f"gave up {topic} [0-2]" in caplog.text, 30, "the worker to leave the run")
-        kafka, collection = rig.config.kafka, rig.config.collection(NAME)
-        sender = SnapshotSender(snapshot_producer(kafka), kafka, topic, collection, run, clock=SYSTEM_CLOCK)
+        sender = SnapshotSender(late.sender(bulk=True), topic, rig.config.collection(NAME), run)
         (everything,) = rig.stores["old"].plan_chunks(1_000_000)
         for rows in rig.stores["old"].scan(everything, 100):
             sender.send(0, rows)

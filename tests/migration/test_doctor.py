@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import Producer
-from migration_rig import NAME, Rig, settings
-from vecferry.config import load_config
+from migration_rig import NAME, Rig, log_of, settings
+from vecferry.backfill.context import StoreOpener
+from vecferry.config import Config, load_config
 from vecferry.errors import Refused, Unavailable
 from vecferry.migration.doctor import examine
 from vecferry.migration.gates import GateResult, Verdict
@@ -14,8 +15,13 @@ from vecferry.schemas.partitioner import partitions_of
 from vecferry.stores.base import Store
 
 
+def examined(config: Config, open_store: StoreOpener) -> dict[str, GateResult]:
+    with log_of(config) as log:
+        return {check.name: check for check in examine(config, NAME, log, open_store=open_store)}
+
+
 def by_name(rig: Rig) -> dict[str, GateResult]:
-    return {check.name: check for check in examine(rig.config, NAME, open_store=rig.stores.__getitem__)}
+    return examined(rig.config, rig.stores.__getitem__)
 
 
 @pytest.mark.server
@@ -85,7 +91,7 @@ def test_a_store_that_is_away_is_a_failed_check(kafka_bootstrap: str) -> None:
             raise Unavailable("store new at ./lance does not answer; start it")
         return rig.stores[name]
 
-    checks = {check.name: check for check in examine(rig.config, NAME, open_store=open_store)}
+    checks = examined(rig.config, open_store)
     assert checks["store new"].verdict is Verdict.FAIL
     assert "does not answer" in checks["store new"].measured
     assert checks["store old"].verdict is Verdict.PASS
@@ -96,7 +102,7 @@ def test_an_absent_kafka_is_a_failed_check_and_stores_are_looked_at_all_the_same
 ) -> None:
     monkeypatch.setattr("vecferry.log.kafka.admin.REQUEST_TIMEOUT_S", 0.5)
     rig = Rig("127.0.0.1:1")
-    checks = {c.name: c for c in examine(load_config(settings("127.0.0.1:1")), NAME, open_store=rig.stores.__getitem__)}
+    checks = examined(load_config(settings("127.0.0.1:1")), rig.stores.__getitem__)
     assert checks["kafka"].verdict is Verdict.FAIL
     assert "127.0.0.1:1 does not answer" in checks["kafka"].measured
     assert checks["store old"].verdict is Verdict.PASS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from migration_rig import NAME, PARTITIONS, Rig
+from migration_rig import NAME, PARTITIONS, Rig, log_of
 from vecferry.config import load_config
 from vecferry.errors import Refused
 from vecferry.journal.collection import CollectionRecord, collection_key
@@ -56,7 +56,8 @@ def test_enrolment_makes_topics_groups_and_records(kafka_bootstrap: str) -> None
 
 def test_a_dry_run_shows_the_statements_and_changes_nothing(kafka_bootstrap: str) -> None:
     rig = Rig(kafka_bootstrap, rows=3)
-    planned = enrol(rig.config, NAME, dry_run=True, open_store=rig.stores.__getitem__)
+    with log_of(rig.config) as log:
+        planned = enrol(rig.config, NAME, log, dry_run=True, open_store=rig.stores.__getitem__)
     assert planned.statements == {"old": ("create",), "new": ("create",)}
     assert rig.events in planned.topics
     assert rig.admin.topics([*planned.topics]) == {}
@@ -105,8 +106,8 @@ def test_a_source_cannot_be_exchanged(kafka_bootstrap: str, dry_run: bool) -> No
     rig = Rig(kafka_bootstrap)
     rig.enrol()
     rig.move("third", "new")
-    with pytest.raises(Refused, match=r"already moving from old to new.*another namespace"):
-        enrol(rig.config, NAME, dry_run=dry_run, open_store=rig.stores.__getitem__)
+    with pytest.raises(Refused, match=r"already moving from old to new.*another namespace"), log_of(rig.config) as log:
+        enrol(rig.config, NAME, log, dry_run=dry_run, open_store=rig.stores.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +135,8 @@ def test_a_target_in_use_cannot_be_exchanged_yet(kafka_bootstrap: str, step: str
         raise AssertionError("opened")
 
 
-def migration_record(view: Table) -> MigrationRecord:
-    record = require(view, migration_key(NAME), MigrationRecord)
+def migration_record(table: Table) -> MigrationRecord:
+    record = require(table, migration_key(NAME), MigrationRecord)
     assert record is not None
     return record
 
@@ -149,10 +150,12 @@ def test_a_configuration_that_changed_under_the_collection_is_refused(
     data = rig.config.model_dump(by_alias=True)
     data["stores"] = {name: {"kind": "lancedb", "uri": "unused"} for name in ("old", "new", "third")}
     data["collections"][NAME][key] = value
-    with pytest.raises(Refused, match=f"collections.{NAME}.{key}"), open_context(load_config(data), NAME):
-        raise AssertionError("opened")
-    with pytest.raises(Refused, match=f"collections.{NAME}.{key}"):
-        enrol(load_config(data), NAME, dry_run=True, open_store=rig.stores.__getitem__)
+    changed, problem = load_config(data), f"collections.{NAME}.{key}"
+    with log_of(changed) as log:
+        with pytest.raises(Refused, match=problem), open_context(changed, NAME, log):
+            raise AssertionError("opened")
+        with pytest.raises(Refused, match=problem):
+            enrol(changed, NAME, log, dry_run=True, open_store=rig.stores.__getitem__)
 
 
 def test_a_raised_partition_count_is_refused(kafka_bootstrap: str) -> None:

@@ -18,6 +18,8 @@ import psycopg
 import pytest
 import vecferry
 from confluent_kafka.admin import AdminClient
+from migration_rig import log_of
+from vecferry.backfill.context import opened, store_opener
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.service import run_worker
@@ -26,7 +28,7 @@ from vecferry.local.postgres import create_database
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import admin_config
 from vecferry.log.topics import LIVE_TOPIC
-from vecferry.migration.context import open_context, opened, store_opener
+from vecferry.migration.context import open_context
 from vecferry.migration.doctor import examine
 from vecferry.migration.enrol import enrol
 from vecferry.migration.gates import Verdict
@@ -117,6 +119,10 @@ class Application:
         with opened(store_opener(self.config, NAME), store) as handle:
             return dict(handle.applied().live)
 
+    def enrol(self, *, dry_run: bool = False) -> None:
+        with log_of(self.config) as log:
+            enrol(self.config, NAME, log, dry_run=dry_run)
+
     def delete_topics(self, *names: str) -> None:
         admin, client = Admin(self.config.kafka), AdminClient(admin_config(self.config.kafka))
         for future in client.delete_topics(list(names)).values():
@@ -136,7 +142,7 @@ def application(kafka_bootstrap: str, postgres_url: str, tmp_path: Path) -> Appl
         connection.execute("CREATE EXTENSION vector")
         connection.execute(f"CREATE TABLE {NAME} (id text PRIMARY KEY, vector vector(3) NOT NULL, metadata jsonb)")
     made = Application(kafka=kafka_bootstrap, url=url, lance=tmp_path / "lance")
-    enrol(made.config, NAME)
+    made.enrol()
     with made.working():
         made.publish({f"k{n}": 1.0 for n in range(40)})
         wait_until(lambda: sum(made.marks().values()) == 40)
@@ -158,14 +164,14 @@ def test_a_table_of_another_namespace_is_refused_until_the_epoch_is_raised(
     application.namespace = f"f{uuid.uuid4().hex[:10]}"
     for dry_run in (True, False):
         with pytest.raises(Refused, match=f"store old carries .* collections.{NAME}.epoch = 2"):
-            enrol(application.config, NAME, dry_run=dry_run)
+            application.enrol(dry_run=dry_run)
     assert Admin(application.config.kafka).topics([application.events]) == {}
     application.epoch = 2
-    enrol(application.config, NAME)
+    application.enrol()
     application.publish({"k7": 2.0})
     with application.working():
         wait_until(lambda: application.value("k7") == 2.0)
-    enrol(application.config, NAME)  # a second time the store is no longer foreign
+    application.enrol()  # a second time the store is no longer foreign
     with application.working("new"):
         wait_until(lambda: application.value("k7", "new") == 2.0)
 
@@ -175,7 +181,7 @@ def test_a_refusal_does_not_call_the_table_of_another_migration_complete(applica
         wait_until(lambda: sum(application.marks("new").values()) == 40)
     turned = replace(application, namespace=f"f{uuid.uuid4().hex[:10]}", source="new", target="old")
     with pytest.raises(Refused, match="store new carries"):
-        enrol(turned.config, NAME)
+        turned.enrol()
     with opened(store_opener(application.config, NAME), "new") as store:
         assert store.applied().complete == frozenset()
 
@@ -184,8 +190,12 @@ def test_a_topic_made_anew_is_refused_by_the_worker_and_by_every_command(applica
     application.make_topic_anew()
     application.publish({f"k{n}": 3.0 for n in range(40)})  # acknowledged, below the store's marks and positions
     with pytest.raises(Refused, match="deleted and made anew"):
-        enrol(application.config, NAME)
-    with pytest.raises(Refused, match="deleted and made anew"), open_context(application.config, NAME):
+        application.enrol()
+    with (
+        log_of(application.config) as log,
+        pytest.raises(Refused, match="deleted and made anew"),
+        open_context(application.config, NAME, log),
+    ):
         pass
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
@@ -195,11 +205,13 @@ def test_a_topic_made_anew_is_refused_by_the_worker_and_by_every_command(applica
                 worker.result(timeout=40)
         finally:
             stop.set()
-    failed = [check.measured for check in examine(application.config, NAME) if check.verdict is Verdict.FAIL]
+    with log_of(application.config) as log:
+        checks = examine(application.config, NAME, log)
+    failed = [check.measured for check in checks if check.verdict is Verdict.FAIL]
     assert any("deleted and made anew" in line and "epoch = 2" in line for line in failed)
 
 
 def test_all_topics_made_anew_are_refused_for_the_positions_that_are_there(application: Application) -> None:
     application.delete_topics(application.events, control_topic(application.namespace))
     with pytest.raises(Refused, match=f"store old carries rows .* collections.{NAME}.epoch = 2"):
-        enrol(application.config, NAME)
+        application.enrol()

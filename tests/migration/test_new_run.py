@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from migration_rig import NAME, PARTITIONS, Rig
+from migration_rig import NAME, PARTITIONS, Rig, log_of
 from steering import do_start, kill, run_states
 from vecferry.errors import Inconclusive, Refused
 from vecferry.journal.migration import MigrationRecord, migration_key
@@ -97,7 +97,8 @@ def test_a_target_that_lost_events_is_exchanged_for_another(kafka_bootstrap: str
             rig.upsert(f"later-{number}", 1.0)
         wait_until(lambda: len(rig.stores["old"].rows) == ROWS + 20)
         cut_live_topic(rig)
-        checks = examine(rig.config, NAME, open_store=rig.stores.__getitem__)
+        with log_of(rig.config) as log:
+            checks = examine(rig.config, NAME, log, open_store=rig.stores.__getitem__)
         assert any(f"set migrations.{NAME}.to" in check.remedy for check in checks)
         rig.move("old", "third")
         rig.enrol()

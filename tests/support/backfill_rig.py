@@ -1,4 +1,4 @@
-"""A collection in a Kafka of its own namespace, with what a run works with: topics, views, a writer, a source.
+"""A collection in a Kafka of its own namespace, with what a run works with: topics, tables, a writer, a source.
 
 ``python backfill_rig.py BOOTSTRAP NAMESPACE ROWS`` opens or takes up a run and copies it, for tests that kill it.
 """
@@ -8,18 +8,16 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 from memory_store import MemoryStore
-from vecferry.backfill.context import RunContext
+from vecferry.backfill.context import Mover, make_context, table_topics
 from vecferry.backfill.copying import copy_run
-from vecferry.backfill.groups import GroupPlace, begin_group
+from vecferry.backfill.groups import begin_group
 from vecferry.backfill.runs import open_run
-from vecferry.backfill.sending import snapshot_producer
-from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.tally import Tally, close_chunk, count_block
 from vecferry.log.kafka.admin import Admin
@@ -28,7 +26,7 @@ from vecferry.log.kafka.log import KafkaLog
 from vecferry.log.topics import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.schemas.partitioner import partitions_of
 from vecferry.schemas.snapshot import SnapshotBlock, SnapshotDecoder
-from vecferry.schemas.topics import control_topic, dlq_topic, events_topic, progress_topic, snapshot_topic
+from vecferry.schemas.topics import events_topic, snapshot_topic
 
 COLLECTION = "products"
 PARTITIONS = 3
@@ -58,6 +56,7 @@ def make_config(bootstrap: str, namespace: str, **backfill: object) -> Config:
                     "in": {store: {"table": COLLECTION} for store in stores},
                 }
             },
+            "migrations": {COLLECTION: {"from": "old", "to": "new"}},
             "backfill": {"chunk_rows": CHUNK_ROWS, **backfill},
         }
     )
@@ -74,56 +73,24 @@ def loaded_store(config: Config, rows: int) -> MemoryStore:
 
 
 @contextmanager
-def run_context(config: Config, source: MemoryStore) -> Iterator[RunContext]:
-    """A context on topics that are made if they are missing."""
-    log = KafkaLog(config.kafka)
-    admin, namespace = log.admin, config.namespace
-    admin.create_topic(events_topic(namespace, COLLECTION), PARTITIONS, LIVE_TOPIC)
-    for topic in (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, COLLECTION)):
-        admin.create_topic(topic, 1, COMPACTED_TOPIC)
-    views = [
-        log.table(topic)
-        for topic in (control_topic(namespace), progress_topic(namespace), dlq_topic(namespace, COLLECTION))
-    ]
-    writer = log.writer(namespace, COLLECTION)
-    try:
-        yield RunContext(
-            config=config,
-            collection=COLLECTION,
-            source_name="old",
-            source=source,
-            control=views[0],
-            progress=views[1],
-            dead_letters=views[2],
-            writer=writer,
-            producer=snapshot_producer(config.kafka),
-            admin=admin,
-            clock=SYSTEM_CLOCK,
-        )
-    finally:
-        writer.close()
-        for view in views:
-            view.close()
-        log.close()
+def mover_of(config: Config, source: MemoryStore) -> Iterator[Mover]:
+    """A mover on topics that are made if they are missing."""
+    with closing(KafkaLog(config.kafka)) as log:
+        log.admin.create_topic(events_topic(config.namespace, COLLECTION), PARTITIONS, LIVE_TOPIC)
+        for topic in table_topics(config.namespace, COLLECTION):
+            log.admin.create_topic(topic, 1, COMPACTED_TOPIC)
+        with (
+            make_context(config, COLLECTION, log) as context,
+            closing(log.writer(config.namespace, COLLECTION)) as writer,
+        ):
+            yield Mover(context=context, source=source, writer=writer, sender=log.sender(bulk=True))
 
 
-def place_of(context: RunContext, store_name: str) -> GroupPlace:
-    """Where the group of a store begins."""
-    return GroupPlace(
-        config=context.config,
-        collection=COLLECTION,
-        store_name=store_name,
-        admin=context.admin,
-        control=context.control,
-        writer=context.writer,
-    )
-
-
-def begin(context: RunContext, store_name: str, offsets: tuple[int, ...] = (0,) * PARTITIONS) -> MemoryStore:
+def begin(mover: Mover, store_name: str, offsets: tuple[int, ...] = (0,) * PARTITIONS) -> MemoryStore:
     """A new store whose group begins at ``offsets``."""
-    store = MemoryStore(context.resolved)
+    store = MemoryStore(mover.context.collection)
     store.create(complete=False)
-    begin_group(place_of(context, store_name), store, offsets)
+    begin_group(mover.context, mover.writer, store_name, store, offsets)
     return store
 
 
@@ -183,8 +150,8 @@ def _keep(arrived: Arrived, block: SnapshotBlock, partition: int) -> None:
 def main(bootstrap: str, namespace: str, rows: str) -> None:
     """Copy, as a process that a test may kill."""
     config = make_config(bootstrap, namespace)
-    with run_context(config, loaded_store(config, int(rows))) as context:
-        copy_run(context, open_run(context, ("new",)), lambda progress: None)
+    with mover_of(config, loaded_store(config, int(rows))) as mover:
+        copy_run(mover, open_run(mover, ("new",)), lambda progress: None)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
 from memory_store import MemoryStore
+from vecferry.backfill.context import Context
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config, load_config
 from vecferry.consumers.worker import CollectionWorker
@@ -19,7 +20,8 @@ from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import admin_config, producer_config
 from vecferry.log.kafka.log import KafkaLog
-from vecferry.migration.context import Context, open_context
+from vecferry.log.port import Log
+from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
 from vecferry.schemas.batch import SnapshotMark
 from vecferry.schemas.codec import EventEncoder
@@ -52,6 +54,13 @@ def settings(bootstrap: str, namespace: str | None = None) -> dict[str, object]:
     }
 
 
+@contextmanager
+def log_of(config: Config) -> Iterator[Log]:
+    """A way to Kafka, closed on leaving."""
+    with closing(KafkaLog(config.kafka)) as log:
+        yield log
+
+
 class Rig:
     """Stores by name, and shorthands to steer and to watch."""
 
@@ -74,18 +83,22 @@ class Rig:
 
     def enrol(self) -> None:
         """Enrol with the stores in memory."""
-        enrol(self.config, NAME, open_store=self.stores.__getitem__)
+        with log_of(self.config) as log:
+            enrol(self.config, NAME, log, open_store=self.stores.__getitem__)
 
     @contextmanager
     def context(self, *, checked: bool = True) -> Iterator[Context]:
         """The context of the enrolled collection."""
-        with open_context(self.config, NAME, checked=checked, open_store=self.stores.__getitem__) as context:
+        with (
+            log_of(self.config) as log,
+            open_context(self.config, NAME, log, checked=checked, open_store=self.stores.__getitem__) as context,
+        ):
             yield context
 
     @contextmanager
     def steering(self) -> Iterator[tuple[Context, Lease]]:
         """The context and the lease."""
-        with self.context() as context, Lease(self.config, NAME, context.control, command="test") as lease:
+        with self.context() as context, Lease(self.config, NAME, context.control, context.log, command="test") as lease:
             yield context, lease
 
     def upsert(self, id_: str, value: float) -> None:

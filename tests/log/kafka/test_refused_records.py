@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from mock_kafka import MockKafka
-from vecferry.backfill.sending import SnapshotSender, snapshot_producer
-from vecferry.clock import SYSTEM_CLOCK
+from vecferry.backfill.sending import SnapshotSender
 from vecferry.config import KafkaSection
 from vecferry.journal.run import RunRecord
 from vecferry.log.kafka.clients import own_producer_config, producer_config
+from vecferry.log.kafka.log import KafkaLog
 from vecferry.schemas.batch import Rows
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.snapshot import SnapshotDecoder, SnapshotMarker
@@ -112,7 +112,7 @@ def test_a_mover_loses_no_block(kafka: MockKafka) -> None:
     )
     kafka.fail_next(mock_kafka.NOT_LEADER)
     section = KafkaSection(bootstrap_servers=kafka.bootstrap_servers, client=QUICK)
-    sender = SnapshotSender(snapshot_producer(section), section, TOPIC, COLLECTION, run, clock=SYSTEM_CLOCK)
+    sender = SnapshotSender(KafkaLog(section).sender(bulk=True), TOPIC, COLLECTION, run)
     sender.send(0, rows)
     sender.finish(0)
     assert sender.mark(0) == count

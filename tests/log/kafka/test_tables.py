@@ -1,4 +1,4 @@
-"""Tailing a compacted topic of a real Kafka."""
+"""Following compacted topics of a real Kafka."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from vecferry.config import KafkaSection
-from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.log import KafkaLog
 
@@ -25,7 +24,7 @@ def kafka(kafka_bootstrap: str) -> KafkaSection:
 
 def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaSection) -> None:
     topic = f"view-{uuid.uuid4().hex}"
-    Admin(kafka).create_topic(topic, 1, {"cleanup.policy": "compact"})
+    KafkaLog(kafka).admin.create_topic(topic, 1, {"cleanup.policy": "compact"})
     producer = Producer({**producer_config(kafka), "linger.ms": 0})
     stop, begun = threading.Event(), threading.Event()
 
@@ -41,11 +40,12 @@ def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaS
     writing.start()
     try:
         assert begun.wait(30)
-        with closing(KafkaLog(kafka)) as log, closing(log.table(topic)) as view:
-            view.sync(10.0)
-            before = int(view.get("key") or 0)
-            view.sync(10.0)
-            assert int(view.get("key") or 0) >= before > 0
+        with closing(KafkaLog(kafka)) as log:
+            table = log.table(topic)
+            table.sync(10.0)
+            before = int(table.get("key") or 0)
+            table.sync(10.0)
+            assert int(table.get("key") or 0) >= before > 0
     finally:
         stop.set()
         writing.join()
@@ -54,7 +54,7 @@ def test_a_topic_that_is_never_quiet_can_be_read_to_where_it_ended(kafka: KafkaS
 def test_a_topic_whose_beginning_is_gone_is_read_from_what_is_left(kafka_bootstrap: str) -> None:
     kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
     topic = f"view-{uuid.uuid4().hex}"
-    Admin(kafka).create_topic(topic, 1, {"cleanup.policy": "delete"})
+    KafkaLog(kafka).admin.create_topic(topic, 1, {"cleanup.policy": "delete"})
     producer = Producer({**producer_config(kafka), "linger.ms": 0})
     for number in range(4):
         producer.produce(topic, key=f"key-{number}".encode(), value=b"there", partition=0)
@@ -63,15 +63,16 @@ def test_a_topic_whose_beginning_is_gone_is_read_from_what_is_left(kafka_bootstr
     client = AdminClient({"bootstrap.servers": kafka_bootstrap})
     for future in client.delete_records(request).values():
         future.result(10)
-    with closing(KafkaLog(kafka)) as log, closing(log.table(topic)) as view:
-        view.sync(10.0)
-        assert sorted(view.items("key-")) == ["key-2", "key-3"]
+    with closing(KafkaLog(kafka)) as log:
+        table = log.table(topic)
+        table.sync(10.0)
+        assert sorted(table.items("key-")) == ["key-2", "key-3"]
 
 
 def test_a_transaction_that_a_killed_writer_left_open_is_not_waited_for(kafka_bootstrap: str) -> None:
     kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
     topic = f"view-{uuid.uuid4().hex}"
-    Admin(kafka).create_topic(topic, 1, {"cleanup.policy": "compact"})
+    KafkaLog(kafka).admin.create_topic(topic, 1, {"cleanup.policy": "compact"})
     settings = {"transactional.id": topic, "transaction.timeout.ms": 60_000, "delivery.timeout.ms": 30_000}
     writer = Producer({**producer_config(kafka), **settings})
     writer.init_transactions(20)
@@ -81,9 +82,10 @@ def test_a_transaction_that_a_killed_writer_left_open_is_not_waited_for(kafka_bo
         writer.flush(10)
         if value == b"committed":
             writer.commit_transaction(20)
-    with closing(KafkaLog(kafka)) as log, closing(log.table(topic)) as view:
-        view.sync(10.0)
-        assert view.get("key") == b"committed"
+    with closing(KafkaLog(kafka)) as log:
+        table = log.table(topic)
+        table.sync(10.0)
+        assert table.get("key") == b"committed"
         writer.commit_transaction(20)
-        view.sync(10.0)
-        assert view.get("key") == b"open"
+        table.sync(10.0)
+        assert table.get("key") == b"open"
