@@ -199,5 +199,6 @@ def test_a_view_of_the_control_topic_that_has_ended_is_replaced_and_the_route_fo
     monkeypatch.setattr("vecferry.log.kafka.following._is_absent", is_absent)
     site.route(0)
     wait_until(lambda: view.ended, 30, "the view to end")
-    wait_until(lambda: reads_at(0), 60, "the reader to follow the topic again")
+    site.route(50)  # which the ended view does not see any more
+    wait_until(lambda: reads_at(50), 60, "the reader to follow the topic again")
     assert pipeline._readers()._views.control(1.0) is not view
