@@ -5,18 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import vecferry
-from confluent_kafka import KafkaError, Producer
-from messages import Message
+from confluent_kafka import Producer
 from vecferry.config import load_config
 from vecferry.errors import Inconclusive, Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.journal.route import Route, route_key
+from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import producer_config
-from vecferry.log.kafka.log import KafkaLog
+from vecferry.log.kafka.control import ControlWriter
 from vecferry.log.topics import COMPACTED_TOPIC, LIVE_TOPIC
 from vecferry.pipeline import Pipeline
 from vecferry.reads.session import Session
@@ -55,8 +56,7 @@ class Site:
                 "migrations": {NAME: {"from": "old", "to": "new"}},
             }
         )
-        self.log = KafkaLog(self.config.kafka)
-        admin = self.log.admin
+        admin = Admin(self.config.kafka)
         admin.create_topic(events_topic(self.namespace, NAME), 1, LIVE_TOPIC)
         admin.create_topic(control_topic(self.namespace), 1, COMPACTED_TOPIC)
         admin.create_topic(progress_topic(self.namespace), 1, COMPACTED_TOPIC)
@@ -64,7 +64,7 @@ class Site:
         for store in self.stores.values():
             store.create(complete=True)
         self.producer = Producer(producer_config(self.config.kafka))
-        self.controller = self.log.writer(self.namespace, NAME)
+        self.controller = ControlWriter(self.config.kafka, self.namespace, NAME)
         self.written = 0
         self.generation = 0
 
@@ -187,12 +187,18 @@ def test_a_view_of_the_control_topic_that_has_ended_is_replaced_and_the_route_fo
         return version(reader) == 1 and reader.route is not None and reader.route.percent == percent
 
     wait_until(lambda: reads_at(100))
-    backend = pipeline._readers()
-    view = backend._views.control(1.0)
+    view, said = pipeline._readers()._views.control(1.0), list[object]()
+
+    def is_absent(message: Any) -> bool:
+        if said or message.topic() != control_topic(site.config.namespace):
+            return False
+        said.append(message)
+        return True
+
     # A real broker says so only while it forgets the topic, which no request brings about in a set time.
-    gone = Message(control_topic(site.namespace), 0, 0, None, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
-    backend._log._following._hand_out([gone])  # type: ignore[attr-defined]
+    monkeypatch.setattr("vecferry.log.kafka.following._is_absent", is_absent)
     site.route(0)
     wait_until(lambda: view.ended, 30, "the view to end")
-    wait_until(lambda: reads_at(0), 60, "the reader to follow the topic again")
-    assert backend._views.control(1.0) is not view
+    site.route(50)  # which the ended view does not see any more
+    wait_until(lambda: reads_at(50), 60, "the reader to follow the topic again")
+    assert pipeline._readers()._views.control(1.0) is not view
