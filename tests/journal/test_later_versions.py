@@ -130,7 +130,7 @@ def refuse_to_steer_over(rig: Rig, later: dict[str, bytes]) -> None:
         with pytest.raises(Refused, match="'route/products' was written by a later version"):
             gather(context)
     with rig.context(checked=False) as context:
-        with Lease(rig.config, NAME, context.control, command="test") as lease:
+        with Lease(rig.config, NAME, context.control, context.log, command="test") as lease:
             with pytest.raises(Refused, match=r"'route/products'.*version 2"):
                 move_reads(context, lease, 0)
             for key in later:
