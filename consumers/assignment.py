@@ -32,9 +32,8 @@ _ANSWER_PATIENCE_S = 0.05  # a store that is well answers sooner; another one sh
 class Followed:
     """What ``Assignment.follow`` has changed.
 
-    live    whether live partitions are read from now on
-    marks   what the store remembers of these partitions in any run: an earlier owner may have died after the store took
-            it and before it could say so
+    live    whether reading of live partitions has begun
+    marks   the store's marks of these partitions in all runs; an earlier owner may have died before it published them
     """
 
     live: bool = False
@@ -42,7 +41,7 @@ class Followed:
 
 
 def how_to_prepare(collection: str, store: str) -> str:
-    """The way into a store that the workers cannot find: its role decides, and the migration's section tells that."""
+    """The remedy for a store that was never prepared; it depends on whether the migration's section names the store."""
     return (
         f"run `vecferry enrol {collection}` if migrations.{collection} names the store, and "
         f"`vecferry replay {collection} --run RUN --into {store}` if it does not; then start the worker"
@@ -50,7 +49,7 @@ def how_to_prepare(collection: str, store: str) -> str:
 
 
 def by_topic(places: Iterable[Place]) -> str:
-    """Places for people: each topic once, with its partitions drawn together."""
+    """``places`` as text: each topic once, with its partitions as ranges."""
     numbers: dict[str, list[int]] = {}
     for topic, partition in places:
         numbers.setdefault(topic, []).append(partition)
@@ -58,7 +57,7 @@ def by_topic(places: Iterable[Place]) -> str:
 
 
 class Assignment:
-    """Fills and empties ``owned``, the partitions of one collection's consumer."""
+    """Adds to ``owned`` and removes from it: the partitions of one collection's consumer."""
 
     def __init__(
         self,
@@ -88,7 +87,7 @@ class Assignment:
 
     @property
     def expected(self) -> frozenset[int]:
-        """The live partitions that are owned and not read yet, because the store has not said from where."""
+        """The assigned live partitions that are not read yet: the store has not yet returned where they resume."""
         return frozenset(self._expected)
 
     def live(self) -> list[int]:
@@ -96,18 +95,18 @@ class Assignment:
         return sorted(partition for (topic, partition) in self._owned if topic == self._live_topic)
 
     def expect(self, partitions: Sequence[int]) -> None:
-        """Note newly assigned live ``partitions``: they are read once the store has said from where, see ``follow``.
+        """Note newly assigned live ``partitions``. ``follow`` reads them once the store has returned its marks.
 
-        A rebalance must not wait for the store: while that is down the member would be expelled for not polling.
+        A rebalance must not wait for the store: if the store is down, the group would expel the member for not polling.
         """
         self._expected |= set(partitions)
-        self._asked = self._store_applied()  # not an earlier answer: they had another owner then
+        self._asked = self._store_applied()  # an earlier answer is too old: another owner has written since
 
     def follow(self) -> Followed:
         """Read what was assigned and the runs that have appeared since; drop the runs that were cancelled.
 
-        Asks the store and waits but a moment for its answer: while there is none, nothing new is read. Cheap when
-        nothing has changed. Raises Refused, and what asking the store raised.
+        Asks the store for its marks and waits only a moment; until the store answers, no new partition is read. Cheap
+        when nothing has changed. Raises Refused, and any error of the store.
         """
         runs = self._runs()
         names = frozenset(run.run for run in runs)
@@ -122,7 +121,7 @@ class Assignment:
         applied, self._asked = self._asked.result(), None
         expected, self._expected, self._seen_runs = sorted(self._expected), set(), names
         added = self._first_reads(expected, applied) if expected else []
-        added += self._riders([*self.live(), *expected], runs, applied)
+        added += self._snapshot_reads([*self.live(), *expected], runs, applied)
         self._begin(added)
         return Followed(
             live=bool(expected), marks=tuple(mark for mark in applied.snapshots.values() if mark.partition in expected)
@@ -140,7 +139,7 @@ class Assignment:
         _log.debug("%s: from %s", self._collection, [(*one.place, one.next_offset) for one in added])
 
     def _first_reads(self, expected: list[int], applied: Applied) -> list[Partition]:
-        """The ``expected`` live partitions, each from where it resumes."""
+        """The ``expected`` live partitions, each with the offset at which it resumes."""
         if not applied.live:
             raise Refused(
                 f"store {self._store_name!r} has not been prepared for collection {self._collection!r}; "
@@ -158,12 +157,12 @@ class Assignment:
                 )
             known, complete = applied.live[place[1]], place[1] in applied.complete
             added.append(
-                Partition(place=place, next_offset=offset, known_below=known, applied=known, complete=complete)
+                Partition(place=place, next_offset=offset, handled_below=known, applied=known, complete=complete)
             )
         return added
 
-    def _riders(self, live: list[int], runs: Sequence[RunRecord], applied: Applied) -> list[Partition]:
-        """The partitions of ``runs`` beside ``live`` that are neither read nor closed in the store."""
+    def _snapshot_reads(self, live: list[int], runs: Sequence[RunRecord], applied: Applied) -> list[Partition]:
+        """The snapshot partitions of ``runs`` beside ``live`` that are neither read yet nor closed in the store."""
         wanted = []
         for run in runs:
             topic = snapshot_topic(self._namespace, self._collection, run.run)
@@ -175,16 +174,18 @@ class Assignment:
         added = []
         for run_name, place, mark in wanted:
             marked = mark.next_offset if mark is not None else 0
-            # Both are chunk boundaries. Below the store's mark everything is redelivery: the tally passes over it.
+            # Both are chunk boundaries. Messages below the store's mark are redelivered, and the tally ignores them.
             offset = min(marked, committed.get(place, marked))
             tally = Tally(next_chunk=mark.next_chunk) if mark is not None else Tally()
             added.append(
-                Partition(place=place, next_offset=offset, known_below=marked, run=run_name, marked=marked, tally=tally)
+                Partition(
+                    place=place, next_offset=offset, handled_below=marked, run=run_name, marked=marked, tally=tally
+                )
             )
         return added
 
     def drop(self, partitions: Sequence[int]) -> None:
-        """Give up live ``partitions`` and what rides with them."""
+        """Stop reading live ``partitions`` and the snapshot partitions of the same numbers."""
         numbers = set(partitions)
         self._expected -= numbers
         self._leave({place for place in self._owned if place[1] in numbers})
@@ -197,14 +198,14 @@ class Assignment:
             _log.info("%s: gave up %s", self._collection, by_topic(gone))
 
     def read_again(self, starts: dict[Place, int]) -> None:
-        """Go back to ``starts``: place → offset. What the client holds of these places is dropped."""
+        """Seek to ``starts``: partition of a topic → offset. The client drops what it has fetched of them."""
         for place, offset in starts.items():
             said = "%s: %s [%d]: the client passed over offset %d; reading from there again"
             _log.warning(said, self._collection, *place, offset)
             self._consumer.seek(place, offset)
 
     def pause(self, wanted: Callable[[Partition], bool]) -> None:
-        """Pause exactly the owned partitions that are ``wanted``."""
+        """Pause the owned partitions for which ``wanted`` is true, and resume the others."""
         changed: dict[bool, set[Place]] = {True: set(), False: set()}
         for place, partition in self._owned.items():
             if wanted(partition) != partition.paused:

@@ -1,4 +1,4 @@
-"""What the group of one worker may commit, and what Kafka has confirmed. Used by the polling thread alone."""
+"""Commits the offsets of one worker. Used by the polling thread alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _log = logging.getLogger("vecferry.worker")
 
 
 class Commits:
-    """Commits offsets behind outcomes, and repeats each commit until Kafka has confirmed it.
+    """Commits an offset once all events below it have outcomes, and repeats the commit until Kafka has confirmed it.
 
-    A commit that fails is not fatal: the store knows better, events are read again. But a partition may stay idle, and
-    retention may pass an offset that nobody repeats.
+    A failed commit loses nothing: the next owner reads events again, and the store refuses those that it has. But it
+    must be repeated even if the partition stays idle, because retention may pass the older committed offset.
     """
 
     def __init__(self, collection: str, owned: Owned) -> None:
@@ -25,7 +25,7 @@ class Commits:
         self._asked = self._failing = False
 
     def open(self) -> dict[Place, int]:
-        """What is not confirmed."""
+        """The offsets that may be committed and are not confirmed."""
         return {
             place: partition.finished
             for place, partition in self._owned.items()
@@ -33,9 +33,9 @@ class Commits:
         }
 
     def send(self, consumer: Consumer, *, wait_for_it: bool) -> bool:
-        """Commit what is open; True when nothing is. Without ``wait_for_it`` one commit at a time is under way.
+        """Commit the open offsets; True if none are open afterwards.
 
-        Blocks for a request if ``wait_for_it``.
+        With ``wait_for_it`` this blocks for one request. Without, at most one commit is in flight at a time.
         """
         offsets = self.open()
         if not offsets or (self._asked and not wait_for_it):
@@ -46,7 +46,7 @@ class Commits:
         return not self.open()
 
     def answered(self, failure: str | None, confirmed: Mapping[Place, int]) -> None:
-        """The consumer's ``on_commit``: what became of a commit."""
+        """The consumer's ``on_commit``: the result of a commit."""
         self._asked = False
         for place, offset in confirmed.items():
             if place in self._owned:

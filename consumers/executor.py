@@ -1,4 +1,4 @@
-"""Where calls to the store run: beside the thread that polls, so that a slow store keeps no member from its group."""
+"""Runs calls to the store outside the polling thread, so that a slow store does not expel the worker from its group."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class Executor(Protocol):
-    """Runs tasks one after the other, in the order in which they were given."""
+    """Runs tasks one after the other, in the order of ``submit``."""
 
     def submit(self, task: Callable[[], T]) -> Future[T]:
-        """Have ``task`` run. Does not block."""
+        """Queue ``task``. Does not block."""
         ...
 
     def wait(self, future: Future[T], timeout_s: float) -> bool:
-        """Whether ``future`` is done, waiting for it at most ``timeout_s``."""
+        """Wait at most ``timeout_s`` for ``future``; returns whether it is done."""
         ...
 
     def shutdown(self) -> None:

@@ -12,12 +12,12 @@ from ..log.port import Consumer, Message, OffsetGone, TopicAbsent
 from ..schemas.snapshot import closes_run
 from .partition import Owned, Partition
 
-_IDLE_POLL_S = 0.02  # between two looks at what else there is to do: new runs begin within a few of them
+_IDLE_POLL_S = 0.02  # the worker looks for new runs, and at its commits, between two polls
 _FIRST_TAKE = 64
-_REMEMBERED = 0.95  # of an average, by each further message
+_REMEMBERED = 0.95  # weight of the average so far when one message is added
 _BLOCKS_LINGER_S = 0.1
 _WORTH_A_WRITE = 0.25  # of batch_rows
-_SLICE_S = 0.02  # the client waits for all that it is asked for: a live event shall not wait with it
+_SLICE_S = 0.02  # the client waits for as many messages as were asked for; this bounds how long a live event waits too
 
 ReadAhead = Callable[[Message, Partition], None]
 
@@ -25,7 +25,7 @@ ReadAhead = Callable[[Message, Partition], None]
 class Intake:
     """Gathers the messages of one turn. Used by the polling thread; the consumer calls its listener inside ``gather``.
 
-    What was gathered is held in its partition, and is dropped with it. ``read_ahead`` is given each message of a
+    Gathered messages are held in their Partition and dropped with it. ``read_ahead`` is called with each message of a
     snapshot topic as it arrives.
     """
 
@@ -49,14 +49,13 @@ class Intake:
         self._average_bytes = float(bounds.batch_bytes) / _FIRST_TAKE
         self._newest: Message | None = None  # of a snapshot topic
 
-    def gather(self, *, store_rests: Callable[[], bool]) -> list[Message]:
+    def gather(self, *, store_is_idle: Callable[[], bool]) -> list[Message]:
         """Block until something arrives (at most 0.02 s), then collect until a bound or ``linger_ms`` is reached.
 
-        Snapshot blocks alone are waited for a little longer: nobody waits for them, and a store takes many rows at once
-        for little more than it takes for few. So while ``store_rests`` says that it is at work, blocks are kept, for
-        this call to return nothing and the next ones to add to them. But a store that rests gets what is worth a write,
-        and behind the marker that closes a run there is nothing to wait for. Raises Refused or Unavailable for errors
-        that do not pass.
+        If only snapshot blocks are held, this waits a little longer, because a store writes many rows in little more
+        time than few. While the store is busy the blocks stay held: this returns nothing and later calls add to
+        them. An idle store gets them once they fill a quarter of ``batch_rows``. After the marker that closes a run no
+        more blocks come, so this does not wait. Raises Refused or Unavailable for errors that do not pass.
         """
         if not self._holds():
             self._poll(_IDLE_POLL_S)
@@ -67,16 +66,16 @@ class Intake:
             rows = sum(partition.held_rows for partition in self._owned.values())
             size = sum(partition.held_bytes for partition in self._owned.values())
             if not rows:
-                break  # ends of partitions: there is nothing to gather with
-            awaits_blocks, rests = self._awaits_blocks(), store_rests()
+                break  # only ends of partitions are held: there is no row to gather more rows with
+            awaits_blocks, idle = self._awaits_blocks(), store_is_idle()
             patience_s = max(linger_s, _BLOCKS_LINGER_S) if awaits_blocks else linger_s
             left = began_s + patience_s - self._clock.monotonic_s()
             if rows >= self._bounds.batch_rows or size >= self._bounds.batch_bytes:
                 break
-            if rests and rows >= _WORTH_A_WRITE * self._bounds.batch_rows:
+            if idle and rows >= _WORTH_A_WRITE * self._bounds.batch_rows:
                 break
             if left <= 0:
-                if awaits_blocks and not rests:
+                if awaits_blocks and not idle:
                     return []
                 break
             room = (self._bounds.batch_bytes - size) / max(self._average_bytes, 1.0)
@@ -85,7 +84,7 @@ class Intake:
         return [message for partition in self._owned.values() for message in partition.take_held()]
 
     def hold(self) -> None:
-        """Poll once without waiting, to stay a member of the group; what still arrives is kept for the next turn."""
+        """Poll once without waiting, to stay a member of the group. Messages that arrive are kept for the next turn."""
         self._poll(0)
 
     def _holds(self) -> bool:
@@ -107,7 +106,7 @@ class Intake:
         for message in messages:
             partition = self._owned.get((message.topic(), message.partition()))
             if partition is None:
-                continue  # given up inside the very call that returned it: the next owner reads it
+                continue  # revoked during the call that returned the message: the next owner reads it
             partition.held.append(message)
             if message.error() is None:
                 size = len(message)
@@ -122,14 +121,14 @@ class Intake:
             self._average_bytes = mean + _REMEMBERED ** len(sizes) * (self._average_bytes - mean)
 
     def _awaits_blocks(self) -> bool:
-        """Whether blocks alone are held, and more of them are to come."""
+        """Whether only snapshot blocks are held, and more are to come."""
         if any(partition.held_rows and partition.run is None for partition in self._owned.values()):
             return False
         return self._newest is None or not closes_run(self._newest.value())
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """What the consumer cannot go on with, said with the remedy."""
+        """Turn the consumer's final errors into Refused, with the remedy."""
         try:
             yield
         except OffsetGone as error:

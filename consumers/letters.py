@@ -1,6 +1,6 @@
-"""Dead letters: a record that can never be applied, kept whole, with its reason, before its offset is passed.
+"""Dead letters: records that a store can never apply, kept whole with the reason, before the worker commits past them.
 
-The worker's log has one line for each of them, until there are too many to read.
+The worker logs one line for each letter, up to ten in ten seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Headers = list[tuple[str, str | bytes | None]]
 LINES = 10
 WINDOW_S = 10.0
 
-KEPT_BYTES = 64 * 1024  # of a record that the topic does not take whole: half for the value, half for the key
+KEPT_BYTES = 64 * 1024  # of a record that is too large for the topic: half for the value, half for the key
 
 _ACK_TIMEOUT_S = 60.0
 _FULL_PAUSE_S = 0.1
@@ -33,9 +33,9 @@ _LONGEST_KEPT_REASON = 4_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One record for the dead-letter topic: its original key, value and headers, where it comes from and why.
+    """One record for the dead-letter topic: the original key, value and headers, its origin and the reason.
 
-    ``whole_bytes``: how long the value was, once ``cut`` has shortened it.
+    ``whole_bytes``: the original length of the value, if ``cut`` has shortened it.
     """
 
     origin: Origin
@@ -48,7 +48,7 @@ class Letter:
 
 
 class LetterBox:
-    """Sends letters of ``collection``, waits until Kafka has them, and warns of them. Used by one thread."""
+    """Sends letters of ``collection``, waits until Kafka has acknowledged them, and logs them. Used by one thread."""
 
     def __init__(self, sender: Sender, topic: str, collection: str, clock: Clock) -> None:
         self._said = LetterLog(collection, clock)
@@ -57,7 +57,7 @@ class LetterBox:
         self._clock = clock
 
     def post(self, letters: Sequence[Letter]) -> None:
-        """Block until every letter is acknowledged; raises Unavailable: then no offset of theirs may be passed.
+        """Block until every letter is acknowledged. Raises Unavailable: do not commit past these letters then.
 
         A record that is too large for the topic is posted with its value and key cut, and without its headers.
         """
@@ -73,7 +73,7 @@ class LetterBox:
         self._said.note(letters)
 
     def _send(self, letters: Sequence[Letter]) -> list[Letter]:
-        """Block until each is acknowledged or found too large; returns the latter."""
+        """Block until each letter is acknowledged or refused as too large; returns the refused ones."""
         refused: list[Letter] = []
         failures: list[VecferryError] = []
 
@@ -108,7 +108,7 @@ class LetterBox:
 
 
 def cut(letter: Letter) -> Letter:
-    """``letter`` with as much of its record as fits any topic, and a reason that says so."""
+    """``letter`` with its value and key cut to KEPT_BYTES in all, without headers; the reason says so."""
     value = letter.value or b""
     kept = KEPT_BYTES // 2
     return replace(
@@ -134,11 +134,11 @@ def _headers(letter: Letter) -> Headers:
         ("vecferry.null-value", b"1" if letter.value is None else b"0"),
         (CUT, b"" if letter.whole_bytes is None else str(letter.whole_bytes).encode()),
     ]
-    return [*letter.headers, *ours]  # of two headers of one name the last counts: ours
+    return [*letter.headers, *ours]  # if two headers have one name, readers take the last: ours
 
 
 class LetterLog:
-    """Warns of the letters of one collection: at most ``LINES`` of them within ``WINDOW_S``, then their number."""
+    """Logs the letters of one collection: at most ``LINES`` of them within ``WINDOW_S``, then only their number."""
 
     def __init__(self, collection: str, clock: Clock) -> None:
         self._collection = collection
@@ -148,7 +148,7 @@ class LetterLog:
         self._passed_over = 0
 
     def note(self, letters: Sequence[Letter]) -> None:
-        """Warn of ``letters``, which Kafka has."""
+        """Log ``letters``, which Kafka has acknowledged."""
         now_s = self._clock.monotonic_s()
         if letters and now_s >= self._window_ends_s:
             self._window_ends_s, self._listed = now_s + WINDOW_S, 0
@@ -175,7 +175,7 @@ class LetterLog:
 
 
 def describe(collection: str, letter: Letter) -> str:
-    """The line for ``letter``: where it comes from, its id if there is one, and why."""
+    """The log line of ``letter``: its origin, its id if there is one, and the reason."""
     origin = letter.origin
     id_ = "no id" if letter.key is None else f"id {_short(letter.key.decode('utf-8', 'backslashreplace'), _LONGEST_ID)}"
     row = f" row {origin.row}" if origin.row else ""

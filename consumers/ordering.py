@@ -1,4 +1,4 @@
-"""Is this event stale? This file decides; everything else asks it, or is tested against it.
+"""Is this event stale? This file decides. All other code calls it or is tested against it.
 
 A store's guard (SQL, a merge condition) is :func:`decide` written in the store's own language, and the contract suite
 holds it to this function. ``docs/design/ordering.md`` says why each rule is needed and what is lost without it; the
@@ -38,12 +38,11 @@ State = Absent | Present | Deleted
 
 
 def decide(state: State, op: Op, position: int) -> tuple[Outcome, State]:
-    """What becomes of an event at ``position`` in a store that is in ``state``: its outcome and the state after it.
+    """The outcome of an event at ``position`` for an id that is in ``state``, and the state of the id after it.
 
     APPLIED if the id is absent or ``position`` is newer than the state's. Otherwise the state stays, and the outcome is
-    DUPLICATE (the very same position) or STALE (an older one). For a SNAPSHOT row, ``position`` is the one that the row
-    has in its source; that an equal one is counted as DUPLICATE and an older one as STALE differs only in the
-    counters, both are the same refusal.
+    DUPLICATE (the same position) or STALE (an older one). For a SNAPSHOT row, ``position`` is the row's position in its
+    source. DUPLICATE and STALE are the same refusal and differ only in the counters.
 
     Because the newest position wins and a delete is remembered like a row, the final state depends only on the set
     of events, not on their order or number of deliveries. Raises ValueError for PATCH, which no store may be given.
@@ -58,9 +57,9 @@ def decide(state: State, op: Op, position: int) -> tuple[Outcome, State]:
 def resume_offset(committed: int | None, applied: int | None) -> int | None:
     """The offset at which a worker resumes a live partition: the lower of what the group and the store remember.
 
-    ``committed`` is the group's committed offset, ``applied`` the store's own mark; both are *next* offsets. Neither a
-    group reset forwards by mistake nor a store restored from a backup can then skip an event; what is read again is a
-    duplicate by position. None if either was never initialised: nobody knows where to start, the caller refuses.
+    ``committed`` is the group's committed offset, ``applied`` the store's own mark; both are *next* offsets. The lower
+    one skips no event, even if the group was reset forwards or the store was restored from a backup. The store refuses
+    events that are read again, by their position. None if either was never initialised: the caller then refuses.
     """
     if committed is None or applied is None:
         return None

@@ -1,4 +1,4 @@
-"""All that a worker knows of one partition that it owns, in one object with one life."""
+"""What a worker knows of one partition that it owns."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Content = SnapshotBlock | SnapshotMarker | DecodeError
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Partition:
-    """Made when the partition is assigned, dropped as a whole when it is given up.
+    """Created when the partition is assigned, and dropped as a whole when it is revoked.
 
     run           the run whose snapshot partition this is; None for a live one
-    next_offset   the first offset that no turn has taken in
-    known_below   what the store had applied when the partition was assigned; below it is redelivery
-    marked        of a run: the newest mark that the store has or is being given
-    tally         of a run: what has arrived of it
-    gap           the newest gap between offsets: the first of it, and the one behind it
-    has_gaps      a gap was there again when it was read again, so it is the log's own
+    next_offset   the first offset that is in no turn yet
+    handled_below   the store's mark when the partition was assigned; messages below it are redelivered
+    marked        snapshot only: the newest mark that the store has recorded or is about to record
+    tally         snapshot only: which chunks, and which part of the next one, have arrived
+    gap           the newest gap between offsets: [first missing offset, next offset found)
+    has_gaps      the log itself has gaps: one was still there after it was read again
     held          messages that were gathered and are in no turn yet, with their estimated rows and their bytes
-    decoded       of a run: the contents of held messages, by offset
-    finished      what the group may commit: every event below it has its outcome
-    committed     what Kafka has confirmed to be committed
-    applied       of a live one: what the store has recorded as applied
-    complete      of a live one: the store holds a full copy of it
-    paused        the client returns nothing of it
+    decoded       snapshot only: the contents of held messages, by offset
+    finished      the offset that the group may commit: every event below it has its outcome
+    committed     the offset whose commit Kafka has confirmed
+    applied       live only: the offset that the store has recorded as applied
+    complete      live only: the store holds a full copy of the partition
+    paused        the client is paused on it
     """
 
     place: Place
     next_offset: int
-    known_below: int
+    handled_below: int
     run: str | None = None
     marked: int = 0
     tally: Tally = field(default_factory=Tally)
@@ -51,7 +51,7 @@ class Partition:
     paused: bool = False
 
     def take_held(self) -> list[Message]:
-        """What was gathered, which is no longer held."""
+        """The held messages; afterwards none is held."""
         taken, self.held = self.held, []
         self.held_rows = self.held_bytes = 0
         return taken

@@ -1,4 +1,4 @@
-"""Cut a batch into what its store takes in one call. Pure."""
+"""Cut a batch into pieces that the store accepts in one call. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..stores.base import Capabilities
 
 
 def pieces(batch: EventBatch, limits: Capabilities) -> list[NDArray[np.intp]]:
-    """The rows of ``batch`` in order, cut so that no piece is above ``max_rows`` or ``max_bytes``; at least one piece.
+    """The rows of ``batch`` in order, cut so that no piece exceeds ``max_rows`` or ``max_bytes``; at least one piece.
 
-    A row that is above ``max_bytes`` by itself is a piece by itself: the store says what is wrong with it.
+    A single row that exceeds ``max_bytes`` is a piece of its own: the store rejects it with the reason.
     """
     n = len(batch)
     max_rows = max(1, n) if limits.max_rows is None else limits.max_rows

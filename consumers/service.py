@@ -1,4 +1,4 @@
-"""One worker process: every collection that lies in one store, each with its own thread, consumer and store."""
+"""One worker process: all collections of one store, each with its own thread, consumer and store handle."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _WATCH_S = 0.2
 
 
 def run_worker(config: Config, store_name: str, collections: Sequence[str], clock: Clock, stop: Event) -> None:
-    """Feed ``store_name`` with ``collections`` (all that lie in it when empty) until ``stop`` is set; blocks.
+    """Apply the events of ``collections`` to ``store_name`` until ``stop`` is set; blocks. Empty: all of the store's.
 
-    On ``stop`` what is in hand is drained and committed. When one collection fails the others are stopped too and its
-    error is raised: Refused, Unavailable, Fatal, ConfigError.
+    On ``stop`` the worker applies and commits the turns that it has begun. When one collection fails, the others are
+    stopped too and its error is raised: Refused, Unavailable, Fatal, ConfigError.
     """
     section = config.stores.get(store_name)
     if section is None:
@@ -49,7 +49,7 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
                 section.kind, section.options, config.collection(name), config.placement(name, store_name)
             )
             stores.append(store)
-            store.applied()  # an absent store is said now; one that goes away later is waited for
+            store.applied()  # raises if the store is absent at the start; a worker waits for one that goes away later
             workers.append(CollectionWorker(config, name, store_name, store, log, control, clock, instance))
         _run_all(workers, stop)
     finally:
@@ -67,7 +67,7 @@ def _run_all(workers: Sequence[CollectionWorker], stop: Event) -> None:
         for worker in workers:
             worker.stop()
     failures = [error for future in running if (error := future.exception()) is not None]
-    # Stopped for another's failure, a worker may have to abandon its batch: that is not why the process ends.
+    # A worker that was stopped because another failed may abandon its batch; the first failure is the cause.
     failures.sort(key=lambda error: isinstance(error, Abandoned))
     for error in failures[1:]:
         _log.warning("%s", error)

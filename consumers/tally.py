@@ -1,8 +1,8 @@
 """Whether a snapshot partition arrived whole: chunk by chunk, by row count and digest. Pure.
 
-A mover sends the chunks of a run in order, and behind each one a marker in every partition with the number of rows and
-the digest of what it sent there. A chunk counts only if what arrived equals its marker, and only in its turn; so a
-chunk that failed, was skipped or lost a part can never read as complete.
+A mover sends the chunks of a run in order. After each chunk it sends a marker to every partition, with the number and
+the digest of the rows that it sent there. A chunk counts only if the rows that arrived match its marker, and only after
+all earlier chunks. So a chunk that failed, was skipped or lost rows never counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..schemas.snapshot import RUN_CLOSED, SnapshotBlock, SnapshotMarker, add_di
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What is known of one partition of one run.
+    """What has arrived of one partition of one run.
 
     ``next_chunk`` chunks are applied without a gap; ``rows`` and ``digest`` count the part of the next one that has
     arrived from the mover's ``generation``. ``problem`` is final: the partition cannot become complete by this run.
@@ -38,9 +38,9 @@ def count_block(tally: Tally, block: SnapshotBlock) -> Tally:
 
 
 def close_chunk(tally: Tally, marker: SnapshotMarker) -> tuple[Tally, bool]:
-    """The tally after ``marker``, and whether the partition may be resumed behind it.
+    """The tally after ``marker``, and whether a worker may resume the partition after it.
 
-    It may where nothing of the next chunk has been counted: right behind a chunk, or behind the run's closing marker.
+    It may if no row of the next chunk has been counted: right after a chunk, or after the run's closing marker.
     """
     tally = _follow(tally, marker.generation)
     if marker.generation < tally.generation or tally.problem:

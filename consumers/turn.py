@@ -1,4 +1,4 @@
-"""One turn of the loop as a value: the events taken in together, and what may be recorded once they have outcomes."""
+"""One turn of the loop as a value: its events, and the marks and offsets to record once each has an outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tally import close_chunk, count_block
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """Where ``rows`` rows of a batch are from. Not the message: with it went memory that the next one can have."""
+    """Where ``rows`` rows of a batch come from. It holds no message, so the message's memory can be reused."""
 
     origin: Origin
     headers: tuple[tuple[str, bytes | None], ...]
@@ -36,12 +36,12 @@ class Turn:
     """``batch`` holds the live events first (``live_rows`` of them), then the rows of snapshot blocks.
 
     marks      what the store records together with the batch
-    reached    place → the offset that the group may commit once every event of the turn has its outcome
+    reached    partition of a topic → the offset that the group may commit once every event of the turn has its outcome
     letters    records that could not be decoded; ``live_letters`` of them are from the live topic
-    live_events, snapshot_events   how many were consumed: each of them owes an outcome
-    partitions    those that the turn moves on: one that was given up meanwhile is owned by another object, or by none
-    known_below   place → below it everything was applied or buried before, see ``Partition``
-    passed_over   place → the offset from which it has to be read again, see ``sort_out``
+    live_events, snapshot_events   how many were consumed; each must get an outcome
+    partitions    the partitions that the turn advances, as owned when it was made; one revoked since is owned no more
+    handled_below   partition of a topic → below this offset every event had its outcome before, see ``Partition``
+    passed_over   partition of a topic → the offset to read again from, see ``sort_out``
     """
 
     batch: EventBatch
@@ -55,27 +55,29 @@ class Turn:
     redelivered: int
     problems: dict[Place, str]
     partitions: Owned
-    known_below: dict[Place, int]
+    handled_below: dict[Place, int]
     passed_over: dict[Place, int]
     live: tuple[Message, ...]  # one per live row
     blocks: tuple[_Block, ...]
 
     @property
     def empty(self) -> bool:
-        """Nothing to apply, to record or to bury."""
+        """Nothing to apply, to record or to dead-letter."""
         return not (len(self.batch) or self.marks or self.reached or self.letters or self.problems)
 
     def unposted(self, letters: Sequence[Letter]) -> list[Letter]:
-        """Those of ``letters`` that are due. A mark follows its letters, so below it each was posted before, and may be
-        resolved by now: posted again it would read as unresolved.
+        """Those of ``letters`` that were not posted before.
+
+        A worker posts letters before it advances the mark past them, so letters below the mark have been posted. One
+        may be resolved by now, and posting it again would reopen it.
         """
         origins = [letter.origin for letter in letters]
-        due = [origin.offset >= self.known_below[origin.topic, origin.partition] for origin in origins]
+        due = [origin.offset >= self.handled_below[origin.topic, origin.partition] for origin in origins]
         return [letter for letter, is_due in zip(letters, due, strict=True) if is_due]
 
 
 class TurnMaker:
-    """Decodes messages into turns and moves the partitions on that they came from."""
+    """Decodes messages into turns, and advances the partitions that they came from."""
 
     def __init__(self, collection: Collection, live_topic: str, store_name: str) -> None:
         self._collection = collection
@@ -85,7 +87,7 @@ class TurnMaker:
         self._snapshots = SnapshotDecoder(collection)
 
     def read_ahead(self, message: Message, partition: Partition) -> None:
-        """Decode ``message`` of a snapshot topic, which will be in the next turn: the store is at work meanwhile."""
+        """Decode ``message`` of a snapshot topic early, while the store is busy; ``make`` then uses the result."""
         if message.offset() not in partition.decoded:
             partition.decoded[message.offset()] = self._read(message)
 
@@ -96,7 +98,7 @@ class TurnMaker:
             return error
 
     def make(self, messages: Sequence[Message], owned: Owned) -> Turn:
-        """The turn of ``messages``, those of a partition in their order."""
+        """The turn of ``messages``. Messages of one partition are in order."""
         found = sort_out(messages, owned, self._live_topic)
         live, partitions, offsets = found.live, found.partitions, found.offsets
         letters: list[Letter] = []
@@ -118,13 +120,13 @@ class TurnMaker:
             owned[place].next_offset = offset
         blocks: list[EventBatch] = []
         problems: dict[Place, str] = {}
-        for message in found.riding:
+        for message in found.snapshot:
             partition = owned[message.topic(), message.partition()]
             self._take_snapshot(message, partition, blocks, sources, letters, marks, reached)
             if partition.tally.problem:
                 problems[partition.place] = partition.tally.problem
         for partition in owned.values():
-            partition.decoded.clear()  # what is left was sorted out
+            partition.decoded.clear()  # anything left belongs to messages that were left out
         return Turn(
             batch=EventBatch.joined([part for part in (batch, *blocks) if len(part)] or [batch]),
             live_rows=live_rows,
@@ -137,7 +139,7 @@ class TurnMaker:
             redelivered=_redelivered(partitions, offsets, owned),
             problems=problems,
             partitions={place: owned[place] for place in {*reached, *problems}},
-            known_below={place: partition.known_below for place, partition in owned.items()},
+            handled_below={place: partition.handled_below for place, partition in owned.items()},
             live=tuple(rows),
             blocks=tuple(sources),
             passed_over=found.passed_over,
@@ -249,13 +251,13 @@ class TurnMaker:
 
 
 def _redelivered(partitions: list[int], offsets: list[int], owned: Owned) -> int:
-    """How many of the live events were applied or buried before."""
-    known_below = {place[1]: partition.known_below for place, partition in owned.items() if partition.run is None}
-    return sum([offset < known_below[partition] for partition, offset in zip(partitions, offsets, strict=True)])
+    """How many of the live events had their outcome before."""
+    handled_below = {place[1]: partition.handled_below for place, partition in owned.items() if partition.run is None}
+    return sum([offset < handled_below[partition] for partition, offset in zip(partitions, offsets, strict=True)])
 
 
 def _newest(marks: list[Mark]) -> tuple[Mark, ...]:
-    """Of several marks of one partition in a turn, the last, with the ``known`` of the first: it stands for all."""
+    """The last mark of each partition, with the ``known`` of its first, so that it covers all of them."""
     newest: dict[tuple[str, int], Mark] = {}
     for mark in marks:
         key = mark.run if isinstance(mark, SnapshotMark) else "", mark.partition

@@ -2,10 +2,10 @@
 
 Two threads. The polling thread owns the consumer: it gathers and decodes the next turn while the applying thread, which
 owns the store, brings the current one into it. At most one turn is being applied and one is decoded, so memory does not
-depend on the backlog. An offset is committed only behind outcomes, and follows what the store itself recorded.
+depend on the backlog. An offset is committed only after its events have outcomes, and after the store's own mark.
 
-``step`` is one turn of the loop. Given an executor that runs tasks where it is told to, the worker has no thread of its
-own, and a simulation decides what happens when.
+``step`` is one turn of the loop. A simulation passes an executor that runs tasks when the simulation says so; the
+worker then has no thread of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .turn import Turn, TurnMaker
 _log = logging.getLogger("vecferry.worker")
 
 _BEAT_S = 1.0
-_PATIENCE_S = 0.5  # a turn that takes longer pauses the partitions; polling goes on
+_PATIENCE_S = 0.5  # a turn that takes longer pauses the partitions, and polling continues
 _DRAIN_LOOK_S = 0.05
 _LAST_COMMIT_S = 5.0
 _LAST_COMMIT_PAUSE_S = 0.1
@@ -104,7 +104,7 @@ class CollectionWorker:
 
     @property
     def expected(self) -> frozenset[int]:
-        """The live partitions that are owned and not read yet, because the store has not said from where."""
+        """The assigned live partitions that are not read yet: the store has not yet returned where they resume."""
         return self._assignment.expected
 
     @property
@@ -117,7 +117,7 @@ class CollectionWorker:
         self._stop.set()
 
     def run(self) -> None:
-        """Work until ``stop``; then drain what is in hand, commit and leave the group. Blocks.
+        """Work until ``stop``; then finish the turns that were begun, commit and leave the group. Blocks.
 
         Raises Refused (the group or the store was never prepared, or retention overtook it), Unavailable, Fatal.
         """
@@ -134,14 +134,14 @@ class CollectionWorker:
         self._consumer.subscribe(self._topic, self)
 
     def drain(self) -> None:
-        """Bring what is in hand into the store, and commit. Blocks for ``drain_timeout_s``; raises Abandoned."""
+        """Finish the turns that were begun, and commit. Blocks for ``drain_timeout_s``; raises Abandoned."""
         self._stop.set()
         self._bring_in(self._clock.monotonic_s() + self._config.worker.drain_timeout_s)
         self._leaving = True
         self._last_commit()
 
     def close(self) -> None:
-        """Leave the group; what is in hand is left to the next owner."""
+        """Leave the group. The next owner reads the unfinished turns again."""
         self._stop.set()
         self._leaving = True
         self._consumer.close()
@@ -155,7 +155,7 @@ class CollectionWorker:
         if followed.live:
             self._progress.beat(None)
             self._progress.applied(followed.marks)
-        messages = self._intake.gather(store_rests=self._store_rests)
+        messages = self._intake.gather(store_is_idle=self._store_is_idle)
         if messages:
             turn = self._maker.make(messages, self.owned)
             self._assignment.read_again(turn.passed_over)
@@ -168,15 +168,15 @@ class CollectionWorker:
         self._housekeeping()
 
     def assigned(self, partitions: list[int]) -> None:
-        """The consumer says: these are ours now."""
+        """Called by the consumer: these partitions are ours now."""
         if partitions and not self._leaving:  # a closing client answers no question
             described = self._config.collection(self._collection)
             refuse_other_enrolment(self._control, self._log.admin, described, self._topic)
             self._assignment.expect(partitions)
 
     def revoked(self, partitions: list[int]) -> None:
-        """The consumer says: these will have another owner."""
-        # A worker that leaves has had its time.
+        """Called by the consumer: these partitions are about to get another owner."""
+        # A worker that leaves has drained already.
         patience_s = 0.0 if self._leaving else self._config.worker.drain_timeout_s
         try:
             self._bring_in(self._clock.monotonic_s() + patience_s)
@@ -187,11 +187,11 @@ class CollectionWorker:
             self._assignment.drop(partitions)
 
     def lost(self, partitions: list[int]) -> None:
-        """The consumer says: these may have another owner by now."""
-        _log.warning("%s: lost its partitions; what is in hand is not committed", self._collection)
+        """Called by the consumer: these partitions may already have another owner."""
+        _log.warning("%s: lost its partitions; the batch being applied is not committed", self._collection)
         self._assignment.drop(partitions)
 
-    def _store_rests(self) -> bool:
+    def _store_is_idle(self) -> bool:
         return self._in_flight is None or self._in_flight[0].done()
 
     def _start_waiting(self) -> None:
@@ -200,15 +200,15 @@ class CollectionWorker:
             self._in_flight = (self._executor.submit(lambda: self._bring(turn)), turn)
 
     def _bring(self, turn: Turn) -> None:
-        """In the applying thread. Once a turn has failed no later one may pass it: its marks would stand for both."""
+        """In the applying thread. After a failed turn no later one is applied: its marks would cover the failed one."""
         if self._broken:
-            raise Abandoned(f"{self._collection}: an earlier batch failed; what follows it will be read again")
+            raise Abandoned(f"{self._collection}: an earlier batch failed; later events will be read again")
         self._broken = True
         self._apply(turn)
         self._broken = False
 
     def _apply(self, turn: Turn) -> None:
-        """Letters first, then rows and marks, then say so."""
+        """Post the letters, write rows and marks, then publish progress."""
         self._letters.post(turn.unposted(turn.letters))
         failpoints.hit("worker.before-apply")
         applied = self._applier.apply(turn.batch, turn.marks)
@@ -229,8 +229,8 @@ class CollectionWorker:
         self._store.maintain()
 
     def _finish(self, deadline_s: float | None) -> bool:
-        """Wait until no turn is in flight, polling meanwhile; False when ``deadline_s`` came first."""
-        # Polling may take partitions away, which drains: what is in flight is looked at anew each time.
+        """Wait until no turn is in flight, and poll meanwhile; False when ``deadline_s`` came first."""
+        # Polling may revoke partitions, and a revocation finishes turns: read ``_in_flight`` again each time.
         while self._in_flight is not None:
             future, turn = self._in_flight
             if self._executor.wait(future, _PATIENCE_S if deadline_s is None else _DRAIN_LOOK_S):
@@ -247,13 +247,13 @@ class CollectionWorker:
         self._in_flight = None
         future.result()
         for place, offset in turn.reached.items():
-            if self.owned.get(place) is turn.partitions[place]:  # else it was given up meanwhile
+            if self.owned.get(place) is turn.partitions[place]:  # otherwise it was revoked meanwhile
                 turn.partitions[place].finished = offset
         lags = self._live_lags()
         self._assignment.pause(lambda partition: lags and partition.run is not None)
 
     def _bring_in(self, deadline_s: float) -> None:
-        """Bring what is in hand into the store; raises Abandoned when that takes too long or cannot be."""
+        """Finish the turn in flight and the waiting one; raises Abandoned when they are not done by ``deadline_s``."""
         if self._finish(deadline_s):
             self._start_waiting()
             if self._finish(deadline_s):
@@ -261,7 +261,7 @@ class CollectionWorker:
         raise Abandoned(f"{self._collection}: the store did not finish its batch in time; it will be read again")
 
     def _live_lags(self) -> bool:
-        """Whether live events lag so far that snapshot partitions have to wait: live first."""
+        """Whether live events lag so far that snapshot partitions are paused."""
         partitions = self.owned.values()
         if all(partition.run is None for partition in partitions):
             return False

@@ -7,7 +7,7 @@ from .record import Record
 
 
 class EnrolledTopic(Record):
-    """What decides of every event where it belongs and what it is newer than.
+    """The part of a collection's record that decides the partition and the order of every event.
 
     ``topic_id``: Kafka's own for the live topic, "" if not known. A topic made anew under the same name has another
     one: its offsets begin at 0 again, and its events would be taken for older ones.

@@ -1,4 +1,4 @@
-"""Whether a worker looks at what was enrolled: the same topic, divided as its configuration says."""
+"""Checks that a worker's topic and configuration are those that were enrolled."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Topics(Protocol):
 
 
 def refuse_other_enrolment(control: Table, topics: Topics, collection: Collection, topic: str) -> None:
-    """Raise Refused when ``topic`` was made anew since, or the configuration has left what was enrolled.
+    """Raise Refused if ``topic`` was recreated since enrolment, or the configuration differs from what was enrolled.
 
-    Offsets and marks speak of the enrolled topic: in another one they would pass over its events. Partitions and epoch
-    decide of every event where it belongs and what it is newer than. Blocks for one request; raises Unavailable.
+    Offsets and marks belong to the enrolled topic; in a recreated one they would skip events. The partition count
+    decides where an event belongs, and the epoch decides its order. Blocks for one request; raises Unavailable.
     """
     record = _enrolled(control, collection.name)
     if record is None:
@@ -43,7 +43,7 @@ def refuse_other_enrolment(control: Table, topics: Topics, collection: Collectio
 
 
 def _enrolled(control: Table, collection: str) -> EnrolledTopic | None:
-    """Of a record that a later version wrote, the part that a worker must not go against."""
+    """The enrolled topic. Of an Unknown record, only the part that a worker must obey."""
     match read(control, collection_key(collection), CollectionRecord):
         case None:
             return None

@@ -1,4 +1,4 @@
-"""The one way to write the control topic: nothing that a later version wrote is written over."""
+"""The only writer of the control topic. It never overwrites a record that a later version wrote."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .reading import require
 
 
 class GuardedWriter:
-    """Writes by ``writer`` what does not replace an Unknown record of ``control``; thread-safe.
+    """Passes records to ``writer`` unless they would replace an Unknown record of ``control``; thread-safe.
 
-    ``control`` must show all that was written before ``writer`` took over: after that nobody else writes.
+    ``control`` must already show every record written before ``writer`` took over. After that only ``writer`` writes.
     """
 
     def __init__(self, writer: Writer, control: Table) -> None:
@@ -20,7 +20,7 @@ class GuardedWriter:
         self._control = control
 
     def write(self, records: Mapping[str, Encodable | None]) -> None:
-        """As ``Writer.write``. Raises Refused, and writes nothing, when a record to replace is not known."""
+        """As ``Writer.write``. Raises Refused, and writes nothing, if it would replace an Unknown record."""
         for key in records:
             kind = kind_of(key)
             if kind is not None:

@@ -38,7 +38,7 @@ def blocker(
 
     A record without a beat for ``LEASE_S`` is stale, and so is one of a process of this host that is gone. A beat from
     the future counts by its distance, so that a clock that jumped cannot hold the lease. An ``urgent`` controller waits
-    for nobody but another urgent one.
+    only for another urgent one.
     """
     if record is None or (urgent and not record.urgent):
         return None
@@ -54,9 +54,9 @@ def blocker(
 class Lease:
     """The right to steer one collection, held inside ``with``.
 
-    Entering blocks for a few requests and raises Refused while another controller holds the lease; one that is
-    ``urgent`` takes it away from any that is not: Kafka fences that one, as if it had been killed, and its command can
-    be run again. Inside, a thread reports every ``BEAT_S`` seconds. Leaving removes the record.
+    Entering blocks for a few requests and raises Refused while another controller holds the lease. An
+    ``urgent`` controller takes the lease from one that is not: Kafka fences that one as if it had been killed, and its
+    command can be run again. Inside, a thread reports every ``BEAT_S`` seconds. Leaving removes the record.
     """
 
     def __init__(
@@ -139,11 +139,10 @@ class Lease:
             raise self._lost
 
     def _catch_up(self) -> None:
-        """Wait until the view shows our own beat, and with it all that was written before.
+        """Wait until the table shows our own beat, and with it every earlier record.
 
-        Whoever held the lease until now may have written up to the moment at which it was fenced. And where a
-        controller of another collection died inside a transaction, nothing that was committed later is visible before
-        the broker has ended that one.
+        The controller that held the lease before may have written until Kafka fenced it. And if a controller of another
+        collection died inside a transaction, later commits become visible only once the broker has ended it.
         """
         self._control.wait_for(lambda: self._lost is not None or self._is_shown(), _CATCH_UP_S)
         self.check()
@@ -164,7 +163,7 @@ class Lease:
             if self._lost is None:
                 self._held().write({controller_key(self._collection): None})
         except (Refused, Unavailable):
-            pass  # the record goes stale by itself, and what was to be done is done
+            pass  # the work is done, and the record expires without us
         finally:
             self._held().close()
 

@@ -57,11 +57,10 @@ class VerifyRecord(Record):
         return self.complete and not (self.differing or self.undecided)
 
     def displaces(self, known: VerifyRecord | None) -> bool:
-        """Whether this one is to stand instead of ``known``, the newest so far.
+        """Whether this verification replaces ``known``, the one on record.
 
-        One that decided every row does, and one that found faults. One that left rows open, being a sample or
-        undecided about them, says nothing against either; but what was clean before another run was applied is so no
-        longer.
+        It does if it decided every row or found faults. Otherwise it was a sample or left rows undecided: it then
+        replaces neither faults nor a clean result of the same run. A clean result of an earlier run no longer counts.
         """
         if known is None or (known.source, known.target) != (self.source, self.target):
             return True

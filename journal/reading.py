@@ -1,4 +1,4 @@
-"""Records of the control and progress topics as typed values. That something newer wrote here is said once."""
+"""Records of the control and progress topics as typed values. Logs once per key that a later version wrote one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _said_lock = threading.Lock()
 
 
 def read(table: Table, key: str, record: type[R]) -> Known[R] | Unknown | None:
-    """The record under ``key``, or None; raises Refused when it is none at all."""
+    """The record under ``key``, or None; raises Refused when its bytes are no record."""
     raw = table.get(key)
     return None if raw is None else parse(key, raw, record)
 
@@ -29,7 +29,7 @@ def read_all(table: Table, prefix: str, record: type[R]) -> dict[str, Known[R] |
 
 
 def require(table: Table, key: str, record: type[R]) -> R | None:
-    """As :func:`read`, for those who cannot go on without knowing it: raises Refused, with the remedy, for Unknown."""
+    """As :func:`read`, for a caller that needs the record: raises Refused, with the remedy, for Unknown."""
     found = read(table, key, record)
     return None if found is None else required(found)
 
@@ -46,13 +46,13 @@ def required(found: Known[R] | Unknown) -> R:
 
 
 def known(table: Table, key: str, record: type[R]) -> R | None:
-    """As :func:`read`, for those who may go on without it: None for Unknown."""
+    """As :func:`read`, for a caller that can do without the record: None for Unknown."""
     found = read(table, key, record)
     return found.record if isinstance(found, Known) else None
 
 
 def all_known(table: Table, prefix: str, record: type[R]) -> dict[str, R]:
-    """As :func:`read_all`, without what is Unknown."""
+    """As :func:`read_all`, without Unknown records."""
     found = read_all(table, prefix, record)
     return {rest: entry.record for rest, entry in found.items() if isinstance(entry, Known)}
 

@@ -1,6 +1,6 @@
 """Control topic, ``run/<c>/<run>``, ``plan/<c>/<run>/<page>``, ``chunk/<c>/<run>/<chunk>`` and ``group/<c>/<store>``.
 
-Runs, their plans and what is done of them, and where the groups began that may read them.
+Runs, their plans, their finished chunks, and where the live group of each store began.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pydantic import JsonValue
 from ..stores.base import Cursor
 from .record import Record
 
-# So many chunks of MAX_CURSOR_BYTES (``stores/base.py``) each stay below Kafka's default record size.
+# This many chunks of MAX_CURSOR_BYTES (``stores/base.py``) stay below Kafka's default record size.
 PAGE_CHUNKS = 100
 
 
 class RunRecord(Record):
-    """One backfill run. ``fences``: one offset per partition that no fence of any of its chunks lies below.
+    """One backfill run. ``fences``: one offset per partition, the lowest of the fences of the plan and of all chunks.
 
-    They are noted when the run is planned, since rows of a chunk that was sent twice are in the topic twice, the older
-    ones scanned behind the older fence; and corrected, if a chunk's fence did lie lower, when the run is closed.
-    ``generation`` rises each time a mover takes the run up, so that what an earlier one left half-sent does not count.
+    The fence is noted at the plan, because a chunk may be sent twice: the rows of its first scan are then still in the
+    topic, and need the first, lower fence. When the run is closed, a lower fence of a chunk corrects it. ``generation``
+    rises each time a mover resumes the run, so that a chunk which an earlier mover sent in part does not count.
     """
 
     run: str
@@ -46,7 +46,7 @@ def run_key(collection: str, run: str = "") -> str:
 
 
 class PlanPage(Record):
-    """Some of a run's chunks, in order, each as the source store describes it; nobody else looks into them."""
+    """Some of a run's chunks, in order. Only the source store can interpret a chunk."""
 
     chunks: tuple[JsonValue, ...]
 
@@ -57,7 +57,7 @@ def plan_key(collection: str, run: str, page: int) -> str:
 
 
 class ChunkDone(Record):
-    """A chunk whose rows and markers Kafka has acknowledged. ``fences``: one offset per partition, noted before it."""
+    """A chunk that Kafka has acknowledged whole. ``fences``: one offset per partition, noted before its scan."""
 
     generation: int
     rows: int
@@ -70,7 +70,7 @@ def chunk_key(collection: str, run: str, chunk: int | None = None) -> str:
 
 
 class GroupRecord(Record):
-    """Where a store's consumer group began to read the live topic, per partition; written once, before it commits.
+    """Where a store's group began to read the live topic, per partition; written once, before its first commit.
 
     A store may read a run only if this start lies at or below every fence of the run.
     """

@@ -97,7 +97,7 @@ class Admin(Protocol):
         ...
 
     def topic_id(self, name: str) -> str:
-        """What tells this topic from one of the same name that is made later; "" if the cluster is too old to say.
+        """The cluster's id of this topic; a recreated topic has another. "" if the cluster is too old to have ids.
 
         Raises Unavailable, also when there is no such topic.
         """

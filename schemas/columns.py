@@ -1,4 +1,4 @@
-"""Reading the same field of many byte strings at once: what Avro decoding looks like column by column."""
+"""Reads one field of many byte strings at once: Avro decoding, column by column."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.?)*"?', re.DOTALL)
 _OPENING = np.frombuffer(b"{[", np.uint8)
 _CLOSING = np.frombuffer(b"}]", np.uint8)
 
-_WIDEST_SHIFT = 56  # nine groups of seven bits; a wider number is left to the strict way
+_WIDEST_SHIFT = 56  # nine groups of seven bits; the strict decoder reads wider numbers
 
 
 class Cursor:
     """One cursor into each of n ``texts``, all moved together. ``ok[i]`` turns False when text i is not as expected.
 
-    Nothing outside the joined texts is ever read, whatever they hold. A cursor may run into the next text while it is
-    not ``ok`` or before :meth:`finish` has compared it with the end of its own text; cursors only move forward, so one
-    that is at its end was never outside.
+    No cursor ever reads outside the joined texts, whatever they hold. A cursor may run into the next text, so results
+    count only after :meth:`finish`. Cursors only move forward, so one that finishes at the end of its text never left
+    it; :meth:`finish` turns ``ok`` False for all others.
     """
 
     __slots__ = ("_at", "_data", "_last", "_starts", "ok")
@@ -36,7 +36,7 @@ class Cursor:
         self.ok = np.ones(len(texts), np.bool_)
 
     def number(self, among: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Read an Avro int or long in the texts of ``among``; 0 elsewhere."""
+        """Read an Avro int or long where ``among`` is True; 0 elsewhere."""
         value = np.zeros(len(among), np.int64)
         more = among
         for shift in range(0, _WIDEST_SHIFT + 1, 7):
@@ -52,7 +52,7 @@ class Cursor:
     def string(
         self, among: NDArray[np.bool_], shortest: int, longest: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Read an Avro string in the texts of ``among``: where it starts and ends, from the start of its text."""
+        """Read an Avro string where ``among`` is True: its start and end, counted from the start of its text."""
         size = self.number(among)
         self.ok &= ~among | ((size >= shortest) & (size <= longest))
         size[~self.ok] = 0
@@ -66,7 +66,7 @@ class Cursor:
         return found
 
     def finish(self) -> None:
-        """Every cursor must be at the end of its text."""
+        """Set ``ok`` to False for every cursor that is not at the end of its text."""
         ends = np.append(self._starts[1:], self._last)
         self.ok &= self._at == ends
 
@@ -82,9 +82,9 @@ def slices(texts: Sequence[bytes], start: NDArray[np.int64], end: NDArray[np.int
 
 
 def vectors_before_last(texts: list[bytes], dimension: int, among: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """float32 [n, dimension]: the vectors in the bytes before the last one of the texts of ``among``, zeros elsewhere.
+    """float32 [n, dimension]: the vector that ends before the last byte of each text; zeros where ``among`` is False.
 
-    Each of these texts is longer than its vector. Copies every vector once.
+    Each text of ``among`` must be longer than its vector. Copies every vector once.
     """
     size = 4 * dimension
     zeros = bytes(size)
@@ -94,14 +94,14 @@ def vectors_before_last(texts: list[bytes], dimension: int, among: NDArray[np.bo
 
 
 def same(left: list[bytes], right: Sequence[bytes | None]) -> NDArray[np.bool_]:
-    """Where both lists hold the same."""
+    """Where both lists hold equal values."""
     if left == right:
         return np.ones(len(left), np.bool_)
     return np.fromiter((a == b for a, b in zip(left, right, strict=True)), np.bool_, len(left))
 
 
 def are_utf8(texts: Sequence[bytes]) -> NDArray[np.bool_]:
-    """Which texts are UTF-8. Joined by an ASCII byte they are valid exactly when each one is."""
+    """Which texts are UTF-8. Texts joined by an ASCII byte are valid UTF-8 exactly if each text is."""
     joined = b"\n".join(texts)
     if joined.isascii() or _is_utf8(joined):
         return np.ones(len(texts), np.bool_)
@@ -116,13 +116,13 @@ def are_ids(texts: Sequence[bytes]) -> NDArray[np.bool_]:
 
 
 def are_shallow(texts: Sequence[bytes], levels: int) -> NDArray[np.bool_]:
-    """Which JSON texts nest at most ``levels`` objects and arrays in one another, as far as they are JSON at all.
+    """Which texts nest at most ``levels`` objects and arrays. Of a text that is not JSON, its valid beginning counts.
 
-    Only where texts hold more brackets than that is one looked at by itself.
+    A text is examined alone only if a count of all brackets cannot decide for all texts at once.
     """
     shortest = 2 * levels
-    # Nearly always decided at once: so few brackets in all, beside one that most texts begin with, that no text can
-    # hold more than ``levels`` of them.
+    # Most texts begin with one bracket. If all other brackets of all texts are fewer than ``levels``, no text can nest
+    # deeper. This nearly always decides.
     joined = b"".join(texts)
     spare = joined.count(b"{") + joined.count(b"[") - [text[:1] for text in texts].count(b"{")
     if spare < levels:
@@ -138,13 +138,13 @@ def are_shallow(texts: Sequence[bytes], levels: int) -> NDArray[np.bool_]:
 
 
 def decode_ids(texts: Sequence[bytes]) -> list[str]:
-    """The ids in ``texts``, which are UTF-8 and hold no NUL: decoded in one piece."""
+    """The ids in ``texts``, decoded in one call. Every text must be UTF-8 without NUL."""
     return b"\0".join(texts).decode().split("\0") if texts else []
 
 
 def all_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows of ``vectors`` (float32 [n, d]) hold finite values only."""
-    # A sum of squares is finite only if every element is: one pass without a temporary decides nearly always.
+    """Which rows of ``vectors`` (float32 [n, d]) hold only finite values."""
+    # If the sum of squares is finite, every element is: one pass without a temporary nearly always decides.
     flat = vectors.reshape(-1)
     if math.isfinite(np.vdot(flat, flat)):  # dot would warn of an overflow
         return np.ones(len(vectors), np.bool_)
@@ -152,7 +152,7 @@ def all_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _depth(text: bytes) -> int:
-    """How deep the brackets outside of strings are nested, up to where ``text`` stops being JSON or deeper."""
+    """How deep the brackets outside of strings are nested; at least as deep as the valid beginning of ``text``."""
     data = np.frombuffer(_JSON_STRING.sub(b"", text), np.uint8)
     steps = np.isin(data, _OPENING).astype(np.int64) - np.isin(data, _CLOSING)
     return int(np.cumsum(steps).max(initial=0))

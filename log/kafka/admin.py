@@ -63,7 +63,7 @@ class Admin:
         }
 
     def topic_id(self, name: str) -> str:
-        """What tells this topic from one of the same name that is made later; "" if the cluster is too old to say.
+        """The cluster's id of this topic; a recreated topic has another. "" if the cluster is too old to have ids.
 
         Raises Unavailable, also when there is no such topic.
         """
@@ -116,7 +116,7 @@ class Admin:
                 return {partition.partition: future.result().offset for partition, future in answers.items()}
             except KafkaException as error:
                 if error.args[0].code() == KafkaError._NOENT:
-                    # A client that has met the cluster without this topic does not look for its leaders by itself.
+                    # A client whose metadata lack this topic does not ask for its leaders unless told to.
                     self._client.list_topics(topic, timeout=timeout_s)
                 raise
 

@@ -1,4 +1,4 @@
-"""Client configurations: the user's properties, ours where they are silent, and the guarantees on top."""
+"""Client configurations: our defaults, overridden by the user's properties, overridden by the guarantees."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ...schemas.guarantees import CONSUMER_GUARANTEES, ONE_REQUEST_AT_A_TIME, PR
 T = TypeVar("T")
 
 _log = logging.getLogger("vecferry.kafka")
-# One [kafka.client] serves producers, consumers and admin clients; each warns of what is meant for another.
+# Producers, consumers and admin clients share [kafka.client]; each would warn of properties that only others have.
 _log.addFilter(lambda record: "and will be ignored by this" not in record.getMessage())
 
 REQUEST_TIMEOUT_S = 15.0
 
-# What a topic that does not exist is called, by brokers and by the client.
+# The codes by which brokers and the client report that a topic does not exist.
 ABSENT = frozenset(
     {
-        KafkaError._NOENT,  # of a topic without a leader
+        KafkaError._NOENT,  # a topic without a leader
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -46,19 +46,19 @@ _SETTLING = frozenset(
 
 _LEADER_PAUSE_S = 0.01
 _PRODUCER_DEFAULTS = {"linger.ms": 5, "compression.type": "none", "delivery.timeout.ms": 120_000}
-# Bounded fetch queues: memory must not depend on how much waits in the topic.
+# Bounded fetch queues: memory must not depend on the backlog of the topic.
 _CONSUMER_DEFAULTS = {
     "queued.min.messages": 1_000,
     "queued.max.messages.kbytes": 16_384,
     "fetch.queue.backoff.ms": 5,
-    # How long until an idle client sees that nothing more is there. What arrives is delivered at once, whatever this
-    # says; a smaller value only costs the broker.
+    # How long an idle client waits for the broker to report the end of a partition. New messages are delivered at once
+    # in any case; a smaller value only costs the broker more requests.
     "fetch.wait.max.ms": 100,
     "max.poll.interval.ms": 300_000,
-    "session.timeout.ms": 10_000,  # how long the partitions of a killed worker rest
+    "session.timeout.ms": 10_000,  # how long nobody reads the partitions of a killed worker
     "heartbeat.interval.ms": 2_000,
 }
-# With the consumer protocol (KIP-848) the broker decides these, and librdkafka refuses to be told.
+# With the consumer protocol (KIP-848) the broker decides these, and librdkafka refuses them as settings.
 _BROKER_DECIDES = frozenset({"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"})
 
 
@@ -78,12 +78,12 @@ def producer_config(kafka: KafkaSection) -> dict[str, Any]:
 
 
 def own_producer_config(kafka: KafkaSection) -> dict[str, Any]:
-    """For every other Producer: the same, and one request at a time with each broker, whatever the user says."""
+    """For every other Producer: the same, with one request in flight per broker; the user cannot change that."""
     return {**producer_config(kafka), **ONE_REQUEST_AT_A_TIME}
 
 
 def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """For Consumer: manual offsets, read_committed, no automatic reset. What the user sets wins over ``defaults``."""
+    """For Consumer: manual offsets, read_committed, no automatic reset. The user's properties override ``defaults``."""
     config = {**_CONSUMER_DEFAULTS, **(defaults or {}), **_common(kafka), **CONSUMER_GUARANTEES, "group.id": group}
     if config.get("group.protocol") == "consumer":
         return {key: value for key, value in config.items() if key not in _BROKER_DECIDES}
@@ -91,7 +91,7 @@ def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, obje
 
 
 def unavailable(kafka: KafkaSection, error: KafkaException | KafkaError) -> Unavailable:
-    """The one clear line for a Kafka that does not answer."""
+    """The error to raise when Kafka does not answer: one line, with the remedy."""
     reason = error.args[0] if isinstance(error, KafkaException) else error
     detail = reason.str() if isinstance(reason, KafkaError) else str(reason)
     return Unavailable(
@@ -102,9 +102,9 @@ def unavailable(kafka: KafkaSection, error: KafkaException | KafkaError) -> Unav
 def patiently(
     kafka: KafkaSection, request: Callable[[], T], *, clock: Clock, timeout_s: float = REQUEST_TIMEOUT_S
 ) -> T:
-    """``request``, asked again while the cluster is settling (a new topic without leaders, a new coordinator).
+    """Call ``request``, and repeat it while the cluster settles (a new topic without leaders, a new coordinator).
 
-    Raises Unavailable for what does not settle within ``timeout_s``, and for every other failure at once.
+    Raises Unavailable if the cluster has not settled within ``timeout_s``, and at once for every other failure.
     """
     deadline_s = clock.monotonic_s() + timeout_s
     while True:
@@ -119,8 +119,8 @@ def patiently(
 def learn_leaders(client: Producer | Consumer, topic: str, *, clock: Clock, timeout_s: float) -> None:
     """Make ``client`` ask for the leaders of ``topic`` until every partition has one, for at most ``timeout_s``.
 
-    Blocks. Left alone with a topic that was only just created, a client asks again after half a second or more, and
-    until then nothing is sent or read. Raises KafkaException when Kafka does not answer.
+    Blocks. Without this call, a client that meets a new topic asks again only after half a second or more, and neither
+    sends nor reads until then. Raises KafkaException when Kafka does not answer.
     """
     deadline_s = clock.monotonic_s() + timeout_s
     while clock.monotonic_s() <= deadline_s:
@@ -131,10 +131,10 @@ def learn_leaders(client: Producer | Consumer, topic: str, *, clock: Clock, time
 
 
 def learn_producer_id(producer: Producer, topic: str, *, clock: Clock, timeout_s: float) -> None:
-    """:func:`learn_leaders`, and again: a new idempotent ``producer`` then has its id at once, not after half a second.
+    """Call :func:`learn_leaders` twice: a new idempotent ``producer`` then has its id at once, not after half a second.
 
-    It asks for the id whenever metadata arrive, but only a broker that is connected by then, and the one that told of
-    the others does not count. Blocks and raises as it does.
+    The client asks for its id whenever metadata arrive, but asks only brokers that are connected by then. The bootstrap
+    connection does not count. Blocks and raises as ``learn_leaders`` does.
     """
     learn_leaders(producer, topic, clock=clock, timeout_s=timeout_s)
     clock.sleep_s(_LEADER_PAUSE_S)

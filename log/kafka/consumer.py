@@ -24,7 +24,7 @@ _COORDINATOR_PAUSE_S = 0.2
 _LEADER_PATIENCE_S = 1.0
 _SILENCE_S = 30.0  # the client repeats itself for every broker and every attempt
 
-# What heals by itself: the client reconnects, and until then there is nothing to read.
+# The client recovers from these by itself: it reconnects, and returns nothing until then.
 _PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
@@ -86,7 +86,7 @@ class KafkaConsumer:
                 learn_leaders(self._client, topic, clock=self._clock, timeout_s=_LEADER_PATIENCE_S)
         entries = [TopicPartition(*place, offset) for place, offset in starts.items()]
         self._client.incremental_assign(entries)
-        self._client.resume(entries)  # the client remembers a pause from before they were given up
+        self._client.resume(entries)  # the client remembers a pause from an earlier assignment
 
     def leave(self, places: set[Place]) -> None:
         self._left = True
@@ -102,7 +102,7 @@ class KafkaConsumer:
         self._client.resume(_entries(places))
 
     def committed(self, places: Sequence[Place]) -> dict[Place, int]:
-        """See the port. A coordinator that is only just coming up is given time to do so."""
+        """See the port. Waits for a coordinator that is starting."""
         deadline_s = self._clock.monotonic_s() + _COORDINATOR_PATIENCE_S
         while True:
             try:
@@ -154,13 +154,15 @@ class KafkaConsumer:
         self._left = False
         self._tell(callback, partitions)
         if not self._left:
-            self._client.incremental_unassign([])  # without this call the client gives up what is still read
+            self._client.incremental_unassign(
+                []
+            )  # without this call the client also stops reading partitions that we keep
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         try:
             answer = call()
         except KafkaException as error:
-            self._raise_failure()  # what a callback met explains what the client says after it
+            self._raise_failure()  # the error of a callback is the cause of the client's own
             raise unavailable(self._kafka, error) from error
         self._raise_failure()
         return answer

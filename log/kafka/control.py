@@ -69,7 +69,7 @@ class ControlWriter:
         self._producer.flush(0)
 
     def _end(self, call: _End) -> None:
-        """Commit or abort. One that is not answered in time goes on, and the client takes no other call before it."""
+        """Commit or abort. After a time-out the client continues, and accepts no other call until it is done."""
         self._unanswered = call
         try:
             call(REQUEST_TIMEOUT_S)
@@ -80,7 +80,7 @@ class ControlWriter:
         self._unanswered = None
 
     def _resume(self) -> None:
-        """Bring what an earlier write left unanswered to its end, whichever that is."""
+        """Finish the commit or abort that an earlier write left unanswered."""
         if self._unanswered is None:
             return
         try:
@@ -103,7 +103,7 @@ class ControlWriter:
                 "run this command again"
             )
         if self._unanswered is None:
-            # Where Kafka cannot be told, the transaction ends by its own time-out.
+            # If the abort fails, Kafka ends the transaction after its time-out.
             with suppress(KafkaException):
                 self._end(self._producer.abort_transaction)
         return unavailable(self._kafka, error)

@@ -1,4 +1,4 @@
-"""One consumer and one thread that read any number of places for whoever asks, outside of any group."""
+"""One consumer and one thread that read any number of places for several readers, outside of any group."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ...errors import Unavailable
 from ..port import Message, Place, TopicAbsent
 from .clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
 
-# How long whoever asks for a place waits for the thread: the client takes no other call while it is being polled.
+# The client accepts no other call during a poll, so a caller of ``read`` or ``leave`` may wait this long.
 _POLL_S = 0.02
 _BATCH = 1_000
 _LEARN_S = 1.0
 _SETTINGS = {
     "enable.partition.eof": True,
-    # Offset 0, and the beginning if that is gone: to ask for the beginning first costs a fresh client half a second.
+    # Readers start at offset 0, or at the beginning if that is gone. Asking for the beginning costs a new client 0.5 s.
     "auto.offset.reset": "earliest",
 }
 
 
 class Reader(Protocol):
-    """Who is given what was read; both methods are called by the one thread and must not block."""
+    """Receives the records of its places. The thread calls both methods; they must not block."""
 
     def take(self, messages: Sequence[Message]) -> None:
         """Records and ends of partitions of one place, in order."""
@@ -38,10 +38,10 @@ class Reader(Protocol):
 
 
 class Following:
-    """Reads places until told to leave them; thread-safe. The client is made when the first place is asked for.
+    """Reads places until ``leave``; thread-safe. The first ``read`` creates the client.
 
-    A place has one reader at a time. When Kafka goes away nothing is read for a while; what has no topic any more ends
-    for its reader alone.
+    A place has one reader at a time. While Kafka is away nothing is read. When a topic is deleted, only its reader
+    fails.
     """
 
     def __init__(self, kafka: KafkaSection) -> None:
@@ -55,7 +55,7 @@ class Following:
         self._closed = False
 
     def read(self, starts: Mapping[Place, int], reader: Reader) -> None:
-        """Give ``reader`` what lies in these places from these offsets on. Raises Unavailable once closed.
+        """Pass the records of these places, from these offsets on, to ``reader``. Raises Unavailable once closed.
 
         Blocks only while a place is still being left by its reader before: at most for one poll.
         """
@@ -105,7 +105,7 @@ class Following:
                 first = consumer.poll(_POLL_S)
                 if first is None:
                     continue
-                # Asked for many, the client would wait for many; what is there already comes at once.
+                # With a time-out the client would wait for all _BATCH messages; without, it returns those that it has.
                 self._hand_out([first, *consumer.consume(num_messages=_BATCH, timeout=0)])
         except KafkaException as error:
             with self._changed:
@@ -113,16 +113,16 @@ class Following:
                 self._readers.clear()
                 self._joining.clear()
                 self._leaving.clear()
-                self._consumer = None  # whoever asks next gets another one
+                self._consumer = None  # the next ``read`` creates another one
                 self._changed.notify_all()
             for reader in readers:
                 reader.fail(unavailable(self._kafka, error))
             consumer.close()
 
     def _change(self, consumer: Consumer) -> None:
-        """Begin and end the reading of what was asked for; no message of an earlier poll is in hand then."""
+        """Begin and end the reading of places, as callers asked; called when all polled messages are handed out."""
         for topic in self._joining_topics():
-            # Left alone with a topic that is new to it, a client that is at work asks who leads it after a second.
+            # Without this call a client that is reading other topics asks for the leader of a new one after a second.
             with suppress(KafkaException):
                 consumer.list_topics(topic, timeout=_LEARN_S)
         with self._changed:
@@ -156,7 +156,7 @@ class Following:
 
 
 def _is_content(message: Any) -> bool:
-    """A record or the end of a partition. Any other error heals by itself, and until then everything stays as it is."""
+    """Whether this is a record or the end of a partition. The client recovers from any other error."""
     return message.error() is None or message.error().code() == KafkaError._PARTITION_EOF
 
 

@@ -1,4 +1,4 @@
-"""Sending records that nobody may lose: one client for all small records of a process, one for each bulk sender."""
+"""Sends records that must not be lost: one client for all small records of a process, one for each bulk sender."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ...errors import VecferryError
 from ..port import Headers, OnFailure, TooLarge
 from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
 
-# A record that a broker took at its bound is above the client's default once a dead letter adds its headers: what is
-# too large is for the topic to say.
+# Above the client's default: a dead letter adds headers to a record that may already be as large as its topic allows.
+# The topic's own limit decides what is too large.
 _MAX_RECORD_BYTES = 16 * 1024 * 1024
-# Another sender of the same client may have been told of the last acknowledgement: then nothing ends this wait early.
+# Another sender of this client may have served the last acknowledgement. No event then ends a longer wait.
 _SLICE_S = 0.02
-_QUEUE_KIB = 64 * 1024  # bounds what waits in the client: blocks are large, so this is many of them
+_QUEUE_KIB = 64 * 1024  # bounds the memory of the client's queue; it still holds many blocks
 _BULK = {
     "linger.ms": 0,
     "queue.buffering.max.kbytes": _QUEUE_KIB,
-    # flush says that all were reported; a report of success would only copy its block.
+    # ``flush`` shows that all are acknowledged, and a report of success would copy its block.
     "delivery.report.only.error": True,
 }
 
@@ -136,7 +136,7 @@ class KafkaSender:
 
 
 class BulkSender(KafkaSender):
-    """A Sender with a client of its own, which reports failures alone: what is outstanding is what the client holds."""
+    """A Sender with a client of its own, which reports failures only. Records in the client's queue are outstanding."""
 
     def flush(self, timeout_s: float) -> int:
         left = self._producer.flush(timeout_s)

@@ -19,7 +19,7 @@ _OPEN_S = 2.0  # many times what a commit takes
 
 
 class _Followed:
-    """What is known of one topic, for all who ask for it."""
+    """The content of one topic, shared by all tables of it."""
 
     def __init__(self, topic: str) -> None:
         self.place: Place = (topic, 0)
@@ -52,12 +52,12 @@ class _Followed:
         else:
             self.values[key] = (value, tuple(message.headers() or ()))
         self.changes += 1
-        # A topic that is never quiet never comes to its end: what was read counts, not only that nothing is left.
+        # A busy topic may never report its end, so every record that was read counts too.
         self.reached = max(self.reached, next_offset(message.offset()))
 
 
 class KafkaTable:
-    """A Table. Several of one topic share what is known of it; when Kafka goes away it stays, and catches up later."""
+    """A Table. Tables of one topic share its content; when Kafka is away they keep it, and catch up later."""
 
     def __init__(
         self, followed: _Followed, admin: Callable[[], Admin], leave: Callable[[], None], clock: Clock
@@ -91,12 +91,12 @@ class KafkaTable:
             return {} if entry is None else dict(entry[1])
 
     def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
-        """As the port says. A transaction that is open at the time of the call is waited for, but not for long."""
-        # A commit returns before its marker is written, so what is still open may have been committed.
+        """As the port says. Waits a short time for a transaction that is open at the time of the call."""
+        # A commit returns before its marker is written, so a transaction that looks open may be committed.
         if self._reach(self._end(committed=False, timeout_s=timeout_s), min(timeout_s, _OPEN_S)):
             return
-        # What stays open is the transaction of a controller that was killed: nothing of it counts, and the broker,
-        # which looks every ten seconds, ends it only some time after its time-out.
+        # A transaction that stays open belongs to a controller that was killed, so none of it counts. The broker ends
+        # it only after its time-out, and checks every ten seconds.
         end = self._end(committed=True, timeout_s=timeout_s)
         if not self._reach(end, timeout_s):
             raise Unavailable(
@@ -104,7 +104,7 @@ class KafkaTable:
             )
 
     def _end(self, *, committed: bool, timeout_s: float) -> int:
-        # Not asked of the consumer: it answers only between two calls of the thread that polls it.
+        # Asked of the admin client, because the consumer answers only between two polls.
         topic = self._followed.place[0]
         try:
             return self._admin().end_offsets(topic, 1, committed=committed, timeout_s=timeout_s)[0]
@@ -150,7 +150,7 @@ class Tables:
         self._followed: dict[str, _Followed] = {}
 
     def open(self, topic: str) -> KafkaTable:
-        """``topic`` as a table; one that has ended is read anew. Raises Unavailable once the log is closed."""
+        """``topic`` as a table, read again if its table has ended. Raises Unavailable once the log is closed."""
         with self._lock:
             followed = self._followed.get(topic)
             if followed is None or followed.failure is not None:
@@ -163,7 +163,7 @@ class Tables:
     def _leave(self, topic: str, followed: _Followed) -> None:
         with self._lock:
             followed.users -= 1
-            # One that has ended left by itself, and its topic may be followed anew by now.
+            # A table that has ended is no longer followed, and another table may follow its topic by now.
             if followed.users == 0 and self._followed.get(topic) is followed:
                 del self._followed[topic]
                 if followed.failure is None:

@@ -1,7 +1,7 @@
-"""What Lance's exceptions mean.
+"""Maps Lance's exceptions to vecferry's.
 
-Lance reports nearly everything as ValueError, RuntimeError or OSError with a text, so the table goes by text, in order;
-what it does not know is Fatal.
+Lance reports nearly every error as ValueError, RuntimeError or OSError with a text. So the table matches the text; the
+first match counts, and an error without a match is Fatal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ERRORS: tuple[tuple[re.Pattern[str], type[VecferryError]], ...] = tuple(
 
 
 def mapped(error: Exception, where: str) -> VecferryError:
-    """``error`` as one of ours; ``where`` names the table and its directory."""
+    """``error`` as an error of vecferry; ``where`` names the table and its directory."""
     if isinstance(error, VecferryError):
         return error
     found = f"{type(error).__name__}: {error}"
@@ -43,13 +43,13 @@ def mapped(error: Exception, where: str) -> VecferryError:
     if kind is Overloaded:
         return Overloaded(f"{message}; free some disk space", retry_after_s=DISK_PAUSE_S)
     if kind is Unavailable:
-        return Unavailable(f"{message}; see that the place exists and that this process may read and write it")
+        return Unavailable(f"{message}; check that it exists and that this process may read and write it")
     return kind(message)
 
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Raise only errors of vecferry from the block."""
+    """Turn exceptions of the block into errors of vecferry."""
     try:
         yield
     except VecferryError:

@@ -14,17 +14,17 @@ SEARCH_ON = (
     "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
     "set_config('ivfflat.iterative_scan', 'relaxed_order', true)"
 )
-"""What to select for one transaction: go on searching until a filter has left as many rows as were asked for.
+"""Settings to select inside a transaction: the index continues its scan until enough rows have passed the filter.
 
-By default an index gives ``ef_search`` candidates, and what a filter takes away of these is not made up for
-(pgvector/pgvector#259). Rows then come nearly sorted: whoever searches sorts them again.
+By default an index returns ``ef_search`` candidates and does not replace those that the filter removes
+(pgvector/pgvector#259). With these settings rows come only nearly sorted, so the caller sorts them.
 """
 
 
 def connection_parameters(url: str) -> Mapping[str, Any]:
-    """The parts of ``url``. Raises ConfigError, which shows nothing of it.
+    """The parts of ``url``. Raises ConfigError, whose message contains no part of the URL.
 
-    psycopg quotes what it cannot read in its message, and a password may be in that (psycopg 3.3).
+    psycopg's own message quotes the part that it cannot parse, which may contain the password (psycopg 3.3).
     """
     try:
         return conninfo_to_dict(url)

@@ -1,4 +1,4 @@
-"""What stands in the way of a placement: pure judgement over what the catalogue says, remedy included."""
+"""Why a placement cannot be used, by what the catalogue says: one line per problem, with the remedy. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .mapping import POSITION
 
 ID_TYPES = {"text": "text", "varchar": "text", "int8": "bigint", "uuid": "uuid"}
 
-# Types whose values come back from JSON as they went in; the guarded statement checks every value once more.
+# Types whose values survive JSON unchanged; the guarded statement checks every value again.
 METADATA_TYPES = frozenset(
     {"text", "varchar", "int2", "int4", "int8", "float8", "bool", "jsonb", "json"}
     | {"numeric", "uuid", "date", "timestamptz", "_text"}
@@ -31,7 +31,7 @@ def server_problems(server: Server) -> Iterator[str]:
 
 
 def new_table_problems(server: Server, placement: Placement) -> Iterator[str]:
-    """What stops us from making a table that does not exist yet."""
+    """Why a table that does not exist cannot be created."""
     if server.schema is None and "." not in placement.table:
         yield "no schema of the search path exists; write the table as schema.table"
     if not isinstance(placement.metadata, str):
@@ -55,7 +55,7 @@ def table_problems(table: Table, collection: Collection, placement: Placement) -
 
 
 def row_checks(layout: Layout, *, nullable_vector: bool) -> tuple[str, tuple[str, ...]]:
-    """A statement that reads the table once, and what each of its boolean columns says when it is true."""
+    """A statement that reads the table once, and the problem that each of its boolean columns reports when true."""
     checks = {
         "t.{id} IS NOT NULL AND octet_length(t.{id}::text) NOT BETWEEN 1 AND {max_id}": (
             f"some ids are empty or longer than {MAX_ID_BYTES} bytes; shorten or delete them"
@@ -89,7 +89,7 @@ def _table_traits(table: Table, where: str) -> Iterator[str]:
     if table.triggers:
         yield f"{where} has triggers ({', '.join(table.triggers)}) that may change what is written; disable them"
     for key in table.blocking_keys:
-        yield f"foreign key {key} forbids to delete rows; make it ON DELETE CASCADE or SET NULL, or drop it"
+        yield f"foreign key {key} prevents deletes; make it ON DELETE CASCADE or SET NULL, or drop it"
     if table.missing_privileges:
         yield f"no privilege for {', '.join(table.missing_privileges)} on {where}; GRANT it to this user"
 
@@ -152,7 +152,7 @@ def _other_column_problems(table: Table, placement: Placement) -> Iterator[str]:
         if column.name not in written and _needs_a_value(column):
             yield f"the column {column.name} is NOT NULL, has no default and is not mapped; map it or give it a default"
     for index in table.unique:
-        # Events of different ids are applied in no common order: a value may be taken again before it was given up.
+        # Events of different ids have no common order: one id may take a value before another id has released it.
         if index.columns != (placement.id,) and written & set(index.columns):
             yield f"the unique index {index.name} spans other columns than the id; drop it while vecferry writes"
     position = table.columns.get(POSITION)

@@ -1,8 +1,8 @@
 """The guarded statement: judge, write, delete and remember a whole batch in one step.
 
-It runs after the rows of its partitions in ``…_vecferry_partitions`` were locked in the same transaction. Under READ
-COMMITTED every statement takes a new snapshot, so behind the lock it sees all that an earlier owner of the partition
-has committed, the ledger included; a ledger looked up without that lock lets a zombie insert a row that was deleted.
+The same transaction first locks the rows of the batch's partitions in ``…_vecferry_partitions``. Under READ COMMITTED
+every statement takes a new snapshot, so once the lock is held this one sees everything that an earlier owner of the
+partition has committed, deletes included. Without the lock, a zombie could miss a delete and insert the row again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _APPLIED, _STALE, _DUPLICATE = int(Outcome.APPLIED), int(Outcome.STALE), int(Out
 
 
 def lock_partitions(layout: Layout) -> str:
-    """$1: the partitions. Returns those that exist with their marks; in one order, so that writers cannot deadlock.
+    """$1: the partitions. Returns those that exist, with their marks. Locks in one order, so writers cannot deadlock.
 
-    A writer of an epoch that is over finds none, and behind the lock the epoch cannot change.
+    A writer of an older epoch finds none. The epoch cannot change while the lock is held.
     """
     return (
         f"SELECT partition, applied FROM {layout.partitions} "
@@ -54,7 +54,7 @@ SELECT string_agg(outcome::text, '' ORDER BY n), min(problem) FROM judged"""
 
 
 def _effects(layout: Layout) -> str:
-    """The writes. A conflict is only possible with a writer that bypasses the lock; the guard holds against it too."""
+    """The writes. Only a writer that bypasses the lock can conflict; the guard is repeated here against it."""
     names = [layout.vector, *_names(layout), POSITION]
     return f"""written AS (
   INSERT INTO {layout.table} AS t ({layout.id}, {", ".join(names)}) OVERRIDING SYSTEM VALUE
@@ -94,7 +94,7 @@ def _record(layout: Layout) -> str:
 
 
 def _problem(layout: Layout) -> str:
-    """Why the metadata of row ``k`` cannot be stored, or null: nothing is dropped or changed without a word."""
+    """Why the metadata of row ``k`` cannot be stored unchanged, or null."""
     if layout.json is not None:
         return "CASE WHEN jsonb_typeof(k.metadata) <> 'object' THEN 'metadata is not a JSON object' END"
     keys = f"ARRAY[{', '.join(literal(column.name) for column in layout.columns)}]::text[]"
@@ -103,14 +103,14 @@ def _problem(layout: Layout) -> str:
     ]
     for column in layout.columns:
         # A cast may change a value silently: 5 into text, 1.234 into numeric(3,2), a date in another spelling.
-        asked = f"nullif(k.metadata -> {literal(column.name)}, 'null')"
-        told = literal(f"{column.name} would not come back from {column.declared} as it is: ")
-        cases.append(f"WHEN to_jsonb(r.{quote(column.name)}) IS DISTINCT FROM {asked} THEN {told} || {asked}::text")
+        given = f"nullif(k.metadata -> {literal(column.name)}, 'null')"
+        problem = literal(f"{column.name} would not come back from {column.declared} as it is: ")
+        cases.append(f"WHEN to_jsonb(r.{quote(column.name)}) IS DISTINCT FROM {given} THEN {problem} || {given}::text")
     return f"CASE {' '.join(cases)} END"
 
 
 def advance_live(layout: Layout) -> str:
-    """$1 partitions, $2 next offsets: marks never move back."""
+    """$1 partitions, $2 next offsets. A mark never moves back."""
     return f"""
 UPDATE {layout.partitions} p SET applied = m.next_offset
 FROM unnest($1::int[], $2::bigint[]) AS m(partition, next_offset)
@@ -118,7 +118,7 @@ WHERE p.partition = m.partition AND p.applied < m.next_offset"""
 
 
 def advance_snapshot(layout: Layout) -> str:
-    """$1 run, $2 partition, $3 next offset, $4 next chunk, $5 closed. Returns the next offset that was there before."""
+    """$1 run, $2 partition, $3 next offset, $4 next chunk, $5 closed. Returns the earlier next offset."""
     epoch = layout.collection.epoch
     return f"""
 WITH before AS (

@@ -34,7 +34,7 @@ class Group:
             self.commits.answered(answer, offsets if answer is None else {})
 
     def own(self, place: Place, finished: int) -> None:
-        partition = self.owned.setdefault(place, Partition(place=place, next_offset=0, known_below=0))
+        partition = self.owned.setdefault(place, Partition(place=place, next_offset=0, handled_below=0))
         partition.finished = finished
 
     def send(self, *, wait_for_it: bool) -> bool:

@@ -35,41 +35,41 @@ def take(partition: Partition, messages: list[Message]) -> tuple[list[int], dict
 
 
 def test_nothing_behind_a_gap_is_taken_in_and_it_is_read_again_from_its_start() -> None:
-    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    partition = Partition(place=(LIVE, 0), next_offset=3, handled_below=0)
     assert take(partition, live(3, 4, 6, 7, end=8)) == ([3, 4], {}, 5)
     assert take(partition, live(5, 6, 7, end=8)) == ([5, 6, 7], {LIVE: 8}, None)
     assert not partition.has_gaps
 
 
 def test_a_lost_message_before_the_end_is_missed_too() -> None:
-    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    partition = Partition(place=(LIVE, 0), next_offset=3, handled_below=0)
     assert take(partition, live(3, end=5)) == ([3], {}, 4)
     assert take(partition, live(4, end=5)) == ([4], {LIVE: 5}, None)
 
 
 def test_a_gap_that_is_there_again_is_the_logs_own_and_later_ones_are_believed() -> None:
-    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    partition = Partition(place=(LIVE, 0), next_offset=3, handled_below=0)
     assert take(partition, live(3, 5)) == ([3], {}, 4)
     assert take(partition, live(5, 6, 8, end=10)) == ([5, 6, 8], {LIVE: 10}, None)
 
 
 @pytest.mark.parametrize(("ends", "taken"), [((5, 5), {LIVE: 5}), ((5, 6), {LIVE: 6})])
 def test_control_records_at_the_end_are_passed_over(ends: tuple[int, int], taken: dict[str, int]) -> None:
-    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    partition = Partition(place=(LIVE, 0), next_offset=3, handled_below=0)
     assert take(partition, live(3, end=ends[0])) == ([3], {}, 4)
     assert take(partition, live(end=ends[1])) == ([], taken, None)
 
 
 @pytest.mark.parametrize("second", [6, 8])
 def test_a_gap_that_changes_is_not_believed_yet(second: int) -> None:
-    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    partition = Partition(place=(LIVE, 0), next_offset=3, handled_below=0)
     assert take(partition, live(3, 7)) == ([3], {}, 4)
     assert take(partition, live(second)) == ([], {}, 4)
     assert take(partition, live(second)) == ([second], {}, None)
 
 
 def test_what_was_taken_in_before_is_not_taken_again() -> None:
-    partition = Partition(place=(LIVE, 0), next_offset=3, known_below=0)
+    partition = Partition(place=(LIVE, 0), next_offset=3, handled_below=0)
     assert take(partition, live(3, 4, 3, 4, 5)) == ([3, 4, 5], {}, None)
     assert take(partition, live(4, 5, end=4)) == ([], {}, None)
 
@@ -77,10 +77,10 @@ def test_what_was_taken_in_before_is_not_taken_again() -> None:
 def test_a_gap_of_one_partition_holds_no_other_up() -> None:
     messages = [Message(topic, 0, offset, b"") for offset in (0, 2) for topic in (LIVE, BLOCKS)]
     messages.insert(2, Message(BLOCKS, 0, 1, b""))
-    owned = {place: Partition(place=place, next_offset=0, known_below=0) for place in ((LIVE, 0), (BLOCKS, 0))}
+    owned = {place: Partition(place=place, next_offset=0, handled_below=0) for place in ((LIVE, 0), (BLOCKS, 0))}
     found = sort_out(messages, owned, LIVE)
     assert found.offsets == [0]
-    assert [message.offset() for message in found.riding] == [0, 1, 2]
+    assert [message.offset() for message in found.snapshot] == [0, 1, 2]
     assert found.passed_over == {(LIVE, 0): 1}
 
 

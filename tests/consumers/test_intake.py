@@ -77,7 +77,7 @@ class Script:
 def owning(*places: tuple[str, int]) -> Owned:
     runs = {LIVE: None, BLOCKS: "r1"}
     return {
-        place: Partition(place=place, next_offset=0, known_below=0, run=runs[place[0]])
+        place: Partition(place=place, next_offset=0, handled_below=0, run=runs[place[0]])
         for place in places or ((LIVE, 0), (BLOCKS, 0))
     }
 
@@ -93,10 +93,10 @@ def intake_of(
     return Intake(cast(Consumer, script), owned, section, "products", 400, read_ahead, cast(Script, script))
 
 
-def gather(arrivals: list[tuple[float, str]], *, store_rests: bool = True, **bounds: Any) -> tuple[list[str], float]:
+def gather(arrivals: list[tuple[float, str]], *, store_is_idle: bool = True, **bounds: Any) -> tuple[list[str], float]:
     script = Script(arrivals)
     intake = intake_of(script, **bounds)
-    taken = [message.topic() for message in intake.gather(store_rests=lambda: store_rests)]
+    taken = [message.topic() for message in intake.gather(store_is_idle=lambda: store_is_idle)]
     return sorted(taken), round(script.now_s, 6)  # only within a partition is there an order
 
 
@@ -104,10 +104,10 @@ def test_live_events_are_collected_for_the_linger() -> None:
     assert gather([(0.0, LIVE), (0.015, LIVE), (0.030, LIVE)]) == ([LIVE, LIVE], 0.02)
 
 
-@pytest.mark.parametrize("store_rests", [True, False])
-def test_nothing_is_waited_for_with_the_end_of_a_partition(store_rests: bool) -> None:
+@pytest.mark.parametrize("store_is_idle", [True, False])
+def test_nothing_is_waited_for_with_the_end_of_a_partition(store_is_idle: bool) -> None:
     """A run that appears meanwhile would not be seen."""
-    assert gather([(0.01, END), (0.03, LIVE)], store_rests=store_rests) == ([LIVE], 0.01)
+    assert gather([(0.01, END), (0.03, LIVE)], store_is_idle=store_is_idle) == ([LIVE], 0.01)
 
 
 def test_blocks_alone_are_collected_for_longer() -> None:
@@ -123,21 +123,21 @@ def test_a_live_event_does_not_wait_with_the_blocks() -> None:
 
 def test_blocks_that_fill_a_batch_are_not_waited_for() -> None:
     # 1,000 bytes at 400 a row: two rows each
-    taken, at_s = gather([(0.0, BLOCKS)] * 4, store_rests=False, batch_rows=8)
+    taken, at_s = gather([(0.0, BLOCKS)] * 4, store_is_idle=False, batch_rows=8)
     assert taken == [BLOCKS] * 4
     assert at_s <= 0.02
 
 
 def test_a_store_that_rests_gets_what_is_worth_a_write() -> None:
     arrivals = [(0.0, BLOCKS), (0.03, BLOCKS), (0.06, BLOCKS)]
-    assert gather(arrivals, store_rests=True, batch_rows=16) == ([BLOCKS] * 2, 0.04)  # it looks every 0.02 s
-    assert gather(arrivals, store_rests=True, batch_rows=100) == ([BLOCKS] * 3, 0.1)
+    assert gather(arrivals, store_is_idle=True, batch_rows=16) == ([BLOCKS] * 2, 0.04)  # it looks every 0.02 s
+    assert gather(arrivals, store_is_idle=True, batch_rows=100) == ([BLOCKS] * 3, 0.1)
 
 
 def test_blocks_grow_in_number_while_the_store_is_at_work() -> None:
     script = Script([(0.0, BLOCKS), (0.15, BLOCKS), (0.25, BLOCKS)])
     intake = intake_of(script, batch_rows=16)
-    taken = [len(intake.gather(store_rests=lambda: script.now_s >= 0.23)) for _ in range(3)]
+    taken = [len(intake.gather(store_is_idle=lambda: script.now_s >= 0.23)) for _ in range(3)]
     assert (taken, round(script.now_s, 6)) == ([0, 0, 2], 0.24)  # it looks every 0.02 s
 
 
@@ -145,14 +145,14 @@ def test_blocks_are_read_as_they_arrive_while_the_store_is_at_work() -> None:
     script = Script([(0.0, BLOCKS), (0.15, BLOCKS), (0.15, LIVE)])
     read: list[tuple[str, float]] = []
     intake = intake_of(script, lambda message, _: read.append((message.topic(), round(script.now_s, 6))))
-    taken = [len(intake.gather(store_rests=lambda: False)) for _ in range(2)]
+    taken = [len(intake.gather(store_is_idle=lambda: False)) for _ in range(2)]
     assert (taken, read) == ([0, 3], [(BLOCKS, 0.0), (BLOCKS, 0.16)])  # it looks every 0.02 s
 
 
 @pytest.mark.parametrize("urgent", [LIVE, RUN])
 def test_a_store_at_work_is_not_waited_for_with_a_live_event_or_the_end_of_a_run(urgent: str) -> None:
     arrivals = [(0.0, BLOCKS), (0.03, urgent), (0.05, BLOCKS)]
-    assert gather(arrivals, store_rests=False) == (sorted([BLOCKS, LIVE if urgent == LIVE else BLOCKS]), 0.04)
+    assert gather(arrivals, store_is_idle=False) == (sorted([BLOCKS, LIVE if urgent == LIVE else BLOCKS]), 0.04)
 
 
 def test_behind_the_end_of_a_run_no_block_is_waited_for() -> None:
@@ -179,12 +179,12 @@ def test_only_what_is_still_held_fills_a_batch() -> None:
         for _ in range(3):
             intake.hold()
         del owned[given_up]
-        assert len(intake.gather(store_rests=lambda: False)) == taken
+        assert len(intake.gather(store_is_idle=lambda: False)) == taken
 
 
 def test_what_belongs_to_another_owner_is_left_to_it() -> None:
     intake = intake_of(Script([(0.0, BLOCKS), (0.0, LIVE)]), owned=owning((BLOCKS, 0)))
-    taken = [*intake.gather(store_rests=lambda: True), *intake.gather(store_rests=lambda: True)]
+    taken = [*intake.gather(store_is_idle=lambda: True), *intake.gather(store_is_idle=lambda: True)]
     assert [message.topic() for message in taken] == [BLOCKS]
 
 
@@ -204,4 +204,4 @@ def test_what_cannot_be_read_any_more_is_said_with_the_remedy(error: Exception, 
             raise error
 
     with pytest.raises(Refused, match=said):
-        intake_of(Failing([])).gather(store_rests=lambda: True)
+        intake_of(Failing([])).gather(store_is_idle=lambda: True)

@@ -32,7 +32,7 @@ def maker() -> TurnMaker:
 def test_messages_of_a_partition_that_was_given_up_in_the_same_call_are_left_to_its_next_owner() -> None:
     end = KafkaError(KafkaError._PARTITION_EOF)
     given_up = [Message(LIVE, 1, 5, VALUE), Message(BLOCKS, 1, 5, VALUE), Message(LIVE, 1, 6, None, end)]
-    turn = maker().make(given_up, owned(Partition(place=(LIVE, 0), next_offset=0, known_below=0)))
+    turn = maker().make(given_up, owned(Partition(place=(LIVE, 0), next_offset=0, handled_below=0)))
     assert turn.empty
     assert (turn.live_events, turn.snapshot_events) == (0, 0)
 
@@ -40,8 +40,8 @@ def test_messages_of_a_partition_that_was_given_up_in_the_same_call_are_left_to_
 def test_letters_below_the_mark_of_the_store_were_posted_before() -> None:
     messages = [Message(LIVE, 0, offset, b"junk") for offset in (3, 4, 5)]
     messages += [Message(BLOCKS, 0, offset, b"junk") for offset in (7, 8)]
-    live = Partition(place=(LIVE, 0), next_offset=3, known_below=5)
-    blocks = Partition(place=(BLOCKS, 0), next_offset=7, known_below=8, run="r1")
+    live = Partition(place=(LIVE, 0), next_offset=3, handled_below=5)
+    blocks = Partition(place=(BLOCKS, 0), next_offset=7, handled_below=8, run="r1")
     turn = maker().make(messages, owned(live, blocks))
     assert (turn.live_letters, len(turn.letters)) == (3, 5)  # each of them owes an outcome
     assert [letter.origin.offset for letter in turn.unposted(turn.letters)] == [5, 8]
@@ -60,10 +60,10 @@ def block(offset: int, ids: list[str], partition: int = 0) -> Message:
     return Message(BLOCKS, partition, offset, encoded.value)
 
 
-def riding() -> Owned:
+def both_kinds() -> Owned:
     return owned(
-        Partition(place=(LIVE, 0), next_offset=3, known_below=3),
-        Partition(place=(BLOCKS, 0), next_offset=0, known_below=0, run="r1"),
+        Partition(place=(LIVE, 0), next_offset=3, handled_below=3),
+        Partition(place=(BLOCKS, 0), next_offset=0, handled_below=0, run="r1"),
     )
 
 
@@ -77,7 +77,7 @@ def test_what_was_read_ahead_is_not_decoded_again(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(SnapshotDecoder, "decode", counting)
     making, messages = maker(), [block(0, ["a", "b"]), Message(BLOCKS, 0, 1, b"junk"), block(2, ["c"])]
-    partitions = riding()
+    partitions = both_kinds()
     for message in [*messages[:2], *messages[:2]]:  # a client that goes back hands them over twice
         making.read_ahead(message, partitions[BLOCKS, 0])
     turn = making.make(messages, partitions)
@@ -87,18 +87,18 @@ def test_what_was_read_ahead_is_not_decoded_again(monkeypatch: pytest.MonkeyPatc
 
 def test_the_rows_of_blocks_follow_the_live_events_in_memory_that_stores_take() -> None:
     messages = [block(0, ["a", "b"]), Message(LIVE, 0, 3, VALUE), block(1, ["c"])]
-    batch = maker().make(messages, riding()).batch
+    batch = maker().make(messages, both_kinds()).batch
     assert batch.ops.tolist() == [Op.UPSERT, *[Op.SNAPSHOT] * 3]
     assert batch.ids[1:] == ["a", "b", "c"]
     assert batch.vectors[:, 0].tolist() == [1.0, 0.0, float(DIMENSION), 1.0]
-    for alone in (maker().make(messages[:1], riding()).batch, batch):  # one block alone lies as its message has it
+    for alone in (maker().make(messages[:1], both_kinds()).batch, batch):  # one block alone lies as its message has it
         assert alone.vectors.flags.aligned
 
 
 def test_a_row_that_the_store_rejects_is_found_again_when_its_message_is_gone() -> None:
     making, messages = maker(), [block(0, ["a", "b"]), Message(LIVE, 0, 3, VALUE), block(1, ["c", "d"])]
     gone = weakref.ref(messages[2])
-    turn = making.make(messages, riding())
+    turn = making.make(messages, both_kinds())
     messages.clear()
     assert gone() is None  # a turn holds its rows once: with the messages it would need twice the memory
     letter = making.letter(turn, 4, "too long")

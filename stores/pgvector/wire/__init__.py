@@ -1,1 +1,1 @@
-"""PostgreSQL's binary format, written and read by whole columns; ``verify`` reads another one, by other code. Pure."""
+"""PostgreSQL's binary format, written and read by column. ``verify`` uses another format and other code. Pure."""

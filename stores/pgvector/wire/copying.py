@@ -1,4 +1,4 @@
-"""Rows from a binary COPY, decoded by columns."""
+"""Rows of a binary COPY, decoded column by column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ....schemas.batch import Rows
 
 _HEADER_BYTES = 19  # signature, flags, length of the (empty) header extension
 _TRAILER = b"\xff\xff"
-_NO_VECTOR = "a row holds no vector of {} dimensions; it was written past vecferry: repair or delete it"
+_NO_VECTOR = "a row holds no vector of {} dimensions; it was not written by vecferry: repair or delete it"
 
 
 def decode_copy(messages: list[bytes], dimension: int) -> Rows:
