@@ -1,7 +1,7 @@
-"""What is wrong with an id, by all that two stores have shown of it. Pure.
+"""Decides whether two stores agree on an id, by all states that they have shown of it. Pure.
 
-Equal positions must mean equal content. Different ones are only a difference once the older store is known to have
-applied more than the newer position: before that, the other one is simply ahead.
+At equal positions both must hold equal content. Different positions are a fault only if the store with the older state
+has applied beyond the newer position; until then the other store is simply ahead.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Seen:
 
     now       its state when it was last read, None = unknown to the store
     applied   a position: every event of the id below it had been applied before that read
-    earlier   states of earlier reads that the other store had not come to by then, oldest first
-    twice     it was met more than once in one read
+    earlier   states of earlier reads that the other store had not reached yet, oldest first
+    twice     one read returned the id more than once
     """
 
     now: State | None
@@ -55,11 +55,11 @@ class Seen:
 
 
 def judge(id_: str, source: Seen, target: Seen, tolerance: float) -> Difference | None:
-    """What is wrong with ``id_``, by all that both stores have shown of it; None when nothing is.
+    """The fault of ``id_``, by all states that both stores have shown of it; None if there is none.
 
-    A state that one store has shown and the other one should have reached, but had not, is a fault, however often the
-    id is written. Otherwise the content at the first position that both have shown decides, for good. UNDECIDED as long
-    as there is neither: the id is being written and has to be read again.
+    If one store has applied beyond a state that the other has shown, and does not show it, that is a fault, however
+    often the id is written. Otherwise the content at the first position that both have shown decides. UNDECIDED if
+    there is no such position: the id is being written, and the caller reads it again.
     """
     if source.now is None and target.now is None:
         return None
@@ -74,7 +74,7 @@ def judge(id_: str, source: Seen, target: Seen, tolerance: float) -> Difference 
         if _live(ours) or _live(theirs):
             return _difference(id_, ours, theirs, *_blame(ours, theirs))
         if missed is ahead.now:
-            return None  # to a reader, a delete is the same as another delete and as an id that was never heard of
+            return None  # readers cannot tell a delete from another delete, or from an id that never existed
     common = _common(source, target)
     if common is None:
         return _difference(id_, source.now, target.now, Fault.UNDECIDED, "the id is being written")
@@ -83,10 +83,10 @@ def judge(id_: str, source: Seen, target: Seen, tolerance: float) -> Difference 
 
 
 def remembered(seen: Seen, other: State | None, limit: int) -> tuple[State, ...]:
-    """What of ``seen`` is worth keeping for the next look: what the other store, now at ``other``, has yet to come to.
+    """The states of ``seen`` to keep for the next read: those that the other store, now at ``other``, has yet to reach.
 
-    At most ``limit`` states, and the oldest: those are the ones that the other store reaches first. The vectors are
-    copies, so that no page is held by one row of it.
+    At most ``limit`` states, the oldest, because the other store reaches them first. Vectors are copied, so that one
+    row does not keep its whole page in memory.
     """
     floor = _position(other)
     kept = [state for state in seen.earlier if state.position > floor][:limit]
@@ -97,7 +97,7 @@ def remembered(seen: Seen, other: State | None, limit: int) -> tuple[State, ...]
 
 
 def _missed(behind: Seen, ahead: Seen) -> State | None:
-    """The newest state of ``ahead`` that ``behind`` is past, by what it says of itself, and yet does not show."""
+    """The newest state of ``ahead`` that ``behind`` does not show, although it has applied beyond it."""
     reached = _position(behind.now)
     missed = (state for state in ahead.states if reached < state.position < behind.applied)
     return max(missed, key=lambda state: state.position, default=None)
@@ -124,7 +124,7 @@ def _difference(id_: str, source: State | None, target: State | None, fault: Fau
 
 
 def _blame(source: State | None, target: State | None) -> tuple[Fault, str]:
-    """At different positions, which both stores are past, and at least one of the two a live row."""
+    """The fault of two states at different positions that both stores have passed; at least one is a live row."""
     if source is None:
         return Fault.EXTRA, "the source does not know the id"
     if target is None:

@@ -1,4 +1,4 @@
-"""Bringing one batch into the store: retry what may pass, isolate what never will. Blocks; used by one thread."""
+"""Applies one batch: retries failures that may pass, isolates rows that the store rejects. Blocks; for one thread."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Result:
 class Applier:
     """Applies batches to one store.
 
-    ``stopping`` is asked between tries: while it says True, a failing store is given up with Abandoned.
+    ``stopping`` is called between tries; if it returns True while the store fails, Abandoned is raised.
     """
 
     def __init__(self, store: Store, dimension: int, clock: Clock, stopping: Callable[[], bool]) -> None:
@@ -96,7 +96,7 @@ class Applier:
         rejected: dict[int, str],
         batch: EventBatch,
     ) -> None:
-        """``rows`` of the folded batch were rejected together: halve until the poison stands alone."""
+        """Apply ``rows``, which were rejected together, in halves until each rejected row is alone."""
         if len(rows) == 1:
             self._unfold(folded, int(folded.kept[rows[0]]), reason, outcomes, rejected, batch)
             return
@@ -115,7 +115,7 @@ class Applier:
         rejected: dict[int, str],
         batch: EventBatch,
     ) -> None:
-        """``row`` alone is poison: what was folded beneath it gets its turn, newest first."""
+        """``row`` was rejected alone: try the older events of its id that were folded into it, newest first."""
         candidate: int | None = row
         while candidate is not None:
             outcomes[candidate] = Outcome.DEAD_LETTERED
@@ -130,7 +130,7 @@ class Applier:
                     return
 
     def applied(self) -> Applied:
-        """What the store's marks say; raises Fatal when they are behind what it had acknowledged."""
+        """The store's marks; raises Fatal if they are below what the store had acknowledged."""
         found = self._retry(self._store.applied)
         for partition, reached in self._reached.items():
             applied = found.live.get(partition, 0)
@@ -139,8 +139,8 @@ class Applier:
         return found
 
     def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-        # Whoever answers a second try may be a restored store, or a server that lacks the last writes: its guard
-        # protects the rows, and it refuses a mark that says more than it has.
+        # A second try may reach a restored store, or a server that lacks the last writes. Its guard protects the rows,
+        # and it refuses a mark that covers more than it has.
         outcomes = self._retry(lambda: self._store.apply(batch, marks))
         if len(outcomes) != len(batch) or (outcomes == UNDECIDED).any():
             raise RuntimeError(f"the store gave {len(outcomes)} outcomes for {len(batch)} events")

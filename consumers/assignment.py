@@ -1,4 +1,4 @@
-"""Which partitions a worker owns, where each resumes, and how snapshot partitions ride along with live ones.
+"""Which partitions a worker owns, and where each resumes. A live partition brings its snapshot partitions along.
 
 The worker that owns live partition p also reads partition p of every open run into its store: added when p is
 assigned or the run appears, taken away with p, committed under the same group. What is assigned is read as soon as the

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..schemas.batch import EventBatch, Outcome
 
 UNDECIDED = -1
-"""Placeholder in ``Folded.outcomes`` for an event whose outcome the store has yet to say."""
+"""Placeholder in ``Folded.outcomes`` for an event whose outcome the store has yet to return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,8 @@ def conflate(batch: EventBatch) -> Folded:
 def unfold(folded: Folded, rejected_row: int) -> int | None:
     """The row to try after the store rejected ``rejected_row``: the next newest event of its id, None if there is none.
 
-    ``rejected_row`` is a kept row, or a row that this function returned before. Without this, a poisonous event would
-    take the good ones folded beneath it along into the void.
+    ``rejected_row`` is a kept row, or a row that this function returned before. Without this, a rejected event would
+    lose the good ones that were folded into it.
     """
     if rejected_row in folded.beneath:
         return folded.beneath[rejected_row][0]

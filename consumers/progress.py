@@ -1,4 +1,4 @@
-"""Publishing how far a store has applied. What is published is never ahead of the store."""
+"""Publishes how far a store has applied. Published progress is never ahead of the store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProgressPublisher:
         self._lock = threading.Lock()
 
     def applied(self, marks: Iterable[Mark]) -> None:
-        """Publish marks that the store has taken. A live partition that is not owned any more is left to its owner."""
+        """Publish marks that the store has recorded, except of live partitions that now have another owner."""
         with self._lock:
             for mark in marks:
                 live = self._owned.get((self._live_topic, mark.partition))
@@ -82,5 +82,5 @@ class ProgressPublisher:
         self._send(snapshot_progress_key(self._collection, self._store, run, partition), record.encode())
 
     def _send(self, key: str, value: bytes) -> None:
-        # A full queue means that Kafka is away and older progress waits; the next beat says it again.
+        # A full queue means that Kafka is away and older progress waits; the next beat sends it again.
         self._sender.send(self._topic, 0, value, key=key.encode())

@@ -82,7 +82,7 @@ class TopicAbsent(Unavailable):
 
 
 class OffsetGone(VecferryError):
-    """The offset to read from is not in the topic: retention has passed it, or the topic was made anew."""
+    """The offset to read from is not in the topic: retention has passed it, or the topic was recreated."""
 
     def __init__(self, place: Place, detail: str) -> None:
         super().__init__(detail)
@@ -131,7 +131,7 @@ class Table(Protocol):
 
     @property
     def changes(self) -> int:
-        """How many records were taken in so far: while it stays, nothing has changed."""
+        """How many records were read so far: while it stays equal, nothing has changed."""
         ...
 
     @property
@@ -221,14 +221,14 @@ class Sender(Protocol):
         ...
 
     def learn(self, topic: str) -> None:
-        """Connect to whoever leads ``topic``, which was perhaps only just made, so that sending does not wait for it.
+        """Connect to the leaders of ``topic``, which may be new, so that sending does not wait for them.
 
         Blocks; raises Unavailable.
         """
         ...
 
     def serve(self, timeout_s: float = 0.0) -> None:
-        """Take in what was acknowledged; waits at most ``timeout_s`` for it."""
+        """Serve acknowledgements; waits at most ``timeout_s`` for one."""
         ...
 
     def flush(self, timeout_s: float) -> int:
@@ -256,7 +256,7 @@ class Consumer(Protocol):
     """One member of a consumer group. All methods are called from one thread, and the listener from within them.
 
     Offsets are committed by hand, and nothing is ever reset: what cannot be read raises OffsetGone or TopicAbsent from
-    ``poll`` or ``consume``. What heals by itself is logged, and nothing is returned until it has.
+    ``poll`` or ``consume``. A failure that passes is logged, and until then nothing is returned.
     """
 
     def subscribe(self, topic: str, listener: Listener) -> None:

@@ -14,7 +14,7 @@ from ..schemas.tokens import WriteToken
 from .outstanding import Book, Outstanding
 
 _MAX_NAMED = 10
-_REMEDY = "publish again what was not published anew since"
+_REMEDY = "publish it again, unless a newer write of the id was published since"
 
 
 class Delivery(Outstanding):
@@ -41,13 +41,13 @@ class Delivery(Outstanding):
         self._finish()
 
     def withdraw(self) -> None:
-        """Nobody holds this delivery; a flush that meanwhile waits for it goes on."""
+        """Finish a delivery that no caller gets, so that a ``flush`` that waits for it continues."""
         self._finish()
 
     def abandon(self, error: KafkaError) -> None:
         """It failed with ``error``."""
         self._error = error
-        self._book.fail(self)  # before anybody is woken, who would ask for the result
+        self._book.fail(self)  # before any waiter wakes and asks for the result
         self._finish()
 
     def problem(self) -> str:
@@ -120,7 +120,7 @@ class BatchDelivery(Outstanding):
     def _complete(self) -> None:
         if not self._done:
             if self._failures:
-                self._book.fail(self)  # before anybody is woken, who would ask for the result
+                self._book.fail(self)  # before any waiter wakes and asks for the result
             self._finish()
 
     def _outcome(self) -> WriteToken:

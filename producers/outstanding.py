@@ -1,7 +1,7 @@
-"""What a publisher waits for, whichever kind of publication it was, and the book of what Kafka has yet to answer.
+"""Publications whose acknowledgement is outstanding, and the book in which a publisher keeps them.
 
-No lock is taken on the way of an acknowledgement: whoever waits first adds itself and then looks at ``_done``, whoever
-finishes sets ``_done`` and then looks for waiters, so one of them sees the other.
+An acknowledgement takes no lock. A waiter first adds itself and then reads ``_done``; the acknowledgement first sets
+``_done`` and then reads the waiters. So at least one of them sees the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _waiters_lock = threading.Lock()
 
 
 class Book:
-    """What one publisher still owes an answer for. Dicts change atomically; reads copy them first."""
+    """The outstanding and failed publications of one publisher. Dicts change atomically; copy them before iterating."""
 
     __slots__ = ("_lock", "_newest", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending", "topic")
 
@@ -47,17 +47,17 @@ class Book:
                 self.forgotten += 1
 
     def misplaced(self, partition: int | None, offset: int | None) -> KafkaError | None:
-        """The failure of a record that was acknowledged where nobody can find it; None where it lies well.
+        """The failure of a record that was acknowledged without a place in the log; None if its place is plausible.
 
-        Reports of a partition come in the order of its records, so their offsets rise. One that does not is made up:
-        where a broker calls a batch a duplicate and no longer knows where it lies, librdkafka counts up from -1.
+        Reports of a partition come in the order of its records, so their offsets rise. An offset that does not rise is
+        made up: if a broker calls a batch a duplicate and no longer knows its offset, librdkafka counts up from -1.
         """
         if partition is None or partition < 0 or offset is None:
             return KafkaError(KafkaError._INCONSISTENT, "it was acknowledged without an offset")
         if partition >= self.partitions:
             problem = (
                 f"it lies in partition {partition} of {self.topic}, which had {self.partitions}: partitions were "
-                "added, and workers refuse what lies in another partition than its id had"
+                "added, and workers refuse an event that is not in the partition of its id"
             )
             self._on_outgrown(problem)
             return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
@@ -75,7 +75,7 @@ class Book:
 
 
 class Outstanding(ABC):
-    """Something published that Kafka has not answered for yet, or has."""
+    """A publication, from the call until Kafka has acknowledged or refused it."""
 
     __slots__ = ("_book", "_done", "_waiters")
 
@@ -124,11 +124,11 @@ class Outstanding(ABC):
 
     @abstractmethod
     def abandon(self, error: KafkaError) -> None:
-        """Nothing will be known of it any more, for this reason."""
+        """The publication has failed with ``error``."""
 
     @abstractmethod
     def problem(self) -> str:
-        """Why this failed, and what it was."""
+        """The id or ids, and why they failed."""
 
     @abstractmethod
     def _name(self) -> str: ...

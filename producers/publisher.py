@@ -114,7 +114,7 @@ class Publisher:
         class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
         publish the whole batch again.
         """
-        ids = list(ids)  # whatever the caller does with theirs meanwhile
+        ids = list(ids)  # the caller may change its list meanwhile
         records = self._records.upserts(ids, vectors, metadata, source_texts)
         batch = BatchDelivery(self._book, ids[0] if ids else "")
         try:
@@ -149,8 +149,8 @@ class Publisher:
     def close(self) -> None:
         """Flush for at most ``close_timeout_s`` and release the client; idempotent. Raises NotDelivered as ``flush``.
 
-        What is still waiting then is given up and its deliveries fail. In a forked child nothing happens: the records
-        belong to the parent.
+        Deliveries that are still waiting then fail. In a forked child this does nothing: the records belong to the
+        parent.
         """
         if self._forked or self._closed:
             return
@@ -233,7 +233,7 @@ class Publisher:
         return NotDelivered(f"the Kafka client did not take the record: {describe(cause)}")
 
     def _on_client_error(self, error: KafkaError) -> None:
-        # Other errors mend themselves (a lost connection) or show in delivery reports.
+        # The client recovers from other errors (a lost connection), or reports them with a delivery.
         if error.fatal():
             self._refusal = (
                 f"the Kafka client stopped for good: {describe(error)}; close this publisher and open another"

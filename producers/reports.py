@@ -17,8 +17,8 @@ _POLL_S = 0.1  # how long closing may wait for the thread
 class Reports:
     """A thread that serves reports, and a :meth:`serve` by which busy callers do it themselves.
 
-    Each report takes the interpreter. Two threads that pass it to and fro for every record cost a good part of
-    the rate, so the thread rests while ``calls`` shows that the callers are busy enough to serve.
+    Each report needs the interpreter lock. Two threads that exchange it for every record lose much of the rate, so the
+    thread sleeps while ``calls`` shows that callers come often enough to serve the reports.
     """
 
     __slots__ = ("_clock", "_on_error", "_polling", "_producer", "_room", "_serving", "_stopping", "_thread", "calls")
@@ -31,17 +31,17 @@ class Reports:
         self._serving = threading.RLock()
         self._polling = False  # within, a callback of the application may publish
         self._stopping = False
-        self.calls = 0  # counted by the callers; a count that two threads spoil serves as well
+        self.calls = 0  # counted by the callers without a lock; an inexact count is good enough
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def serve(self) -> None:
-        """Serve what is there; where another thread is at it, nothing is left to do."""
+        """Serve the waiting reports, unless another thread is doing so."""
         try:
             if self._serving.acquire(blocking=False) and not self._polling:
                 self._poll(0.0)
         finally:
-            # A KeyboardInterrupt comes behind any call, so whether we hold it is known to nobody but the lock.
+            # A KeyboardInterrupt may come after any call, so only the lock itself knows whether this thread holds it.
             try:  # noqa: SIM105  one call more before it would be a place for an interrupt
                 self._serving.release()
             except RuntimeError:

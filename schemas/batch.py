@@ -20,7 +20,7 @@ class Op(IntEnum):
 
 
 class Outcome(IntEnum):
-    """What became of an event. Every consumed event gets exactly one."""
+    """The result of applying an event. Every consumed event gets exactly one."""
 
     APPLIED = 0
     SUPERSEDED = 1  # folded away by a newer event of the same id in the same batch
@@ -66,7 +66,7 @@ class EventBatch:
     def joined(parts: Sequence[EventBatch]) -> EventBatch:
         """The events of all ``parts`` (at least one), in order, with vectors in memory of their own.
 
-        One part alone is returned as it is if its vectors are aligned; those of a decoded snapshot block seldom are.
+        A single part is returned without a copy if its vectors are aligned; those of a snapshot block rarely are.
         """
         if len(parts) == 1 and parts[0].vectors.flags.aligned:
             return parts[0]
@@ -128,8 +128,8 @@ class Rows:
 class LiveMark:
     """After this batch, the store has applied its live ``partition`` up to (excluding) ``next_offset``.
 
-    ``known``: up to where the store must have applied the partition already, because the batch begins there. 0 asks for
-    nothing; a mark that is read back says 0.
+    ``known``: the offset up to which the store must already have applied the partition. 0 means: do not check. A mark
+    that was read from a store has 0.
     """
 
     partition: int

@@ -52,7 +52,7 @@ class EventEncoder:
 
     @property
     def fixed_bytes(self) -> int:
-        """At least what an upsert takes beside key, metadata and source text."""
+        """A lower bound of the bytes of an upsert, without key, metadata and source text."""
         lengths = 5 * MAX_LONG_BYTES  # time, id, metadata, source_text and its branch
         return len(self._upsert) + EVENT_ID_BYTES + lengths + len(self._count) + self._vector_bytes + 1
 

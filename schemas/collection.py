@@ -1,4 +1,4 @@
-"""What every part must know about a collection and about how it lies in a store. Values only."""
+"""A collection, its embedding space, and its placement in a store. Values only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """How a collection lies in one store.
+    """The table and columns of a collection in one store.
 
     ``metadata`` is the name of one JSON column (a ``str``), or the names of several typed columns (a ``tuple``).
     """

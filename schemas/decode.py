@@ -1,9 +1,9 @@
 """Decoding a batch of events of the live topic, column by column.
 
-Events that this version wrote are parsed without a Python object each: what varies lies between a constant prefix and
-the vector at the very end, so those middles are joined and read as columns with numpy. Whatever does not fit that shape
-(another writer's schema, several blocks, a defect) takes the strict way of ``records``, one by one, and comes out as an
-event or as a DecodeError that says what was found. Both ways accept the same events.
+Events that this version wrote are parsed without a Python object each. Their variable fields lie between a constant
+prefix and the vector at the end, so numpy joins these parts and reads them as columns. An event of any other shape
+(another writer's schema, several blocks, damage) is decoded alone by the strict ``records``, which returns an event or
+a DecodeError with what was found. Both ways accept the same events.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from .records import decode_record, writer_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """What became of n messages: ``batch`` row j is message ``rows[j]`` (ascending); ``errors`` has all the others."""
+    """The result for n messages: ``batch`` row j is message ``rows[j]`` (ascending); ``errors`` has all the others."""
 
     batch: EventBatch
     rows: NDArray[np.intp]
@@ -53,10 +53,10 @@ class Decoded:
 
 
 def drop_misplaced(decoded: Decoded, partitions: int) -> Decoded:
-    """``decoded`` without the events that do not lie in the partition of their id: those become errors.
+    """``decoded``, in which every event that is not in the partition of its id has become an error.
 
-    Events of one id are ordered by their offsets in one partition. One that lies in another cannot be compared with
-    them: it would be called stale, or put an older state back. About 0.2 µs per event.
+    Only offsets of one partition order the events of an id. An event in another partition cannot be compared with them:
+    it would be refused as stale, or restore an older state. About 0.2 µs per event.
     """
     homes, found = partitions_of(decoded.batch.ids, partitions), decoded.batch.partitions
     if np.array_equal(homes, found):

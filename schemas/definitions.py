@@ -39,7 +39,7 @@ def define(schema: Schema) -> Definition:
     """Check a schema and name it.
 
     Raises Refused for a recursive type and for an array or a map whose items take no bytes: a few hostile bytes would
-    exhaust the stack or the memory of whoever decodes with them.
+    exhaust the stack or the memory of a decoder.
     """
     named: dict[str, Schema] = {}
     problems: list[str] = []

@@ -1,7 +1,7 @@
-"""Decoding one record of any known writer schema: the slow, general and strict way beside the columnar fast path.
+"""Decoding one record of any known writer schema: general and strict; slower than the columnar ``decode``.
 
-fastavro resolves the writer's schema to the reader's. It trusts its input more than a consumer may (a union or enum
-index of -1 selects the last entry, bytes behind the record are ignored), so the bytes are walked first.
+fastavro resolves the writer's schema to the reader's. It trusts its input more than a consumer may: a union or enum
+index of -1 selects the last entry, and bytes after the record are ignored. So this walks the bytes first.
 """
 
 from __future__ import annotations

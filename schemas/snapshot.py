@@ -1,7 +1,7 @@
-"""What a backfill run writes to a snapshot topic: blocks of rows of one live partition, and markers that close them.
+"""Messages of a snapshot topic: blocks of rows of one live partition, and the markers that close chunks and runs.
 
-A block is columnar (one message for many rows): the cost of the Kafka client per row falls, and positions and vectors
-travel as they lie in memory.
+A block is one message with many rows, column by column. So the Kafka client costs less per row, and positions and
+vectors are sent as they are in memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class EncodedBlock:
 class SnapshotBlock:
     """A decoded block. ``events`` are its rows with Op.SNAPSHOT; ``digest`` is that of the message.
 
-    The vectors of ``events`` lie in the message, seldom aligned: ``EventBatch.joined`` is what copies them.
+    The vectors of ``events`` are views into the message and rarely aligned; ``EventBatch.joined`` copies them.
     """
 
     run: str
@@ -143,7 +143,7 @@ def encode_snapshot_marker(marker: SnapshotMarker) -> bytes:
 
 
 def closes_run(value: bytes | None) -> bool:
-    """Whether a message of a snapshot topic is the marker behind which nothing comes in its partition."""
+    """Whether a message of a snapshot topic is the marker that closes the run in its partition."""
     writer = None if value is None else _MARKERS.get(value[len(MAGIC) : HEADER_BYTES])
     if value is None or writer is None:
         return False

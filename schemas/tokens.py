@@ -1,4 +1,4 @@
-"""Write tokens: what a publisher hands back and a reader waits for."""
+"""Write tokens: a publisher returns them, and a reader waits for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ENTRY = re.compile(r"(0|[1-9][0-9]{0,9})=(0|[1-9][0-9]{0,15})")
 
 @dataclass(frozen=True, slots=True)
 class WriteToken:
-    """Where acknowledged writes lie: partition -> the highest position among them.
+    """Acknowledged writes: partition -> the highest position among them.
 
     A store that has applied each partition beyond its position has applied the writes. One write has one partition, a
     batch several, an empty batch none. ``str(token)`` and :meth:`parse` carry a token through a cookie or a header.

@@ -1,6 +1,6 @@
-"""The one Protocol behind which every vector store lies.
+"""The Protocol that every vector store implements.
 
-A ``Store`` is one collection as it lies in one store: connection, table and columns are bound when it is opened.
+A ``Store`` is one collection in one store: opening it binds connection, table and columns.
 All methods block. They raise only the errors of ``vecferry.errors`` (``StoreError`` and its kinds, ``Refused``,
 ``Unavailable``). A ``Store`` is used by one thread at a time; open one per thread.
 """
@@ -53,9 +53,10 @@ class Capabilities:
 
 
 Cursor = JsonValue
-"""A place or a part of a store's rows, as the store itself describes it.
+"""A point in a store's rows, or a part of them, in the store's own terms.
 
-Nobody else looks into it. It survives JSON, because runs are journaled, and is understood by every later version.
+Only the store that made it interprets it. It is JSON, because runs are journaled, and every later version of the
+adapter understands it.
 """
 
 MAX_CURSOR_BYTES = 8 * 1024  # of a chunk as JSON: enough for two of the longest ids with every byte escaped
@@ -63,7 +64,7 @@ MAX_CURSOR_BYTES = 8 * 1024  # of a chunk as JSON: enough for two of the longest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPage:
-    """``rows``: live ones, perhaps none; ``next``: where the export goes on, None when it has ended."""
+    """``rows``: live rows, perhaps none; ``next``: where the export continues, None at its end."""
 
     rows: Rows
     next: Cursor
@@ -90,7 +91,7 @@ class Store(Protocol):
     capabilities: Capabilities
 
     def check(self) -> tuple[str, ...]:
-        """What stands in the way of enrolling or using this placement: one line each, remedy included. () = fine.
+        """Why this placement cannot be enrolled or used: one line per problem, with the remedy. () = it can.
 
         A table that does not exist yet is fine (``create`` makes it). Changes nothing. Blocks while rows are read, once
         and only before enrolment.
@@ -102,7 +103,7 @@ class Store(Protocol):
 
         Adds the position column, the ledger and the mark storage with ``applied = 0`` for each partition of the
         collection. ``complete`` sets the flag of every partition (True only for the store that is the source).
-        Marks belong to the collection's epoch: those of an earlier one are no longer seen, and begin anew.
+        Marks belong to the collection's epoch: marks of an earlier epoch are ignored, and new ones begin at 0.
         With ``dry_run`` nothing is changed. Blocks while the statements run; waits for locks of other sessions for some
         seconds at most. Raises Refused with the remedy: what ``check`` says, a lock, a missing privilege.
         """
@@ -155,15 +156,15 @@ class Store(Protocol):
 
         Sees at least everything that was applied before the first page was asked for. Deleted ids are not part of it.
         Blocks at each page; other methods may be called between two of them. Raises Fatal for a chunk that this kind
-        of store did not make, and for a row that cannot be read. After an error the chunk has to be scanned anew.
+        of store did not make, and for a row that cannot be read. After an error, scan the whole chunk again.
         """
         ...
 
     def export(self, after: Cursor, limit: int) -> ExportPage:
         """At most ``limit`` live rows, from ``after`` (None: the beginning) on; the verifier's path.
 
-        A walk from None until ``next`` is None meets each id that is live all the while. A cursor is for the handle
-        that gave it. Shares no code with ``scan`` below the connection: other statement, other decoding. Blocks.
+        A walk from None until ``next`` is None meets each id that is live all the while. Only the handle that returned
+        a cursor accepts it. Shares no code with ``scan`` below the connection: other statement, other decoding. Blocks.
         Raises Fatal for a cursor that this kind of store did not give, and for a row that cannot be read.
         """
         ...
@@ -194,8 +195,8 @@ class Store(Protocol):
     def build_index(self) -> None:
         """Build the approximate index, if it is not there yet; called after the load. ``index_ready`` holds afterwards.
 
-        Blocks until the index serves: minutes for a large collection. Writers and searches go on meanwhile. What an
-        interrupted build left behind is cleared away. Raises Refused when an index of another metric is in the way,
+        Blocks until the index serves: minutes for a large collection. Writers and searches continue. Removes the
+        remains of an interrupted build. Raises Refused when an index of another metric is in the way,
         Transient when other writers kept it from ending: call it again.
         """
         ...

@@ -23,7 +23,7 @@ class MemoryConsumer:
         self._listener: Listener | None = None
         self._owned: set[int] = set()
         self._next: dict[Place, int] = {}
-        self._ended: set[Place] = set()  # whose end was told, until more arrives
+        self._ended: set[Place] = set()  # places whose end was reported, until more arrives
         self._paused: set[Place] = set()
 
     def subscribe(self, topic: str, listener: Listener) -> None:
@@ -97,14 +97,14 @@ class MemoryConsumer:
             self._listener.revoked(revoked)
             self._owned -= set(revoked)
             self._group.members[self.member] -= set(revoked)
-        held = set().union(*self._group.members.values())  # a partition is given away once it was given back
+        held = set().union(*self._group.members.values())  # a partition is assigned after its owner released it
         if gained := sorted(share - held):
             self._group.members[self.member] |= set(gained)
             self._owned |= set(gained)
             self._listener.assigned(gained)
 
     def _take(self, place: Place) -> Message | None:
-        """The next message of ``place``, its end if that was not told yet, or None."""
+        """The next message of ``place``, its end if that was not reported yet, or None."""
         offset = self._next.get(place)
         if offset is None:
             return None

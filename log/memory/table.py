@@ -1,4 +1,4 @@
-"""A compacted topic of a log in memory as a table: taken in when it is looked at, or only on ``sync``."""
+"""A compacted topic of a log in memory as a table: read at every access, or only on ``sync``."""
 
 from __future__ import annotations
 

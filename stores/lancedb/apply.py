@@ -24,7 +24,7 @@ _ALWAYS = 2**62  # above every position
 def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
     """Outcomes int8 [n]; see ``Store.apply``. One commit; none for an empty batch without marks.
 
-    A mark that would pass over a gap is left as it is by the commit itself; rows beside it are written, and do no harm.
+    The merge itself refuses a mark that would skip a gap. The rows of the batch are written, which does no harm.
     Only the first mark of a run is an insert, which Lance cannot make conditional: whether the row of a later one is
     still there is looked up right before the merge.
     """

@@ -1,4 +1,4 @@
-"""What stands in the way of enrolling or using a table."""
+"""Why a table cannot be enrolled or used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TYPED_NEEDS_TABLE = "make it with its typed metadata columns, or name one JSON 
 
 
 def problems(connection: Connection) -> tuple[str, ...]:
-    """What stands in the way, one line each, remedy included. Reads ids and metadata once if not yet enrolled."""
+    """One line per problem, with the remedy. Reads ids and metadata once if the table is not enrolled yet."""
     table = connection.find()
     if table is None:
         return (

@@ -2,20 +2,20 @@
 
 A mark is a row without a vector whose id starts with NUL, which no published id contains, and whose position holds its
 whole value. The guard that protects every other row (newer position wins) therefore also keeps marks from moving back,
-and a mark lands in the same commit as the rows it speaks of.
+and a mark is committed together with the rows that it covers.
 
 ``\\0vecferry/live/<partition>``                    epoch and next offset, encoded as a position
 ``\\0vecferry/snapshot/<epoch>/<run>/<partition>``  next offset, next chunk, closed: 41 + 20 + 1 bits
-``\\0vecferry/complete/<partition>``                the epoch from whose beginning it was complete: a source
+``\\0vecferry/complete/<partition>``                a source's: the epoch since whose beginning it is complete
 ``\\0vecferry/lock/<partition>``                    no position; every batch of the partition rewrites it
 
-A partition is complete too once a run was closed in it, which the mark of the run says: were it a row of its own, it
-could be written where the mark is refused.
+A partition is also complete once the mark of a run says that the run was closed in it. A separate row for that could be
+written even if the guard refused the mark.
 
-Two batches of a partition must conflict, also when they have no row in common and the older one was suspended within
-its merge. Lance finds a conflict between inserts in the history alone, and passes over what was cleaned up of it: an
-upsert from before a delete would insert a second row beside it. The lock row lies in a fragment that one of the two has
-replaced by then, which is found without any history.
+Two batches of one partition must conflict, even if they share no row and the older one was suspended in the middle of
+its merge. Lance detects a conflict between two inserts only in the table's history, and not in versions that were
+cleaned up: an upsert older than a delete could then insert a second row for the id. Every batch rewrites the lock row,
+so the newer batch has replaced its fragment. Lance detects that without the history.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CHUNK_BITS = 20
 
 
 def mark_rows(marks: Sequence[Mark], epoch: int) -> list[tuple[str, int]]:
-    """(id, position) of the rows that ``marks`` amount to, no id twice: the newest of each wins."""
+    """(id, position) of the rows for ``marks``. No id occurs twice: the newest mark of each wins."""
     newest: dict[str, int] = {}
     for mark in marks:
         row_id, position = _row_of(mark, epoch)
@@ -46,12 +46,12 @@ def mark_rows(marks: Sequence[Mark], epoch: int) -> list[tuple[str, int]]:
 
 
 def lock_rows(partitions: Iterable[int]) -> list[tuple[str, None]]:
-    """(id, position) of the rows that batches of ``partitions`` have in common."""
+    """(id, position) of the lock rows of ``partitions``."""
     return [(f"{_LOCK}{partition}", None) for partition in sorted(set(partitions))]
 
 
 def known_rows(marks: Iterable[Mark], epoch: int) -> dict[str, tuple[int, Mark]]:
-    """id -> the lowest position that the row must have for the mark to be written, of those that ask for one."""
+    """Row id -> (the position that the row must have reached, the mark), for marks that have a ``known``."""
     found: dict[str, tuple[int, Mark]] = {}
     for mark in marks:
         if mark.known:
@@ -64,7 +64,7 @@ def known_rows(marks: Iterable[Mark], epoch: int) -> dict[str, tuple[int, Mark]]
 
 
 def next_offset_of(mark: Mark, position: int | None) -> int:
-    """The next offset that the position of the row of ``mark`` says; 0 when there is no row."""
+    """The next offset that is encoded in the position of ``mark``'s row; 0 if there is no row."""
     if position is None:
         return 0
     return position >> (_CHUNK_BITS + 1) if isinstance(mark, SnapshotMark) else offset_of(position)
@@ -79,7 +79,7 @@ def first_marks(partitions: int, epoch: int, *, complete: bool) -> list[tuple[st
 
 
 def read_marks(rows: Iterable[tuple[str, int | None]], epoch: int) -> Applied:
-    """What mark rows say. Those of another epoch speak of other offsets and other runs, and are left out."""
+    """The marks in ``rows``. Marks of another epoch are left out: their offsets and runs are other ones."""
     live: dict[int, int] = {}
     complete: set[int] = set()
     snapshots: dict[tuple[str, int], SnapshotMark] = {}

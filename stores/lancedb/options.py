@@ -1,4 +1,4 @@
-"""What a configuration says of LanceDB."""
+"""The options of a LanceDB store in the configuration."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Work-arounds for faults of lancedb (0.40), each with a test that fails once the fault is mended.
 
-One more is not here, because the whole adapter rests on it: the lock rows of ``marks.py``, without which Lance misses a
-conflict between inserts (``test_lancedb_suspended`` shows what comes of it).
+One more is part of ``marks.py``: without its lock rows Lance misses a conflict between inserts
+(``test_lancedb_suspended`` shows the harm).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _loading = threading.RLock()
 
 
 def _defer(spec: ModuleSpec) -> ModuleType:
-    """The package of ``spec``, whose submodules can be imported, and which runs its own code at the first other use."""
+    """The package of ``spec``. Its submodules can be imported; its own code runs when a name of it is first used."""
     module = module_from_spec(spec)
 
     def load(name: str) -> object:
@@ -43,20 +43,20 @@ def defer_rest_client() -> None:
 
     lancedb imports the models of ``lance_namespace_urllib3_client``, and with them the whole package: validators of
     some hundred operations, built at import, are nearly half of the time that ``import lancedb`` takes (lance mended
-    its own import: lance-format/lance#9273). A table on disk or in a bucket never calls them. Afterwards a package
-    stands in that one's place that loads the rest when somebody asks for it: nothing is taken away from an application
-    that uses it, and a package that was imported before stays as it is.
+    its own import: lance-format/lance#9273). A table on disk or in a bucket never calls them. This function
+    replaces the package by one that runs the original code on first use, so an application that uses it still can. A
+    package that is imported already is not replaced.
     """
     if PACKAGE not in sys.modules and (spec := find_spec(PACKAGE)) is not None:
         sys.modules[PACKAGE] = _defer(spec)
 
 
 class Finite(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
-    """Vectors that are known to be finite, on their way to Lance.
+    """Vectors that are known to be finite, as lancedb receives them.
 
-    lancedb looks for NaN in every list of floats that it is given, by way of an int64 per float: 7 % of a merge. The
-    decoders have looked already, at live events and at snapshot blocks alike, and EventBatch promises it. A type of its
-    own is not looked into: lancedb casts it to that of the table's column, which copies nothing.
+    lancedb searches every list of floats for NaN, and builds an int64 per float for it: 7 % of a merge. The decoders
+    have checked live events and snapshot blocks already, and EventBatch promises finite vectors. lancedb does not
+    search an extension type; it casts it to the type of the table's column, without a copy.
     """
 
     def __init__(self, vectors: pa.DataType) -> None:
@@ -71,9 +71,9 @@ class Finite(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
 
 
 def below_source(name: str, otherwise: int) -> str:
-    """SQL of a merge: the ``name`` of the target, ``otherwise`` where it is null, is below that of the source.
+    """SQL of a merge: the target's ``name``, or ``otherwise`` if that is null, is below the source's.
 
-    Spelled out: behind a function such as coalesce, Lance does not find the columns of the target.
+    Written without coalesce, because Lance does not find the target's columns inside a function call.
     """
     target, source = f"target.{name}", f"source.{name}"
     return f"{target} < {source} OR ({target} IS NULL AND {otherwise} < {source})"
@@ -82,14 +82,14 @@ def below_source(name: str, otherwise: int) -> str:
 def execute(merge: Any, rows: pa.Table) -> Any:
     """Run ``merge`` with ``rows``; returns Lance's MergeResult.
 
-    ``use_index``: through an index that the application has on its id a merge panics, or updates nothing without a word
+    ``use_index``: through an index that the application has on its id a merge panics, or silently updates nothing
     (lancedb/lancedb#3515, lance-format/lance#7596). ``on_bad_vectors``: lancedb takes a null vector for a bad one.
     """
     return merge.use_index(False).execute(rows, on_bad_vectors="null")
 
 
 def is_absent(uri: str) -> bool:
-    """Whether there is no database at ``uri``, as far as a look can tell: to connect would make its directory."""
+    """Whether no database exists at a local ``uri``. Connecting to find out would create its directory."""
     return "://" not in uri and not Path(uri).exists()
 
 

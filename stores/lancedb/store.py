@@ -34,10 +34,10 @@ COMMITS_AWAITING_INDEX = 1_000  # a loaded table is left alone for so many commi
 INDEX_TRIES = 10
 SAY_AGAIN_S = 600.0
 
-# A version that is dropped takes with it whatever still reads it, and the history in which Lance looks for conflicts of
-# a merge that was suspended. But each kept one keeps the files that compaction replaced, up to a million rows of them:
-# so a table that is compacted every hour keeps a day of versions, and one that is compacted every few seconds as many
-# as a scan of one chunk, or a page of an export, may take.
+# Dropping a version fails the scans that still read it, and removes history in which Lance finds the conflicts of a
+# suspended merge. Keeping a version keeps the files that compaction has replaced, up to a million rows. So a table that
+# is compacted every hour keeps the versions of a day. One that is compacted every few seconds keeps them only for as
+# long as a scan of one chunk, or a page of an export, may take.
 KEEP_AT_LEAST_S = 15 * 60.0
 KEEP_AT_MOST_S = 24 * 3_600.0
 KEPT_COMPACTIONS = 20
@@ -141,10 +141,10 @@ class LanceStore:
     def maintain(self) -> None:
         """Merge small files, add new rows to the index, drop old versions; every 50 commits. Raises nothing.
 
-        Without it every commit leaves a file, and searches and merges slow down with their number. Another process that
-        commits meanwhile wins: the work is then left for later. So is work that would come in the way of another one: a
-        loaded table without an index is about to get it, and merging files under a build makes the build begin anew.
-        While a version is tagged none is dropped.
+        Every commit adds a file, and searches and merges become slower with their number. If another process commits
+        meanwhile, that commit wins and this work is put off. It is also put off while a loaded table has no index yet:
+        merging files during the build of an index would make the build start again. While any version is tagged, none
+        is dropped.
         """
         if self._commits == 0 or self._commits % COMMITS_PER_COMPACTION:
             return

@@ -66,7 +66,7 @@ class Connection:
         return table
 
     def current(self) -> LanceTable:
-        """The table at the version this handle last saw: enough for a merge, which retries on the latest by itself."""
+        """The table at the version this handle last saw. A merge may use it: Lance retries on the latest version."""
         if self._table is None or os.getpid() != self._process:
             return self.latest()
         return self._table
@@ -79,7 +79,7 @@ class Connection:
         return self._pinned
 
     def layout(self) -> Layout:
-        """How the collection lies in the table. Raises Refused when there is no table, or it lacks columns."""
+        """The collection's columns in the table. Raises Refused when there is no table, or it lacks columns."""
         if self._layout is None:
             schema = self.latest().schema
             missing = {self.placement.id, self.placement.vector, *self.metadata_names()} - set(schema.names)
@@ -98,7 +98,7 @@ class Connection:
         self._layout = None
 
     def close(self) -> None:
-        """Let go of everything; idempotent."""
+        """Release all handles; idempotent."""
         self._database = self._table = self._pinned = self._layout = None
 
     def _open(self) -> LanceTable:
@@ -116,11 +116,11 @@ def seconds(timeout_s: float) -> timedelta:
 
 
 def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout, floors: Mapping[str, int] | None = None) -> Any:
-    """The one writing statement of vecferry: newer positions win, absent ids are inserted, in one commit.
+    """The only statement with which vecferry writes rows: newer positions win, absent ids are inserted, in one commit.
 
-    ``floors``: id -> the position below which its row is left as it is; a row that is absent is inserted all the same.
-    Returns Lance's MergeResult. When another process commits in between, Lance tries again by itself, ten times within
-    some seconds; beside a writer that never pauses one merge in a hundred needs more, and is begun anew here.
+    ``floors``: id -> a position; a row below it is not updated. An absent row is inserted in any case. Returns Lance's
+    MergeResult. If another process commits meanwhile, Lance retries, ten times within some seconds. Beside a writer
+    that never pauses one merge in a hundred needs more tries, so this starts such a merge again.
     """
     merge = (
         table.merge_insert(layout.id.name)

@@ -29,7 +29,7 @@ KEEPALIVES_COUNT = 3
 # A process that is stopped (SIGSTOP, a frozen machine) while it holds a partition's lock must not hold it for ever.
 IDLE_IN_TRANSACTION_S = 30
 
-# Longer than a healthy batch, shorter than the above: whoever waits behind such a process tries again meanwhile.
+# Longer than a healthy batch, shorter than IDLE_IN_TRANSACTION_S: a writer that waits for such a process retries first.
 LOCK_TIMEOUT_S = 10
 
 _SESSION = """
@@ -41,7 +41,7 @@ SELECT set_config('idle_in_transaction_session_timeout', $1, false), set_config(
 
 
 class Wire:
-    """A value that already is in PostgreSQL's binary format; the statement's cast says of which type."""
+    """A value in PostgreSQL's binary format; the statement's cast gives its type."""
 
     __slots__ = ("data",)
 

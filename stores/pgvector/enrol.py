@@ -7,7 +7,7 @@ from .catalog import Table
 from .layout import literal, quote
 from .mapping import COMPANIONS, POSITION, companion
 
-LOCK_TIMEOUT_S = 5  # ALTER TABLE waits for running transactions, and everything else then waits behind it
+LOCK_TIMEOUT_S = 5  # ALTER TABLE waits for running transactions, and all later ones wait for it
 
 
 def enrolment(
@@ -24,7 +24,7 @@ def enrolment(
     deleted, partitions, snapshots = (quote(schema, companion(name, suffix)) for suffix in COMPANIONS)
     last, flag = collection.partitions - 1, "true" if complete else "false"
     return (
-        # They say what a table had applied that is lost: beside a new one they would call it complete.
+        # They describe a table that is gone, and would report a new one as applied and complete.
         *(f"DROP TABLE {left}" for left in left_over),
         _new_table(quote(schema, name), collection, placement)
         if table is None

@@ -62,7 +62,7 @@ CLASSES: Mapping[str, Verdict] = {
     "3D": Fatal,  # invalid catalog name
     "3F": Fatal,  # invalid schema name
     "40": Transient,  # transaction rollback: serialization failure, deadlock, completion unknown
-    "42": Fatal,  # syntax error or access rule violation: the table was changed behind our back
+    "42": Fatal,  # syntax error or access rule violation: somebody changed the table
     "44": Rejected,  # WITH CHECK OPTION violation
     "53": Overloaded,  # insufficient resources: disk full, out of memory
     "54": Rejected,  # program limit exceeded; psycopg calls it operational, yet it is permanent

@@ -1,4 +1,4 @@
-"""What a configuration says of PostgreSQL."""
+"""The options of a PostgreSQL store in the configuration."""
 
 from __future__ import annotations
 

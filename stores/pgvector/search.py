@@ -152,11 +152,11 @@ def wants_index(connection: Connection, layout: Layout) -> bool:
 
 
 def build_index(connection: Connection, layout: Layout) -> None:
-    """See ``Store.build_index``. CONCURRENTLY: the workers go on writing meanwhile."""
+    """See ``Store.build_index``. CONCURRENTLY, so that workers can write meanwhile."""
     if layout.collection.space.dimension > MAX_HNSW_DIMENSION:
         return  # searches stay exact
     if not has_index(connection, layout):
-        run(connection, f"DROP INDEX IF EXISTS {layout.index}")  # what an interrupted build left behind
+        run(connection, f"DROP INDEX IF EXISTS {layout.index}")  # the remains of an interrupted build
         run(connection, "SET lock_timeout = 0")  # it waits for every transaction that began before it
         run(
             connection,

@@ -114,7 +114,7 @@ class PgvectorStore:
             table = read_table(connection, self._parts)
             if table is None:
                 return None
-            # Each by itself: whoever cleans up by hand may have removed one of the two.
+            # Each alone, because somebody may have dropped one of the two by hand.
             places = [(quote(table.schema, table.name), mapping.POSITION)] if mapping.POSITION in table.columns else []
             ledger = quote(table.schema, mapping.companion(table.name, "deleted"))
             if run(connection, "SELECT to_regclass($1) IS NOT NULL", [ledger]).fetchone() == (True,):

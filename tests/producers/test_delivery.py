@@ -51,7 +51,7 @@ def reported(delivery: Any, *reports: Report) -> Any:
 
 
 def test_a_write_acknowledged_without_an_offset_is_not_called_delivered(book: Book) -> None:
-    with pytest.raises(NotDelivered, match=r"without an offset.*publish again what was not"):
+    with pytest.raises(NotDelivered, match=r"without an offset.*publish it again, unless a newer write"):
         reported(Delivery(book, "a"), Report(UNKNOWN_OFFSET)).result(0)
 
 

@@ -93,7 +93,7 @@ def test_a_refused_write_is_not_taken_for_acknowledged_when_a_later_one_is(kafka
         kafka.answer_after(500)  # so that the later ones are under way by then
         kafka.fail_next(mock_kafka.NOT_LEADER)
         written = [publisher.upsert("a", VECTOR, {"n": n}) for n in range(4)]
-        with pytest.raises(NotDelivered, match=r"without an offset\); publish again what was not"):
+        with pytest.raises(NotDelivered, match=r"without an offset\); publish it again, unless a newer write"):
             written[0].result(timeout=30)
         positions = [delivery.result(timeout=30).position for delivery in written[1:]]
     events = read_all(kafka, 4)
