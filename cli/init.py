@@ -68,7 +68,7 @@ to = "new"
 # linger_ms = 20                         # or after waiting so long for more
 # commit_interval_ms = 1000
 # live_lag_bound_records = 5000          # above this the snapshot waits, so that live writes go first
-# drain_timeout_s = 30.0                 # how long a stopping worker finishes what is in hand
+# drain_timeout_s = 30.0                 # how long a stopping worker may take to finish its batches
 
 [backfill]
 # chunk_rows = 10000                     # the unit of resuming
