@@ -73,5 +73,5 @@ def _say_once(found: Unknown) -> None:
         if found.key in _said:
             return
         _said.add(found.key)
-    said = "something newer wrote record %s (%s); it is left as it is, and the rest goes on without it"
+    said = "a later version wrote record %s (%s); it is left as it is, and the rest goes on without it"
     _log.warning(said, found.key, found.problem)
