@@ -60,7 +60,7 @@ def test_each_goes_on_with_what_it_knows_and_says_so_once(
     refuse_to_steer_over(rig, later)
     said = [record.getMessage() for record in caplog.records if record.name == "vecferry.journal"]
     for key in later:
-        assert len([line for line in said if f"newer wrote record {key} " in line]) == 1
+        assert len([line for line in said if f"version wrote record {key} " in line]) == 1
     assert len(said) == len(later)
 
 
