@@ -1,4 +1,4 @@
-"""Whether a worker looks at what was enrolled: the same topic, divided as its configuration says."""
+"""Whether a worker or a publisher looks at what was enrolled: the same topic, divided and embedded as configured."""
 
 from __future__ import annotations
 
@@ -21,25 +21,32 @@ class Topics(Protocol):
 def refuse_other_enrolment(control: Table, topics: Topics, collection: Collection, topic: str) -> None:
     """Raise Refused when ``topic`` was made anew since, or the configuration has left what was enrolled.
 
-    Offsets and marks speak of the enrolled topic: in another one they would pass over its events. Partitions and epoch
-    decide of every event where it belongs and what it is newer than. Blocks for one request; raises Unavailable.
+    Offsets and marks speak of the enrolled topic: in another one they would pass over its events. Blocks for one
+    request; raises Unavailable.
     """
     record = _enrolled(control, collection.name)
     if record is None:
         return
-    problems = [
-        f"{collection.name} was enrolled with {key} {enrolled}, the configuration of this worker says {configured}; "
-        f"set collections.{collection.name}.{key} = {enrolled}"
-        for key, enrolled, configured in (
-            ("partitions", record.partitions, collection.partitions),
-            ("epoch", record.epoch, collection.epoch),
-        )
-        if enrolled != configured
-    ]
+    problems = _differences(record, collection)
     if another := record.topic_problem(topic, topics.topic_id(topic)):
         problems.append(another)
     if problems:
         raise Refused(problems)
+
+
+def refuse_other_configuration(control: Table, collection: Collection) -> None:
+    """Raise Refused when the configuration has left what was enrolled. Does not block.
+
+    Partitions and epoch decide of every event where it belongs and what it is newer than. And of another space, model
+    and version included, no event could be applied: each would be dead-lettered by itself.
+    """
+    record = _enrolled(control, collection.name)
+    if record is not None and (problems := _differences(record, collection)):
+        raise Refused(problems)
+
+
+def _differences(record: EnrolledTopic, collection: Collection) -> list[str]:
+    return [f"{found.problem}; {found.remedy}" for found in record.differences(collection)]
 
 
 def _enrolled(control: Table, collection: str) -> EnrolledTopic | None:

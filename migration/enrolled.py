@@ -47,6 +47,7 @@ def journal(
     name = collection.name
     known = require(table, migration_key(name), MigrationRecord)
     if known is not None and (known.source, known.target) == stores:
+        _complete(lease, table, collection)
         return
     route = require(table, route_key(name), Route)
     generation = 1 if route is None else route.generation + 1
@@ -57,6 +58,8 @@ def journal(
         dimension=collection.space.dimension,
         metric=collection.space.metric,
         id_type=collection.id_type,
+        space_model=collection.space.model,
+        space_version=collection.space.version,
         stores=stores,
         topic_id=topic_id,
     )
@@ -71,3 +74,11 @@ def journal(
             ),
         }
     )
+
+
+def _complete(lease: Lease, table: Table, collection: Collection) -> None:
+    """Let the record name the model and its version, where the release that enrolled the collection did not."""
+    record = require(table, collection_key(collection.name), CollectionRecord)
+    space = {"space_model": collection.space.model, "space_version": collection.space.version}
+    if record is not None and not record.space_model:
+        lease.write({collection_key(collection.name): record.model_copy(update=space)})

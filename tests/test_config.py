@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from vecferry.config import Config, load_config
 from vecferry.errors import ConfigError
+from vecferry.schemas.collection import Space
 from vecferry.stores.pgvector.options import Options
 
 PASSWORD = "hunter2-p4ssw0rd"
@@ -188,6 +189,17 @@ def test_every_problem_has_its_line_with_the_file(tmp_path: Path) -> None:
     lines = str(refused.value).splitlines()
     assert len(lines) == 2
     assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+def test_a_space_has_a_name_and_all_that_makes_it_one() -> None:
+    other = {"model": "n", "version": "2", "dimension": 8, "metric": "dot"}
+    config = load_config(document(spaces={"other": other}))
+    assert config.space("other") == Space(model="n", version="2", dimension=8, metric="dot")
+    with pytest.raises(ConfigError, match="space 'othr' is not known; did you mean 'other'"):
+        config.space("othr")
+    for key in other:
+        line = problem_of(document(spaces={"other": {k: v for k, v in other.items() if k != key}}))
+        assert line.startswith(f"spaces.other.{key}: ")
 
 
 def test_it_is_frozen() -> None:
