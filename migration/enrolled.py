@@ -8,7 +8,7 @@ from ..journal.collection import CollectionRecord, collection_key
 from ..journal.lease import Lease
 from ..journal.migration import MigrationRecord, migration_key
 from ..journal.reading import require
-from ..journal.route import Route, route_key
+from ..journal.route import Route, between, route_key
 from ..journal.runs import read_runs
 from ..log.port import Table
 from ..schemas.collection import Collection
@@ -29,9 +29,9 @@ def refuse_another(table: Table, collection: Collection, stores: tuple[str, str]
     if known.source != stores[0]:
         raise Refused(f"{moving}; {back}, or enrol in another namespace")
     route = require(table, route_key(name), Route)
-    if route is not None and route.percent > 0:
+    if route is not None and (percent := route.share(known.target)):
         raise Refused(
-            f"{moving} and {route.percent} % of its reads are there; to give it another target, {back} and run "
+            f"{moving} and {percent} % of its reads are there; to give it another target, {back} and run "
             f"`vecferry rollback {name}` first"
         )
     if known.step == "copying" or any(run.state == "copying" for run in read_runs(table, name).values()):
@@ -70,7 +70,7 @@ def journal(
                 source=stores[0], target=stores[1], step="enrolled", started_unix_s=now_unix_s
             ),
             route_key(name): Route(
-                generation=generation, old=stores[0], new=stores[1], percent=0, changed_unix_s=now_unix_s
+                generation=generation, weights=between(stores[0], stores[1], 0), changed_unix_s=now_unix_s
             ),
         }
     )

@@ -52,6 +52,11 @@ class Facts:
     index_ready: bool | None
     index_problem: str = ""
 
+    @property
+    def percent(self) -> int:
+        """Percent of the keys whose reads have left the source."""
+        return 0 if self.route is None else self.route.moved(self.source)
+
     def holds_run(self, partition: int) -> bool:
         """Whether the target itself says so: what a worker has reported may be older than the target's table."""
         if self.run is None or self.held is None:

@@ -29,7 +29,7 @@ def phase_of(migration: MigrationRecord | None, route: Route | None) -> str:
     """The phase by the name that people know it by. A migration whose reads were moved once stays in cutover."""
     if migration is None or route is None:
         return NOT_ENROLLED
-    return CUTOVER if migration.cutovers > 0 or route.percent > 0 else DUAL_WRITE
+    return CUTOVER if migration.cutovers > 0 or route.share(migration.target) > 0 else DUAL_WRITE
 
 
 def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
@@ -46,11 +46,11 @@ def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
         return (*workers, f"vecferry start {name}")
     if workers:
         return workers
-    if facts.route.percent == 100:
+    if facts.percent == 100:
         return ()
     if decide(gates) is not Verdict.PASS:
         return steps_past(name, gates)
-    return (f"vecferry cutover {name} --to {_next_percent(facts.route.percent)}",)
+    return (f"vecferry cutover {name} --to {_next_percent(facts.percent)}",)
 
 
 def steps_past(collection: str, gates: Sequence[GateResult]) -> tuple[str, ...]:

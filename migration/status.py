@@ -70,7 +70,7 @@ def summarise(facts: Facts, limits: GatesSection) -> Status:
         collection=facts.collection,
         phase=phase_of(migration, route),
         step="" if migration is None else migration.step,
-        percent=0 if route is None else route.percent,
+        percent=facts.percent,
         generation=0 if route is None else route.generation,
         cutovers=0 if migration is None else migration.cutovers,
         rollbacks=0 if migration is None else migration.rollbacks,

@@ -14,7 +14,7 @@ from vecferry.journal.collection import collection_key
 from vecferry.journal.lease import Lease
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
-from vecferry.journal.route import Route, route_key
+from vecferry.journal.route import Route, between, route_key
 from vecferry.journal.run import run_key
 from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.context import Context
@@ -42,7 +42,9 @@ def test_each_goes_on_with_what_it_knows_and_says_so_once(
         with rig.steering() as (context, lease):
             route = require(context.control, route_key(NAME), Route)
             assert route is not None
-            lease.write({route_key(NAME): route.model_copy(update={"generation": 2, "percent": 100})})
+            lease.write(
+                {route_key(NAME): route.model_copy(update={"generation": 2, "weights": between("old", "new", 100)})}
+            )
         with rig.context() as context:
             reader, router = reader_of(rig, context)
             wait_until(lambda: serves(reader, router, "new"), what="the reader to follow the route")
@@ -111,7 +113,7 @@ def write_as_a_later_version(rig: Rig, context: Context) -> dict[str, bytes]:
     later = {
         run_key(NAME, "r1"): edited(run_key(NAME, "r1"), state="paused", paused_by="somebody"),
         run_key(NAME, "r7"): b'{"version": 2, "shape": "another"}',
-        route_key(NAME): edited(route_key(NAME), version=2, generation=3, shares={"third": 1.0}),
+        route_key(NAME): edited(route_key(NAME), version=3, generation=3, shares={"third": 1.0}),
         collection_key(NAME): edited(collection_key(NAME), metric="hamming"),
     }
     for key, raw in later.items():
@@ -131,7 +133,7 @@ def refuse_to_steer_over(rig: Rig, later: dict[str, bytes]) -> None:
             gather(context)
     with rig.context(checked=False) as context:
         with Lease(rig.config, NAME, context.control, context.log, command="test") as lease:
-            with pytest.raises(Refused, match=r"'route/products'.*version 2"):
+            with pytest.raises(Refused, match=r"'route/products'.*version 3"):
                 move_reads(context, lease, 0)
             for key in later:
                 with pytest.raises(Refused, match=f"'{key}' was written by a later version"):

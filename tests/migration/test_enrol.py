@@ -12,7 +12,7 @@ from vecferry.errors import Refused
 from vecferry.journal.collection import CollectionRecord, collection_key
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
-from vecferry.journal.route import Route, route_key
+from vecferry.journal.route import Route, between, route_key
 from vecferry.journal.run import GroupRecord, group_key
 from vecferry.log.port import Table
 from vecferry.log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
@@ -55,7 +55,7 @@ def test_enrolment_makes_topics_groups_and_records(kafka_bootstrap: str) -> None
         assert migration.step == "enrolled"
         route = require(context.control, route_key(NAME), Route)
         assert route is not None
-        assert (route.generation, route.old, route.new, route.percent) == (1, "old", "new", 0)
+        assert (route.generation, route.weights) == (1, {"old": 100, "new": 0})
 
 
 def test_a_dry_run_shows_the_statements_and_changes_nothing(kafka_bootstrap: str) -> None:
@@ -125,7 +125,7 @@ def test_a_target_in_use_cannot_be_exchanged_yet(kafka_bootstrap: str, step: str
         assert route is not None
         lease.write(
             {
-                route_key(NAME): route.model_copy(update={"percent": percent}),
+                route_key(NAME): route.model_copy(update={"weights": between("old", "new", percent)}),
                 migration_key(NAME): migration.model_copy(update={"step": step, "run": "r1"}),
             }
         )

@@ -9,6 +9,7 @@ from migration_facts import NOW_S, ready, report
 from vecferry.config import GatesSection
 from vecferry.journal.controller import ControllerRecord
 from vecferry.journal.progress import WorkerProgress
+from vecferry.journal.route import between
 from vecferry.migration.facts import Facts
 from vecferry.migration.gates import Verdict, cutover_gates
 from vecferry.migration.phase import CUTOVER, DUAL_WRITE, NOT_ENROLLED, next_steps, phase_of
@@ -24,7 +25,7 @@ def at_step(facts: Facts, step: str, **update: object) -> Facts:
 
 def at_percent(facts: Facts, percent: int) -> Facts:
     assert facts.route is not None
-    return replace(facts, route=facts.route.model_copy(update={"percent": percent}))
+    return replace(facts, route=facts.route.model_copy(update={"weights": between("old", "new", percent)}))
 
 
 def test_the_phase_is_named_as_people_know_it() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vecferry.journal.migration import MigrationRecord, VerifyRecord
 from vecferry.journal.progress import LiveProgress
-from vecferry.journal.route import Route
+from vecferry.journal.route import Route, between
 from vecferry.journal.run import RunRecord
 from vecferry.migration.facts import Facts
 from vecferry.schemas.batch import Applied, SnapshotMark
@@ -64,7 +64,7 @@ def ready() -> Facts:
         partitions=2,
         now_unix_s=NOW_S,
         migration=MigrationRecord(source="old", target="new", step="indexed", run="r1", started_unix_s=NOW_S - 200),
-        route=Route(generation=1, old="old", new="new", percent=0, changed_unix_s=NOW_S - 200),
+        route=Route(generation=1, weights=between("old", "new", 0), changed_unix_s=NOW_S - 200),
         run=RUN,
         run_chunks_done=1,
         run_rows_done=7,
