@@ -1,4 +1,7 @@
-"""What the journal says of a collection, and whether it may be enrolled as configured: as it was, or to a new store."""
+"""What the journal says of a collection, and whether it may be enrolled as configured.
+
+It may as it was; to another target; and, once all reads are on its target, from that one onwards.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from .preflight import collection_checks, refuse_unless_passed, topic_identity_c
 
 
 def refuse_another(table: Table, collection: Collection, stores: tuple[str, str], events: str, topic_id: str) -> None:
-    """Raise Refused unless the collection is new, is enrolled just so, or may take the target of ``stores`` instead."""
+    """Raise Refused unless the collection is new, is enrolled just so, or may take the migration ``stores`` instead."""
     name = collection.name
     record = require(table, collection_key(name), CollectionRecord)
     if record is not None:
@@ -26,18 +29,43 @@ def refuse_another(table: Table, collection: Collection, stores: tuple[str, str]
         return
     moving = f"collection {name!r} is already moving from {known.source} to {known.target}"
     back = f'set migrations.{name} to {{from = "{known.source}", to = "{known.target}"}}'
-    if known.source != stores[0]:
-        raise Refused(f"{moving}; {back}, or enrol in another namespace")
     route = require(table, route_key(name), Route)
-    if route is not None and (percent := route.share(known.target)):
+    percent = 0 if route is None else route.share(known.target)
+    if stores[0] == known.target:
+        _refuse_onwards(table, known, name, percent, moving, back)
+        return
+    if known.source != stores[0]:
+        raise Refused(
+            f"{moving}; {back}, or, once all of its reads are on {known.target}, move on from there with "
+            f'from = "{known.target}"; for any other source enrol in another namespace'
+        )
+    if percent:
         raise Refused(
             f"{moving} and {percent} % of its reads are there; to give it another target, {back} and run "
             f"`vecferry rollback {name}` first"
         )
-    if known.step == "copying" or any(run.state == "copying" for run in read_runs(table, name).values()):
+    if _run_under_way(table, known, name):
         raise Refused(
             f"{moving} and a run is under way; to give it another target, {back} and run `vecferry cancel {name}` first"
         )
+
+
+def _refuse_onwards(table: Table, known: MigrationRecord, name: str, percent: int, moving: str, back: str) -> None:
+    """Raise Refused unless the migration ``known`` has come to its end, so that the next may begin at its target."""
+    if percent < 100:
+        raise Refused(
+            f"{moving} and {percent} % of its reads are on {known.target}; to move on from there, {back} and move all "
+            f"of them with `vecferry cutover {name} --to 100` first"
+        )
+    if _run_under_way(table, known, name):
+        raise Refused(
+            f"{moving} and a run is under way; to move on from {known.target}, {back} and finish it with "
+            f"`vecferry start {name}` or give it up with `vecferry cancel {name}` first"
+        )
+
+
+def _run_under_way(table: Table, known: MigrationRecord, name: str) -> bool:
+    return known.step == "copying" or any(run.state == "copying" for run in read_runs(table, name).values())
 
 
 def journal(

@@ -138,6 +138,8 @@ def migration_check(record: CollectionRecord | None, collection: str, stores: tu
     remedy = f'set migrations.{collection} to {{from = "{old}", to = "{new}"}}'
     if stores[0] == old:
         remedy += f", or run `vecferry enrol {collection}` to move to {stores[1]} instead"
+    elif stores[0] == new:
+        remedy += f", or, once all reads are on {new}, run `vecferry enrol {collection}` to move on to {stores[1]}"
     return _check("migration", what, "as enrolled", remedy)
 
 

@@ -6,9 +6,9 @@ import json
 from contextlib import closing
 
 import pytest
-from migration_rig import NAME, PARTITIONS, Rig
+from migration_rig import NAME, Rig
+from rig_reader import reader_of, serves
 from steering import do_start
-from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Refused
 from vecferry.journal.collection import collection_key
 from vecferry.journal.lease import Lease
@@ -20,12 +20,6 @@ from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.context import Context
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gather import gather
-from vecferry.reads.pool import StorePool
-from vecferry.reads.reader import Reader
-from vecferry.reads.route import whole
-from vecferry.reads.router import Router
-from vecferry.reads.stats import Counters
-from vecferry.reads.watermarks import Watermarks
 from vecferry.schemas.topics import control_topic
 from waiting import wait_until
 
@@ -64,42 +58,6 @@ def test_each_goes_on_with_what_it_knows_and_says_so_once(
     for key in later:
         assert len([line for line in said if f"newer wrote record {key} " in line]) == 1
     assert len(said) == len(later)
-
-
-def reader_of(rig: Rig, context: Context) -> tuple[Reader, Router]:
-    collection, counters = context.collection, Counters()
-    pool = StorePool(rig.stores.__getitem__)
-    progress = Watermarks(
-        collection=collection,
-        table=lambda: context.progress,
-        end_offsets=lambda timeout_s: context.admin.end_offsets(rig.events, PARTITIONS, timeout_s=timeout_s),
-        pool=pool,
-        clock=SYSTEM_CLOCK,
-    )
-    router = Router(
-        collection=NAME,
-        control=lambda timeout_s: context.control,
-        without_record=lambda: whole("old"),
-        progress=progress,
-        connect=pool.open,
-        counters=counters,
-        clock=SYSTEM_CLOCK,
-    )
-    reader = Reader(
-        collection=collection,
-        topic=rig.events,
-        router=router,
-        progress=progress,
-        pool=pool,
-        counters=counters,
-        clock=SYSTEM_CLOCK,
-    )
-    return reader, router
-
-
-def serves(reader: Reader, router: Router, store: str) -> bool:
-    reader.get(["id-00001"], timeout=20.0)
-    return router.served is not None and {router.served.store_of(bucket) for bucket in range(100)} == {store}
 
 
 def write_as_a_later_version(rig: Rig, context: Context) -> dict[str, bytes]:
