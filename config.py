@@ -19,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import ConfigError
 from .references import Resolved as Resolved
 from .references import Secret as Secret
-from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Space
+from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Replica, Role, Space
 from .schemas.guarantees import GUARANTEED
 from .schemas.position import MAX_EPOCH, MIN_EPOCH
 from .schemas.topics import check_name
 from .stores.options import placement_model
-from .stores.sections import PlacementSection, StoreSection, kinds_of, unknown, with_kinds
+from .stores.sections import PlacementSection, StoreSection, kinds_of, store_of, unknown, with_kinds
 
 
 class _Section(BaseModel):
@@ -135,8 +135,7 @@ class Config(_Section):
             check_name("space", name)
         for name, collection in self.collections.items():
             check_name("collection", name)
-            for store in collection.placements:
-                _must_name("store", store, self.stores, f"collections.{name}.in.{store}")
+            self._replicas_fit(name, collection)
         for name, migration in self.migrations.items():
             _must_name("collection", name, self.collections, f"migrations.{name}")
             for key, store in (("from", migration.source), ("to", migration.target)):
@@ -144,6 +143,19 @@ class Config(_Section):
             if migration.source == migration.target:
                 raise ValueError(f"migrations.{name}: from and to are both {migration.source!r}")
         return self
+
+    def _replicas_fit(self, name: str, collection: CollectionSection) -> None:
+        taken: dict[tuple[str, str], str] = {}
+        for replica, section in collection.placements.items():
+            where, store = f"collections.{name}.in.{replica}", section.store or replica
+            check_name("replica", replica)
+            _must_name("store", store, self.stores, where)
+            if section.space:
+                _must_name("space", section.space, self.spaces, where)
+            table = section.placement().table
+            other = taken.setdefault((store, table), replica)
+            if other != replica:
+                raise ValueError(f"{where}: table {table!r} of store {store!r} is that of {other!r}; name another one")
 
     def collection(self, name: str) -> Collection:
         """The collection called ``name``; raises ConfigError naming the nearest known one."""
@@ -163,12 +175,32 @@ class Config(_Section):
         return Space(**self.spaces[name].model_dump())
 
     def placement(self, collection: str, store: str) -> Placement:
-        """How ``collection`` lies in ``store``; raises ConfigError."""
+        """How the replica ``store`` of ``collection`` lies in its store; raises ConfigError."""
         self.collection(collection)
         placements = self.collections[collection].placements
         if store not in placements:
             raise ConfigError(f"collections.{collection}.in: store " + unknown(store, tuple(placements)))
         return placements[store].placement()
+
+    def replica(self, collection: str, name: str) -> Replica:
+        """The replica ``name`` of ``collection``; raises ConfigError."""
+        placement = self.placement(collection, name)
+        section, migration = self.collections[collection].placements[name], self.migrations.get(collection)
+        role: Role = ""
+        if migration is not None:
+            role = "from" if name == migration.source else "to" if name == migration.target else ""
+        return Replica(
+            name=name,
+            store=section.store or name,
+            placement=placement,
+            space=self.space(section.space) if section.space else self.collection(collection).space,
+            role=role,
+        )
+
+    def replicas(self, collection: str) -> tuple[Replica, ...]:
+        """Every replica of ``collection``; raises ConfigError."""
+        self.collection(collection)
+        return tuple(self.replica(collection, name) for name in self.collections[collection].placements)
 
     def migration(self, collection: str) -> MigrationSection:
         """The migration of ``collection``; raises ConfigError."""
@@ -215,17 +247,18 @@ def _lines(error: ValidationError, data: Mapping[str, object]) -> list[str]:
         place = entry["loc"]  # the options of a store stand beside its kind
         where = ".".join(map(str, place[:2] + place[3:] if place[2:3] == ("options",) else place))
         if entry["type"] == "extra_forbidden":
-            lines.append(f"{where}: key " + unknown(str(place[-1]), _keys_at(place[:-1], kinds_of(data.get("stores")))))
+            lines.append(f"{where}: key " + unknown(str(place[-1]), _keys_at(place[:-1], data)))
         else:
             message = entry["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message}" if where else message)
     return lines
 
 
-def _keys_at(path: tuple[int | str, ...], kinds: Mapping[str, str]) -> tuple[str, ...]:
+def _keys_at(path: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys that the section at ``path`` may have, as a user writes them."""
     if path[:1] == ("collections",) and path[2:3] == ("in",) and len(path) == 4:
-        return tuple(placement_model(kinds[str(path[3])]).model_fields)
+        store = store_of(str(path[3]), data["collections"][path[1]]["in"][path[3]])
+        return tuple(placement_model(kinds_of(data.get("stores"))[store]).model_fields)
     current: Any = Config
     for part in path:
         if isinstance(current, type) and issubclass(current, BaseModel):

@@ -1,4 +1,4 @@
-"""The sections of a configuration that speak of stores: ``[stores.NAME]`` and ``[collections.NAME.in.STORE]``."""
+"""The sections of a configuration that speak of stores: ``[stores.NAME]`` and ``[collections.NAME.in.REPLICA]``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StoreSection(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """What ``[collections.NAME.in.STORE]`` holds, and the kind of that store."""
+    """What ``[collections.NAME.in.REPLICA]`` holds, and the kind of that store."""
 
     kind: str
     data: object
@@ -51,7 +51,7 @@ def _placement_of_the_kind(given: object) -> object:
     if not isinstance(given, _Placed):
         return given
     if given.kind not in KINDS:  # the store is refused, or its name is: that is the line to show
-        return TablePlacement.model_construct()
+        return TablePlacement.model_construct(store=store_of("", given.data))
     return placement_model(given.kind).model_validate(given.data)
 
 
@@ -60,8 +60,14 @@ def with_kinds(collection: object, kinds: Mapping[str, str]) -> object:
     placements = collection.get("in") if isinstance(collection, Mapping) else None
     if not isinstance(collection, Mapping) or not isinstance(placements, Mapping):
         return collection
-    placed = {name: _Placed(kinds.get(name, ""), data) for name, data in placements.items()}
+    placed = {name: _Placed(kinds.get(store_of(name, data), ""), data) for name, data in placements.items()}
     return {**collection, "in": placed}
+
+
+def store_of(replica: str, placement: object) -> str:
+    """The store of a replica, of what stands in the file."""
+    store = placement.get("store") if isinstance(placement, Mapping) else None
+    return store if isinstance(store, str) and store else replica
 
 
 def kinds_of(stores: object) -> dict[str, str]:
@@ -71,7 +77,7 @@ def kinds_of(stores: object) -> dict[str, str]:
 
 
 PlacementSection = Annotated[SerializeAsAny[StorePlacement], BeforeValidator(_placement_of_the_kind)]
-"""``[collections.NAME.in.STORE]``: the ``PlacementOptions`` of the store's kind."""
+"""``[collections.NAME.in.REPLICA]``: the ``PlacementOptions`` of the store's kind."""
 
 
 def unknown(name: str, known: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ LAYERS = (
     ("schemas",),
     ("compare", "stores"),
     ("config",),
+    ("replicas",),
     ("log",),
     ("journal",),
     ("producers", "consumers", "reads", "backfill"),
