@@ -48,7 +48,7 @@ def plan_move(facts: Facts, percent: int, limits: GatesSection, *, force: bool =
     before = facts.route
     if before is None or facts.migration is None:
         raise Refused(f"collection {facts.collection!r} has no route; run `vecferry enrol {facts.collection}`")
-    source, target = facts.source, facts.migration.target  # the configured target may be another one by now
+    source, target = facts.source.name, facts.migration.target  # the configured target may be another one by now
     if before.share(source) + before.share(target) != 100:
         elsewhere = sorted(before.weights.keys() - {source, target})
         raise Refused(
@@ -60,7 +60,7 @@ def plan_move(facts: Facts, percent: int, limits: GatesSection, *, force: bool =
         return Move(**ends, gates=(), verdict=Verdict.PASS, before=before, after=before)
     forward = percent > facts.percent
     gates = cutover_gates(facts, limits) if forward else (rollback_gate(facts, limits),)
-    forced = force and not forward and all(live.complete for live in facts.live.get(facts.source, {}).values())
+    forced = force and not forward and all(live.complete for live in facts.live.get(source, {}).values())
     verdict = Verdict.PASS if forced else decide(gates)
     update = {
         "generation": before.generation + 1,

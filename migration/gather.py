@@ -42,8 +42,8 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
     return Facts(
         collection=name,
-        source=context.source,
-        target=context.target,
+        source=context.config.replica(name, context.source),
+        target=context.config.replica(name, context.target),
         partitions=partitions,
         now_unix_s=context.clock.unix_s(),
         migration=require(context.control, migration_key(name), MigrationRecord),

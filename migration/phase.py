@@ -40,7 +40,10 @@ def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
     if any(gate.name == "retention" and gate.verdict is Verdict.FAIL for gate in gates):
         return (f"vecferry doctor {name}",)  # a worker would only refuse to skip what is gone
     workers = tuple(
-        f"vecferry worker --store {store}" for store in (facts.source, facts.target) if not _is_fed(facts, store)
+        f"vecferry worker --store {store}"
+        for store in dict.fromkeys(
+            replica.store for replica in (facts.source, facts.target) if not _is_fed(facts, replica.name)
+        )
     )
     if facts.migration.step != "indexed":
         return (*workers, f"vecferry start {name}")

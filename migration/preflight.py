@@ -18,7 +18,8 @@ from ..schemas.collection import Collection
 from ..schemas.partitioner import murmur2
 from ..stores.base import Capabilities
 from ..wording import count, partitions
-from .gates import GateResult, Verdict, decide, lost_events, start_over
+from .gates import GateResult, Verdict, decide
+from .remedies import lost_events, start_over
 
 _MS_PER_H = 3_600_000
 

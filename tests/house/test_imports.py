@@ -70,6 +70,7 @@ PURE = {
     "migration/gates.py",
     "migration/phase.py",
     "migration/plan.py",
+    "migration/remedies.py",
     "reads/route.py",
     "schemas/*.py",
     "stores/pgvector/wire/*.py",
