@@ -7,26 +7,24 @@ the Kafka client are held as ``SecretStr``: they never show in a repr, a log or 
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError
 from .references import Resolved as Resolved
 from .references import Secret as Secret
-from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Space
+from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Replica, Role, Space
 from .schemas.guarantees import GUARANTEED
 from .schemas.position import MAX_EPOCH, MIN_EPOCH
 from .schemas.topics import check_name
-from .stores.options import StoreOptions, StorePlacement, TablePlacement, options_model, placement_model
-from .stores.registry import KINDS
+from .stores.options import placement_model
+from .stores.sections import PlacementSection, StoreSection, kinds_of, store_of, unknown, with_kinds
 
 
 class _Section(BaseModel):
@@ -46,30 +44,6 @@ class KafkaSection(_Section):
         return self
 
 
-class StoreSection(_Section):
-    """``[stores.NAME]``: a connection. The keys beside ``kind`` are those of the kind's ``Options``."""
-
-    kind: str
-    options: SerializeAsAny[StoreOptions]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _options_of_the_kind(cls, data: object) -> object:
-        if not isinstance(data, Mapping) or "options" in data:
-            return data
-        kind = str(data.get("kind"))
-        if kind not in KINDS:
-            raise ValueError(f"kind {kind!r} is not known; use one of {', '.join(sorted(KINDS))}")
-        model = options_model(kind)
-        for key in data:
-            if key != "kind" and key not in model.model_fields:
-                raise ValueError(_unknown(key, ("kind", *model.model_fields)))
-        for key, field in model.model_fields.items():
-            if field.is_required() and key not in data:
-                raise ValueError(f"kind {kind!r} needs the key {key!r}")
-        return {"kind": kind, "options": model.model_validate({key: data[key] for key in data if key != "kind"})}
-
-
 class SpaceSection(_Section):
     """``space = {model = "…", version = "…"}``: the embedding model that made the vectors."""
 
@@ -77,39 +51,11 @@ class SpaceSection(_Section):
     version: str = Field(min_length=1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """What ``[collections.NAME.in.STORE]`` holds, and the kind of that store."""
+class SpaceOptions(SpaceSection):
+    """``[spaces.NAME]``: a space that a replica may name."""
 
-    kind: str
-    data: object
-
-
-def _placement_of_the_kind(given: object) -> object:
-    if not isinstance(given, _Placed):
-        return given
-    if given.kind not in KINDS:  # the store is refused, or its name is: that is the line to show
-        return TablePlacement.model_construct()
-    return placement_model(given.kind).model_validate(given.data)
-
-
-def _with_kinds(collection: object, kinds: Mapping[str, str]) -> object:
-    """``collection`` as it stands in the file, each of its placements with the kind of its store."""
-    placements = collection.get("in") if isinstance(collection, Mapping) else None
-    if not isinstance(collection, Mapping) or not isinstance(placements, Mapping):
-        return collection
-    placed = {name: _Placed(kinds.get(name, ""), data) for name, data in placements.items()}
-    return {**collection, "in": placed}
-
-
-def _kinds(stores: object) -> dict[str, str]:
-    """Store -> kind, of what stands in the file."""
-    sections = stores if isinstance(stores, Mapping) else {}
-    return {name: str(section.get("kind")) for name, section in sections.items() if isinstance(section, Mapping)}
-
-
-PlacementSection = Annotated[SerializeAsAny[StorePlacement], BeforeValidator(_placement_of_the_kind)]
-"""``[collections.NAME.in.STORE]``: the ``PlacementOptions`` of the store's kind."""
+    dimension: int = Field(ge=1, le=MAX_DIMENSION)
+    metric: Metric
 
 
 class CollectionSection(_Section):
@@ -165,6 +111,7 @@ class Config(_Section):
     namespace: str
     kafka: KafkaSection
     stores: dict[str, StoreSection] = {}
+    spaces: dict[str, SpaceOptions] = {}
     collections: dict[str, CollectionSection]
     migrations: dict[str, MigrationSection] = {}
     worker: WorkerSection = WorkerSection()
@@ -176,18 +123,19 @@ class Config(_Section):
     def _placements_by_kind(cls, data: object) -> object:
         if not isinstance(data, Mapping) or not isinstance(data.get("collections"), Mapping):
             return data
-        kinds = _kinds(data.get("stores"))
-        return {**data, "collections": {n: _with_kinds(c, kinds) for n, c in data["collections"].items()}}
+        kinds = kinds_of(data.get("stores"))
+        return {**data, "collections": {n: with_kinds(c, kinds) for n, c in data["collections"].items()}}
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         check_name("namespace", self.namespace)
         for name in self.stores:
             check_name("store", name)
+        for name in self.spaces:
+            check_name("space", name)
         for name, collection in self.collections.items():
             check_name("collection", name)
-            for store in collection.placements:
-                _must_name("store", store, self.stores, f"collections.{name}.in.{store}")
+            self._replicas_fit(name, collection)
         for name, migration in self.migrations.items():
             _must_name("collection", name, self.collections, f"migrations.{name}")
             for key, store in (("from", migration.source), ("to", migration.target)):
@@ -196,28 +144,63 @@ class Config(_Section):
                 raise ValueError(f"migrations.{name}: from and to are both {migration.source!r}")
         return self
 
+    def _replicas_fit(self, name: str, collection: CollectionSection) -> None:
+        taken: dict[tuple[str, str], str] = {}
+        for replica, section in collection.placements.items():
+            where, store = f"collections.{name}.in.{replica}", section.store or replica
+            check_name("replica", replica)
+            _must_name("store", store, self.stores, where)
+            if section.space:
+                _must_name("space", section.space, self.spaces, where)
+            table = section.placement().table
+            other = taken.setdefault((store, table), replica)
+            if other != replica:
+                raise ValueError(f"{where}: table {table!r} of store {store!r} is that of {other!r}; name another one")
+
     def collection(self, name: str) -> Collection:
         """The collection called ``name``; raises ConfigError naming the nearest known one."""
         if name not in self.collections:
-            raise ConfigError("collection " + _unknown(name, tuple(self.collections)))
+            raise ConfigError("collection " + unknown(name, tuple(self.collections)))
         section = self.collections[name]
-        space = Space(
-            model=section.space.model,
-            version=section.space.version,
-            dimension=section.dimension,
-            metric=section.metric,
-        )
+        model, version = section.space.model, section.space.version
+        space = Space(model=model, version=version, dimension=section.dimension, metric=section.metric)
         return Collection(
             name=name, space=space, partitions=section.partitions, epoch=section.epoch, id_type=section.id_type
         )
 
+    def space(self, name: str) -> Space:
+        """The space called ``name``; raises ConfigError."""
+        if name not in self.spaces:
+            raise ConfigError("space " + unknown(name, tuple(self.spaces)))
+        return Space(**self.spaces[name].model_dump())
+
     def placement(self, collection: str, store: str) -> Placement:
-        """How ``collection`` lies in ``store``; raises ConfigError."""
+        """How the replica ``store`` of ``collection`` lies in its store; raises ConfigError."""
         self.collection(collection)
         placements = self.collections[collection].placements
         if store not in placements:
-            raise ConfigError(f"collections.{collection}.in: store " + _unknown(store, tuple(placements)))
+            raise ConfigError(f"collections.{collection}.in: store " + unknown(store, tuple(placements)))
         return placements[store].placement()
+
+    def replica(self, collection: str, name: str) -> Replica:
+        """The replica ``name`` of ``collection``; raises ConfigError."""
+        placement = self.placement(collection, name)
+        section, migration = self.collections[collection].placements[name], self.migrations.get(collection)
+        role: Role = ""
+        if migration is not None:
+            role = "from" if name == migration.source else "to" if name == migration.target else ""
+        return Replica(
+            name=name,
+            store=section.store or name,
+            placement=placement,
+            space=self.space(section.space) if section.space else self.collection(collection).space,
+            role=role,
+        )
+
+    def replicas(self, collection: str) -> tuple[Replica, ...]:
+        """Every replica of ``collection``; raises ConfigError."""
+        self.collection(collection)
+        return tuple(self.replica(collection, name) for name in self.collections[collection].placements)
 
     def migration(self, collection: str) -> MigrationSection:
         """The migration of ``collection``; raises ConfigError."""
@@ -255,13 +238,7 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, object] | Config) 
 
 def _must_name(what: str, name: str, known: Mapping[str, object], where: str) -> None:
     if name not in known:
-        raise ValueError(f"{where}: {what} " + _unknown(name, tuple(known)))
-
-
-def _unknown(name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
-    return f"{name!r} is not known; {hint}"
+        raise ValueError(f"{where}: {what} " + unknown(name, tuple(known)))
 
 
 def _lines(error: ValidationError, data: Mapping[str, object]) -> list[str]:
@@ -270,17 +247,18 @@ def _lines(error: ValidationError, data: Mapping[str, object]) -> list[str]:
         place = entry["loc"]  # the options of a store stand beside its kind
         where = ".".join(map(str, place[:2] + place[3:] if place[2:3] == ("options",) else place))
         if entry["type"] == "extra_forbidden":
-            lines.append(f"{where}: key " + _unknown(str(place[-1]), _keys_at(place[:-1], _kinds(data.get("stores")))))
+            lines.append(f"{where}: key " + unknown(str(place[-1]), _keys_at(place[:-1], data)))
         else:
             message = entry["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message}" if where else message)
     return lines
 
 
-def _keys_at(path: tuple[int | str, ...], kinds: Mapping[str, str]) -> tuple[str, ...]:
+def _keys_at(path: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys that the section at ``path`` may have, as a user writes them."""
     if path[:1] == ("collections",) and path[2:3] == ("in",) and len(path) == 4:
-        return tuple(placement_model(kinds[str(path[3])]).model_fields)
+        store = store_of(str(path[3]), data["collections"][path[1]]["in"][path[3]])
+        return tuple(placement_model(kinds_of(data.get("stores"))[store]).model_fields)
     current: Any = Config
     for part in path:
         if isinstance(current, type) and issubclass(current, BaseModel):

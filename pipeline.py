@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from .clock import SYSTEM_CLOCK, Clock
 from .config import Config, load_config
 from .errors import Unavailable
-from .schemas.topics import events_topic
+from .schemas.topics import control_topic, events_topic
 
 if TYPE_CHECKING:
+    from .log.kafka.log import KafkaLog
     from .producers.publisher import Publisher
     from .reads.async_reader import AsyncReader
     from .reads.backend import Backend
     from .reads.reader import Reader
+    from .schemas.collection import Collection
+
+_log = logging.getLogger("vecferry.pipeline")
 
 
 class Pipeline:
@@ -33,13 +38,15 @@ class Pipeline:
         self._clock = clock
         self._lock = threading.Lock()
         self._owned = ExitStack()
+        self._log: KafkaLog | None = None
         self._backend: Backend | None = None
         self._closed = False
 
     def publisher(self, name: str, *, on_full: Literal["block", "raise"] = "block") -> Publisher:
         """A new publisher for the collection called ``name``; ``on_full`` says what it does when its queue is full.
 
-        Blocks and raises as opening a :class:`Publisher` does; raises ConfigError for an unknown name.
+        Blocks and raises as opening a :class:`Publisher` does; raises ConfigError for an unknown name, and Refused for
+        a collection that was enrolled with another space than the configuration says.
         """
         from .log.kafka.clients import producer_config
         from .producers.publisher import Publisher
@@ -55,9 +62,29 @@ class Pipeline:
             metadata_fields=self.config.metadata_fields(name),
             clock=self._clock,
         )
+        try:
+            self._refuse_other_configuration(collection)
+        except BaseException:
+            publisher.close()
+            raise
         with self._lock:
             self._owned.callback(publisher.close)
         return publisher
+
+    def _refuse_other_configuration(self, collection: Collection) -> None:
+        """As the journal's. What cannot be read is not refused: an application may have no right to read the journal,
+        and its writes must not depend on that.
+        """
+        from .journal.enrolled import refuse_other_configuration
+
+        log, topic = self._shared_log(), control_topic(self.config.namespace)
+        try:
+            if log.admin.topics([topic]):
+                with closing(log.table(topic)) as control:
+                    control.sync()
+                    refuse_other_configuration(control, collection)
+        except Unavailable as error:
+            _log.warning("%s: what it was enrolled with is not known: %s", collection.name, error)
 
     def reader(self, name: str, *, open_timeout_s: float = 10.0) -> Reader:
         """A new reader for the collection called ``name``; raises ConfigError.
@@ -97,17 +124,25 @@ class Pipeline:
         self.close()
 
     def _readers(self) -> Backend:
-        from .log.kafka.log import KafkaLog
         from .reads.backend import Backend
 
+        log = self._shared_log()
         with self._lock:
             self._refuse_closed()
             if self._backend is None:
-                log = KafkaLog(self.config.kafka, clock=self._clock)
-                self._owned.callback(log.close)
                 self._backend = Backend(self.config, log, clock=self._clock)
                 self._owned.callback(self._backend.close)
             return self._backend
+
+    def _shared_log(self) -> KafkaLog:
+        from .log.kafka.log import KafkaLog
+
+        with self._lock:
+            self._refuse_closed()
+            if self._log is None:
+                self._log = KafkaLog(self.config.kafka, clock=self._clock)
+                self._owned.callback(self._log.close)
+            return self._log
 
     def _refuse_closed(self) -> None:
         if self._closed:

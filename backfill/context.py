@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..log.port import Log, Sender, Table, Writer
+from ..replicas import open_replica
 from ..schemas.collection import Collection
 from ..schemas.topics import control_topic, dlq_topic, events_topic, progress_topic
 from ..stores.base import Store
-from ..stores.registry import open_store as open_registered
 
 StoreOpener = Callable[[str], Store]
 
@@ -62,14 +62,9 @@ class Mover:
 
 
 def store_opener(config: Config, collection: str) -> StoreOpener:
-    """A function that opens ``collection`` as it lies in the store of a given name; the caller closes it."""
+    """A function that opens the replica of a given name of ``collection``; the caller closes it."""
 
-    def open_named(store: str) -> Store:
-        section = config.stores[store]
-        placement = config.placement(collection, store)
-        return open_registered(section.kind, section.options, config.collection(collection), placement)
-
-    return open_named
+    return lambda replica: open_replica(config, collection, replica)
 
 
 @contextmanager

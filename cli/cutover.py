@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..journal.lease import Lease
+from ..journal.route import Route
 from ..migration.context import open_context
 from ..migration.cutover import Move, move_reads, moves_back, preview_move
 from ..migration.gates import Verdict
@@ -51,7 +52,7 @@ def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
     moved = passed and done.moves and not args.dry_run
     route = done.after if moved else done.before
     facts = {
-        "reads on": f"{route.old} {100 - route.percent} %, {route.new} {route.percent} %",
+        "reads on": ", ".join(f"{store} {route.share(store)} %" for store in (done.source, done.target)),
         "generation": route.generation,
     }
     title = _title(done, percent, moved=moved, dry_run=args.dry_run)
@@ -61,7 +62,7 @@ def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
             "dry_run": args.dry_run,
             "moved": moved,
             "verdict": done.verdict.value,
-            "route": route,
+            "route": _shown(done, route),
             "gates": done.gates,
         },
         tables=(facts_table(title, facts), *((gate_table("Gates", done.gates),) if done.gates else ())),
@@ -69,6 +70,12 @@ def _result(args: argparse.Namespace, percent: int, done: Move) -> Result:
         next_steps=_next(args, percent, done, moved=moved),
         exit_code=0 if passed else gate_exit_code(done.gates),
     )
+
+
+def _shown(done: Move, route: Route) -> dict[str, object]:
+    """The route as scripts know it: two stores, and the share of the second."""
+    ends = {"old": done.source, "new": done.target, "percent": route.share(done.target)}
+    return {**route.model_dump(mode="json", exclude={"weights"}), **ends, "weights": route.weights}
 
 
 def _title(done: Move, percent: int, *, moved: bool, dry_run: bool) -> str:

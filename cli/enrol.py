@@ -27,7 +27,8 @@ def run(args: argparse.Namespace, console: Console) -> Result:
     if args.dry_run:
         steps: tuple[str, ...] = (f"vecferry enrol {args.collection}",)
     else:
-        workers = tuple(f"vecferry worker --store {store}" for store in (done.source, done.target))
+        lie_in = (config.replica(args.collection, name).store for name in (done.source, done.target))
+        workers = tuple(f"vecferry worker --store {store}" for store in dict.fromkeys(lie_in))
         steps = (*workers, f"vecferry start {args.collection}")
     facts = {
         "collection": done.collection,

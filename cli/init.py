@@ -44,6 +44,8 @@ partitions = 8                           # of the live topic; never change it af
 # epoch = 1                              # raised only when the live topic is made anew
 # id_type = "text"                       # text | bigint | uuid
 
+# A replica lies in the store of its own name, or in the one that its key `store` names, in a table of its own.
+# [spaces.NAME], with model, version, dimension and metric, names a space for its key `space`.
 [collections.products.in.old]
 table = "products"
 id = "id"

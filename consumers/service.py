@@ -13,8 +13,8 @@ from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError, Refused
 from ..log.kafka.log import KafkaLog
+from ..replicas import open_replica
 from ..schemas.topics import control_topic
-from ..stores.registry import open_store
 from .applying import Abandoned
 from .worker import CollectionWorker
 
@@ -29,34 +29,44 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
     On ``stop`` the worker applies and commits the turns that it has begun. When one collection fails, the others are
     stopped too and its error is raised: Refused, Unavailable, Fatal, ConfigError.
     """
-    section = config.stores.get(store_name)
-    if section is None:
-        raise ConfigError(f"store {store_name!r} is not in the configuration; known: {', '.join(config.stores)}")
-    names = list(collections) or [name for name, c in config.collections.items() if store_name in c.placements]
-    if not names:
-        raise ConfigError(f"no collection lies in store {store_name!r}; add [collections.NAME.in.{store_name}]")
+    fed = _fed(config, store_name, collections)
     topic = control_topic(config.namespace)
     log = KafkaLog(config.kafka, clock=clock)
     if not log.admin.topics([topic]):
-        raise Refused(f"topic {topic} does not exist; run `vecferry enrol {names[0]}` first")
+        raise Refused(f"topic {topic} does not exist; run `vecferry enrol {fed[0][0]}` first")
     control = log.table(topic)
     instance = f"{socket.gethostname()}-{os.getpid()}"
     workers, stores = [], []
     try:
         control.sync()
-        for name in names:
-            store = open_store(
-                section.kind, section.options, config.collection(name), config.placement(name, store_name)
-            )
+        for name, replica in fed:
+            store = open_replica(config, name, replica)
             stores.append(store)
             store.applied()  # raises if the store is absent at the start; a worker waits for one that goes away later
-            workers.append(CollectionWorker(config, name, store_name, store, log, control, clock, instance))
+            workers.append(CollectionWorker(config, name, replica, store, log, control, clock, instance))
         _run_all(workers, stop)
     finally:
         for store in stores:
             store.close()
         control.close()
         log.close()
+
+
+def _fed(config: Config, store_name: str, collections: Sequence[str]) -> list[tuple[str, str]]:
+    """Each collection with each of its replicas in the store; raises ConfigError."""
+    lie_in = {name: [r for r in config.replicas(name) if r.store == store_name] for name in config.collections}
+    if store_name not in config.stores:
+        known = ", ".join(config.stores)
+        homes = {r.store for name in config.collections for r in config.replicas(name) if r.name == store_name}
+        hint = f"the replica of that name lies in {', '.join(sorted(homes))}" if homes else f"known: {known}"
+        raise ConfigError(f"store {store_name!r} is not in the configuration; {hint}")
+    for name in collections:
+        if not lie_in.get(name):
+            config.placement(name, store_name)  # says what is not known
+    fed = [(name, replica.name) for name in collections or lie_in for replica in lie_in[name]]
+    if not fed:
+        raise ConfigError(f"no collection lies in store {store_name!r}; add [collections.NAME.in.{store_name}]")
+    return fed
 
 
 def _run_all(workers: Sequence[CollectionWorker], stop: Event) -> None:

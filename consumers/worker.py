@@ -19,7 +19,7 @@ import numpy as np
 from .. import failpoints
 from ..clock import Clock
 from ..config import Config
-from ..journal.enrolled import refuse_other_enrolment
+from ..journal.enrolled import refuse_other_configuration, refuse_other_enrolment
 from ..journal.progress import WorkerProgress
 from ..journal.runs import OpenRuns
 from ..log.port import Log, Table
@@ -130,7 +130,8 @@ class CollectionWorker:
             self.close()
 
     def open(self) -> None:
-        """Join the group."""
+        """Join the group; raises Refused when the configuration has left what was enrolled."""
+        refuse_other_configuration(self._control, self._config.collection(self._collection))
         self._consumer.subscribe(self._topic, self)
 
     def drain(self) -> None:

@@ -1,4 +1,4 @@
-"""Checks that a worker's topic and configuration are those that were enrolled."""
+"""Checks that the topic and configuration of a worker or a publisher are those that were enrolled."""
 
 from __future__ import annotations
 
@@ -21,25 +21,32 @@ class Topics(Protocol):
 def refuse_other_enrolment(control: Table, topics: Topics, collection: Collection, topic: str) -> None:
     """Raise Refused if ``topic`` was recreated since enrolment, or the configuration differs from what was enrolled.
 
-    Offsets and marks belong to the enrolled topic; in a recreated one they would skip events. The partition count
-    decides where an event belongs, and the epoch decides its order. Blocks for one request; raises Unavailable.
+    Offsets and marks belong to the enrolled topic; in a recreated one they would skip events. Blocks for one request;
+    raises Unavailable.
     """
     record = _enrolled(control, collection.name)
     if record is None:
         return
-    problems = [
-        f"{collection.name} was enrolled with {key} {enrolled}, the configuration of this worker says {configured}; "
-        f"set collections.{collection.name}.{key} = {enrolled}"
-        for key, enrolled, configured in (
-            ("partitions", record.partitions, collection.partitions),
-            ("epoch", record.epoch, collection.epoch),
-        )
-        if enrolled != configured
-    ]
+    problems = _differences(record, collection)
     if another := record.topic_problem(topic, topics.topic_id(topic)):
         problems.append(another)
     if problems:
         raise Refused(problems)
+
+
+def refuse_other_configuration(control: Table, collection: Collection) -> None:
+    """Raise Refused when the configuration differs from what was enrolled. Does not block.
+
+    The partition count decides where an event belongs, and the epoch decides its order. No event of another space could
+    be applied, whatever part of the space differs: each would become a dead letter.
+    """
+    record = _enrolled(control, collection.name)
+    if record is not None and (problems := _differences(record, collection)):
+        raise Refused(problems)
+
+
+def _differences(record: EnrolledTopic, collection: Collection) -> list[str]:
+    return [f"{found.problem}; {found.remedy}" for found in record.differences(collection)]
 
 
 def _enrolled(control: Table, collection: str) -> EnrolledTopic | None:

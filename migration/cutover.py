@@ -11,7 +11,7 @@ from ..failpoints import hit
 from ..journal.lease import Lease
 from ..journal.migration import MigrationRecord, migration_key
 from ..journal.reading import require
-from ..journal.route import Route, route_key
+from ..journal.route import Route, between, route_key
 from .context import require_as_enrolled, require_source_as_enrolled
 from .facts import Facts
 from .gates import GateResult, Verdict, cutover_gates, decide, rollback_gate
@@ -23,6 +23,8 @@ from .start import Say
 class Move:
     """A move of the route, planned or done. ``after`` equals ``before`` when reads already are where they should be."""
 
+    source: str
+    target: str
     gates: tuple[GateResult, ...]
     verdict: Verdict
     before: Route
@@ -46,20 +48,32 @@ def plan_move(facts: Facts, percent: int, limits: GatesSection, *, force: bool =
     before = facts.route
     if before is None or facts.migration is None:
         raise Refused(f"collection {facts.collection!r} has no route; run `vecferry enrol {facts.collection}`")
-    if percent == before.percent:
-        return Move(gates=(), verdict=Verdict.PASS, before=before, after=before)
-    forward = percent > before.percent
+    source, target = facts.source.name, facts.migration.target  # the configured target may be another one by now
+    if before.share(source) + before.share(target) != 100:
+        elsewhere = sorted(before.weights.keys() - {source, target})
+        raise Refused(
+            f"reads of {facts.collection} go to {', '.join(elsewhere)} too, which its migration does not name; "
+            "use the version of vecferry that moved them there"
+        )
+    ends = {"source": source, "target": target}
+    if percent == facts.percent:
+        return Move(**ends, gates=(), verdict=Verdict.PASS, before=before, after=before)
+    forward = percent > facts.percent
     gates = cutover_gates(facts, limits) if forward else (rollback_gate(facts, limits),)
-    forced = force and not forward and all(live.complete for live in facts.live.get(facts.source, {}).values())
+    forced = force and not forward and all(live.complete for live in facts.live.get(source, {}).values())
     verdict = Verdict.PASS if forced else decide(gates)
-    update = {"generation": before.generation + 1, "percent": percent, "changed_unix_s": facts.now_unix_s}
-    return Move(gates=gates, verdict=verdict, before=before, after=before.model_copy(update=update))
+    update = {
+        "generation": before.generation + 1,
+        "weights": between(source, target, percent),
+        "changed_unix_s": facts.now_unix_s,
+    }
+    return Move(**ends, gates=gates, verdict=verdict, before=before, after=before.model_copy(update=update))
 
 
 def moves_back(context: Context, percent: int) -> bool:
     """Whether a move to ``percent`` takes reads away from the target. Does not block. Raises Refused."""
     route = require(context.control, route_key(context.name), Route)
-    return route is not None and percent < route.percent
+    return route is not None and percent < route.moved(context.source)
 
 
 def preview_move(context: Context, percent: int, *, force: bool = False, say: Say = lambda line: None) -> Move:
@@ -87,7 +101,7 @@ def move_reads(
     lease.write(
         {
             route_key(context.name): move.after,
-            migration_key(context.name): _counted(facts.migration, forward=move.after.percent > move.before.percent),
+            migration_key(context.name): _counted(facts.migration, forward=percent > facts.percent),
         }
     )
     hit("cutover.written")

@@ -19,7 +19,8 @@ from ..config import Config
 from ..errors import Refused
 from ..failpoints import hit
 from ..journal.lease import Lease
-from ..journal.migration import migration_key
+from ..journal.migration import MigrationRecord, migration_key
+from ..journal.reading import require
 from ..journal.run import group_key
 from ..log.port import Log, Topic
 from ..log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
@@ -76,7 +77,9 @@ def enrol(
     present = admin.topics([topic.name for topic in wanted])
     _refuse_topics(config, collection, present, log)
     stores = (migration.source, migration.target)
-    begun = _look_back(config, collection, stores, log, present)
+    begun, known = _look_back(config, collection, stores, log, present)
+    if known is not None and migration.source == known.target:
+        _refuse_incomplete(open_named, collection, known)
     planned = Enrolment(
         collection=name,
         source=migration.source,
@@ -84,7 +87,9 @@ def enrol(
         topics=tuple(topic.name for topic in wanted if topic.name not in present),
         groups=tuple(group_id(config.namespace, name, store) for store in stores),
         statements={
-            store: _prepare(open_named, store, collection, complete=store == migration.source, dry_run=True)
+            store: _prepare(
+                open_named, store, collection, complete=store == migration.source and known is None, dry_run=True
+            )
             for store in stores
         },
     )
@@ -108,16 +113,29 @@ def _look_back(
     stores: tuple[str, str],
     log: Log,
     topics: Mapping[str, Topic],
-) -> frozenset[str]:
-    """The stores whose groups have begun. Raises Refused when the journal speaks of something else than asked for."""
+) -> tuple[frozenset[str], MigrationRecord | None]:
+    """The stores whose groups have begun, and the migration so far. Raises Refused when that cannot become this one."""
     control, events = control_topic(config.namespace), events_topic(config.namespace, collection.name)
     if control not in topics:
-        return frozenset()
+        return frozenset(), None
     with closing(log.table(control)) as table:
         table.sync()
         refuse_another(table, collection, stores, events, log.admin.topic_id(events) if events in topics else "")
         prefix = group_key(collection.name, "")
-        return frozenset(key.removeprefix(prefix) for key in table.items(prefix))
+        begun = frozenset(key.removeprefix(prefix) for key in table.items(prefix))
+        return begun, require(table, migration_key(collection.name), MigrationRecord)
+
+
+def _refuse_incomplete(open_named: StoreOpener, collection: Collection, known: MigrationRecord) -> None:
+    """The store that a migration moves on from must say itself that it is a full copy."""
+    with opened(open_named, known.target) as store:
+        lacking = sorted(set(range(collection.partitions)) - store.applied().complete)
+    if lacking:
+        raise Refused(
+            f"store {known.target} is no full copy in {partitions(lacking)}; set migrations.{collection.name} back to "
+            f'{{from = "{known.source}", to = "{known.target}"}} and copy anew with '
+            f"`vecferry start {collection.name} --new-run` before it moves on"
+        )
 
 
 def _refuse_foreign(

@@ -1,4 +1,7 @@
-"""What the journal says of a collection, and whether it may be enrolled as configured: as it was, or to a new store."""
+"""What the journal says of a collection, and whether it may be enrolled as configured.
+
+It may as it was; to another target; and, once all reads are on its target, from that one onwards.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from ..journal.collection import CollectionRecord, collection_key
 from ..journal.lease import Lease
 from ..journal.migration import MigrationRecord, migration_key
 from ..journal.reading import require
-from ..journal.route import Route, route_key
+from ..journal.route import Route, between, route_key
 from ..journal.runs import read_runs
 from ..log.port import Table
 from ..schemas.collection import Collection
@@ -16,7 +19,7 @@ from .preflight import collection_checks, refuse_unless_passed, topic_identity_c
 
 
 def refuse_another(table: Table, collection: Collection, stores: tuple[str, str], events: str, topic_id: str) -> None:
-    """Raise Refused unless the collection is new, is enrolled just so, or may take the target of ``stores`` instead."""
+    """Raise Refused unless the collection is new, is enrolled just so, or may take the migration ``stores`` instead."""
     name = collection.name
     record = require(table, collection_key(name), CollectionRecord)
     if record is not None:
@@ -26,18 +29,43 @@ def refuse_another(table: Table, collection: Collection, stores: tuple[str, str]
         return
     moving = f"collection {name!r} is already moving from {known.source} to {known.target}"
     back = f'set migrations.{name} to {{from = "{known.source}", to = "{known.target}"}}'
-    if known.source != stores[0]:
-        raise Refused(f"{moving}; {back}, or enrol in another namespace")
     route = require(table, route_key(name), Route)
-    if route is not None and route.percent > 0:
+    percent = 0 if route is None else route.share(known.target)
+    if stores[0] == known.target:
+        _refuse_onwards(table, known, name, percent, moving, back)
+        return
+    if known.source != stores[0]:
         raise Refused(
-            f"{moving} and {route.percent} % of its reads are there; to give it another target, {back} and run "
+            f"{moving}; {back}, or, once all of its reads are on {known.target}, move on from there with "
+            f'from = "{known.target}"; for any other source enrol in another namespace'
+        )
+    if percent:
+        raise Refused(
+            f"{moving} and {percent} % of its reads are there; to give it another target, {back} and run "
             f"`vecferry rollback {name}` first"
         )
-    if known.step == "copying" or any(run.state == "copying" for run in read_runs(table, name).values()):
+    if _run_under_way(table, known, name):
         raise Refused(
             f"{moving} and a run is under way; to give it another target, {back} and run `vecferry cancel {name}` first"
         )
+
+
+def _refuse_onwards(table: Table, known: MigrationRecord, name: str, percent: int, moving: str, back: str) -> None:
+    """Raise Refused unless the migration ``known`` has come to its end, so that the next may begin at its target."""
+    if percent < 100:
+        raise Refused(
+            f"{moving} and {percent} % of its reads are on {known.target}; to move on from there, {back} and move all "
+            f"of them with `vecferry cutover {name} --to 100` first"
+        )
+    if _run_under_way(table, known, name):
+        raise Refused(
+            f"{moving} and a run is under way; to move on from {known.target}, {back} and finish it with "
+            f"`vecferry start {name}` or give it up with `vecferry cancel {name}` first"
+        )
+
+
+def _run_under_way(table: Table, known: MigrationRecord, name: str) -> bool:
+    return known.step == "copying" or any(run.state == "copying" for run in read_runs(table, name).values())
 
 
 def journal(
@@ -47,6 +75,7 @@ def journal(
     name = collection.name
     known = require(table, migration_key(name), MigrationRecord)
     if known is not None and (known.source, known.target) == stores:
+        _complete(lease, table, collection)
         return
     route = require(table, route_key(name), Route)
     generation = 1 if route is None else route.generation + 1
@@ -57,6 +86,8 @@ def journal(
         dimension=collection.space.dimension,
         metric=collection.space.metric,
         id_type=collection.id_type,
+        space_model=collection.space.model,
+        space_version=collection.space.version,
         stores=stores,
         topic_id=topic_id,
     )
@@ -67,7 +98,15 @@ def journal(
                 source=stores[0], target=stores[1], step="enrolled", started_unix_s=now_unix_s
             ),
             route_key(name): Route(
-                generation=generation, old=stores[0], new=stores[1], percent=0, changed_unix_s=now_unix_s
+                generation=generation, weights=between(stores[0], stores[1], 0), changed_unix_s=now_unix_s
             ),
         }
     )
+
+
+def _complete(lease: Lease, table: Table, collection: Collection) -> None:
+    """Let the record name the model and its version, where the release that enrolled the collection did not."""
+    record = require(table, collection_key(collection.name), CollectionRecord)
+    space = {"space_model": collection.space.model, "space_version": collection.space.version}
+    if record is not None and not record.space_model:
+        lease.write({collection_key(collection.name): record.model_copy(update=space)})

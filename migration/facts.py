@@ -11,16 +11,18 @@ from ..journal.progress import LiveProgress, WorkerProgress
 from ..journal.route import Route
 from ..journal.run import RunRecord
 from ..schemas.batch import Applied
+from ..schemas.collection import Replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Values only; None = not known or not there yet.
 
+    source, target  the replicas that reads leave, and go to
     begin, end      first offset still in the live topic, and its end; one per partition
-    live            store -> partition -> what its worker last reported
-    committed       store -> partition -> committed offset of its group
-    workers         store -> worker instance -> its counts
+    live            replica -> partition -> what its worker last reported
+    committed       replica -> partition -> committed offset of its group
+    workers         replica -> worker instance -> its counts
     dead_letters    keys of the unresolved letters; None without a dead-letter topic
     run_chunks_done chunks of ``run`` that Kafka has acknowledged; ``run_rows_done`` their rows
     run_applied     partitions of ``run`` that the target has applied to their end
@@ -29,8 +31,8 @@ class Facts:
     """
 
     collection: str
-    source: str
-    target: str
+    source: Replica
+    target: Replica
     partitions: int
     now_unix_s: float
     migration: MigrationRecord | None
@@ -52,6 +54,11 @@ class Facts:
     index_ready: bool | None
     index_problem: str = ""
 
+    @property
+    def percent(self) -> int:
+        """Percent of the keys whose reads have left the source."""
+        return 0 if self.route is None else self.route.moved(self.source.name)
+
     def holds_run(self, partition: int) -> bool:
         """Whether the target itself says so: what a worker has reported may be older than the target's table."""
         if self.run is None or self.held is None:
@@ -59,9 +66,9 @@ class Facts:
         mark = self.held.snapshots.get((self.run.run, partition))
         return partition in self.held.complete and mark is not None and mark.closed
 
-    def next_offset(self, store: str, partition: int) -> int:
-        """Up to where ``store`` has applied a reported ``partition``: as reported, or less if the target says so."""
-        reported = self.live[store][partition].next_offset
-        if store != self.target or self.held is None:
+    def next_offset(self, replica: Replica, partition: int) -> int:
+        """Up to where ``replica`` has applied a reported ``partition``: as reported, or less if the target says so."""
+        reported = self.live[replica.name][partition].next_offset
+        if replica != self.target or self.held is None:
             return reported
         return min(reported, self.held.live.get(partition, 0))

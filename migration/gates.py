@@ -12,9 +12,11 @@ from enum import StrEnum
 
 from ..config import GatesSection
 from ..journal.progress import LiveProgress
+from ..schemas.collection import Replica
 from ..schemas.dead_letters import parse_origin
 from ..wording import count, partitions
 from .facts import Facts
+from .remedies import lost_events, start_over
 
 BEAT_TIMEOUT_S = 10.0  # a worker reports about every second; one that was silent for longer counts as absent
 
@@ -82,7 +84,7 @@ def backfill_gate(facts: Facts) -> GateResult:
         return answer(Verdict.FAIL, f"run {facts.run.run} is {facts.run.state}", f"run `{start}` until it is done")
     if facts.run_problems:
         return answer(Verdict.FAIL, facts.run_problems[0], anew)
-    reported = facts.live.get(facts.target, {})
+    reported = facts.live.get(facts.target.name, {})
     done = [partition for partition, report in reported.items() if report.complete and facts.holds_run(partition)]
     measured = f"complete in {len(done)} of {count(facts.partitions, 'partition')}"
     if len(done) == facts.partitions:
@@ -90,11 +92,14 @@ def backfill_gate(facts: Facts) -> GateResult:
     if len(reported) < facts.partitions:
         return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts.target))
     if facts.held is None:
-        return answer(Verdict.INCONCLUSIVE, facts.index_problem or "not known", f"make store {facts.target} answer")
+        return answer(
+            Verdict.INCONCLUSIVE, facts.index_problem or "not known", f"make store {facts.target.store} answer"
+        )
     return answer(
         Verdict.FAIL,
         measured,
-        f"wait while the worker of {facts.target} applies the run; if it has lost its table, run `{start} --new-run`",
+        f"wait while the worker of {facts.target.name} applies the run; "
+        f"if it has lost its table, run `{start} --new-run`",
     )
 
 
@@ -111,27 +116,31 @@ def index_gate(facts: Facts) -> GateResult:
         )
     measured = {True: "ready", False: "not built", None: facts.index_problem or "not known"}[facts.index_ready]
     verdict = {True: Verdict.PASS, False: Verdict.FAIL, None: Verdict.INCONCLUSIVE}[facts.index_ready]
-    remedy = {True: "", False: build, None: f"make store {facts.target} answer"}[facts.index_ready]
+    remedy = {True: "", False: build, None: f"make store {facts.target.store} answer"}[facts.index_ready]
     return GateResult(name="index", verdict=verdict, measured=measured, required="ready", remedy=remedy)
 
 
-def lag_gate(facts: Facts, store: str, limits: GatesSection) -> GateResult:
-    """The store is at most ``max_lag_records`` behind the end of the live topic, and its worker is alive."""
+def lag_gate(facts: Facts, replica: Replica, limits: GatesSection) -> GateResult:
+    """The replica is at most ``max_lag_records`` behind the end of the live topic, and its worker is alive."""
 
     def answer(verdict: Verdict, measured: str, remedy: str = "") -> GateResult:
         required = f"at most {limits.max_lag_records} records"
-        return GateResult(name=f"lag of {store}", verdict=verdict, measured=measured, required=required, remedy=remedy)
+        return GateResult(
+            name=f"lag of {replica.name}", verdict=verdict, measured=measured, required=required, remedy=remedy
+        )
 
-    beyond = _beyond_the_end(facts, store)
+    beyond = _beyond_the_end(facts, replica)
     if beyond:
         remedy = f"the topic was made anew; {start_over(facts.collection)}"
         return answer(Verdict.FAIL, beyond, remedy)
-    silent = _silent(facts, store)
-    lag = lag_records(facts, store)
+    silent = _silent(facts, replica)
+    lag = lag_records(facts, replica)
     if silent or lag is None:
-        return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(store))
+        return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(replica))
     if lag > limits.max_lag_records:
-        return answer(Verdict.FAIL, count(lag, "record"), f"wait, or run a further `vecferry worker --store {store}`")
+        return answer(
+            Verdict.FAIL, count(lag, "record"), f"wait, or run a further `vecferry worker --store {replica.store}`"
+        )
     return answer(Verdict.PASS, count(lag, "record"))
 
 
@@ -144,8 +153,8 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
         return GateResult(name="verification", verdict=verdict, measured=measured, required=required, remedy=remedy)
 
     record = facts.verify
-    if record is None or (record.source, record.target) != (facts.source, facts.target):
-        return answer(Verdict.INCONCLUSIVE, f"{facts.source} and {facts.target} were never compared", verify)
+    if record is None or (record.source, record.target) != (facts.source.name, facts.target.name):
+        return answer(Verdict.INCONCLUSIVE, f"{facts.source.name} and {facts.target.name} were never compared", verify)
     if record.differing:
         measured = (
             f"{record.differing} of {record.checked} rows differ "
@@ -183,7 +192,7 @@ def dead_letter_gate(facts: Facts) -> GateResult:
             required=required,
             remedy=f"run `vecferry enrol {facts.collection}`",
         )
-    stores = {facts.source, facts.target}
+    stores = {facts.source.name, facts.target.name}
     count = sum(parse_origin(key).store in stores for key in facts.dead_letters)
     verdict = Verdict.FAIL if count else Verdict.PASS
     measured = f"{count} unresolved"
@@ -202,7 +211,8 @@ def retention_gate(facts: Facts) -> GateResult:
     if facts.begin is None:
         return answer(Verdict.INCONCLUSIVE, "the live topic's offsets are not known", "make Kafka answer")
     headroom: list[int] = []
-    for store in (facts.source, facts.target):
+    for replica in (facts.source, facts.target):
+        store = replica.name
         for partition, begin in enumerate(facts.begin):
             committed = facts.committed.get(store, {}).get(partition)
             if committed is None:
@@ -212,7 +222,7 @@ def retention_gate(facts: Facts) -> GateResult:
             needed = committed if reported is None else min(committed, reported.next_offset)
             if begin > needed:
                 what = f"{store} needs offset {needed} of partition {partition}, the topic begins at {begin}"
-                remedy = lost_events(facts.collection, is_source=store == facts.source)
+                remedy = lost_events(facts.collection, is_source=replica == facts.source)
                 return answer(Verdict.FAIL, what, remedy)
             headroom.append(needed - begin)
     spare = f", and {count(min(headroom), 'record')} before that" if min(headroom) else ""
@@ -223,14 +233,14 @@ def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
     """The old store is a full copy and keeps up, so reads can go back to it at once."""
     lag = lag_gate(facts, facts.source, limits)
     partial = sorted(
-        partition for partition, progress in facts.live.get(facts.source, {}).items() if not progress.complete
+        partition for partition, progress in facts.live.get(facts.source.name, {}).items() if not progress.complete
     )
-    required = f"{facts.source} complete and at most {limits.max_lag_records} records behind"
+    required = f"{facts.source.name} complete and at most {limits.max_lag_records} records behind"
     if partial:
         return GateResult(
             name="rollback ready",
             verdict=Verdict.FAIL,
-            measured=f"{facts.source} is no full copy in {partitions(partial)}",
+            measured=f"{facts.source.name} is no full copy in {partitions(partial)}",
             required=required,
             remedy="copy into it first",
         )
@@ -239,30 +249,12 @@ def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
     )
 
 
-def start_over(collection: str) -> str:
-    """The way out when the live topic can no longer be trusted as the one order of all writes."""
-    return (
-        "stop publishers and workers, set another `namespace`, raise "
-        f"collections.{collection}.epoch by one, empty the target, and run `vecferry enrol {collection}`"
-    )
-
-
-def lost_events(collection: str, *, is_source: bool) -> str:
-    """The way out for a store that has not applied what retention has removed from the live topic."""
-    if is_source:
-        return f"publish what it missed again once it is enrolled anew: {start_over(collection)}"
-    return (
-        f"fill a store under another name: set migrations.{collection}.to to it, run `vecferry enrol {collection}`, "
-        f"then `vecferry start {collection}`"
-    )
-
-
-def lag_records(facts: Facts, store: str) -> int | None:
-    """Records of the live topic that ``store`` has not applied, over all partitions; None when not known."""
-    progress = facts.live.get(store, {})
+def lag_records(facts: Facts, replica: Replica) -> int | None:
+    """Records of the live topic that ``replica`` has not applied, over all partitions; None when not known."""
+    progress = facts.live.get(replica.name, {})
     if facts.end is None or set(progress) < set(range(facts.partitions)):
         return None
-    return sum(end - facts.next_offset(store, partition) for partition, end in enumerate(facts.end))
+    return sum(end - facts.next_offset(replica, partition) for partition, end in enumerate(facts.end))
 
 
 def beat_age_s(progress: Mapping[int, LiveProgress], now_unix_s: float) -> float | None:
@@ -272,25 +264,27 @@ def beat_age_s(progress: Mapping[int, LiveProgress], now_unix_s: float) -> float
     return max(abs(now_unix_s - beat) for beat in beats) if beats else None
 
 
-def _silent(facts: Facts, store: str) -> str:
-    """Why the workers of ``store`` cannot be heard, or "" when every partition was reported a moment ago."""
-    progress = facts.live.get(store, {})
+def _silent(facts: Facts, replica: Replica) -> str:
+    """Why the workers of ``replica`` cannot be heard, or "" when every partition was reported a moment ago."""
+    progress = facts.live.get(replica.name, {})
     age_s = beat_age_s(progress, facts.now_unix_s)
     if age_s is None:
-        return f"no worker of store {store} has ever reported"
+        return f"no worker of store {replica.name} has ever reported"
     missing = sorted(set(range(facts.partitions)) - set(progress))
     if missing:
-        return f"no worker of store {store} has reported {partitions(missing)}"
-    return f"no worker of store {store} has reported for {age_s:.0f} s" if age_s > BEAT_TIMEOUT_S else ""
+        return f"no worker of store {replica.name} has reported {partitions(missing)}"
+    return f"no worker of store {replica.name} has reported for {age_s:.0f} s" if age_s > BEAT_TIMEOUT_S else ""
 
 
-def _beyond_the_end(facts: Facts, store: str) -> str:
+def _beyond_the_end(facts: Facts, replica: Replica) -> str:
     for partition, end in enumerate(facts.end or ()):
-        progress = facts.live.get(store, {}).get(partition)
+        progress = facts.live.get(replica.name, {}).get(partition)
         if progress is not None and progress.next_offset > end:
-            return f"{store} has applied partition {partition} to {progress.next_offset}, the topic ends at {end}"
+            return (
+                f"{replica.name} has applied partition {partition} to {progress.next_offset}, the topic ends at {end}"
+            )
     return ""
 
 
-def _start_worker(store: str) -> str:
-    return f"start `vecferry worker --store {store}`"
+def _start_worker(replica: Replica) -> str:
+    return f"start `vecferry worker --store {replica.store}`"

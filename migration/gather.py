@@ -35,15 +35,15 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     run = _current_run(context)
     chunks = {} if run is None else all_known(context.control, chunk_key(name, run.run), ChunkDone)
     route = require(context.control, route_key(name), Route)
-    away = towards is not None and route is not None and towards <= route.percent
+    away = towards is not None and route is not None and towards <= route.moved(context.source)
     held, index_ready, index_problem = (None, None, "not asked") if away else _ask_target(context)
     live = {store: _live(context, store) for store in stores}
     offsets = context.log.admin.offsets(context.events, partitions)
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
     return Facts(
         collection=name,
-        source=context.source,
-        target=context.target,
+        source=context.config.replica(name, context.source),
+        target=context.config.replica(name, context.target),
         partitions=partitions,
         now_unix_s=context.clock.unix_s(),
         migration=require(context.control, migration_key(name), MigrationRecord),

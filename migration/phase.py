@@ -29,7 +29,7 @@ def phase_of(migration: MigrationRecord | None, route: Route | None) -> str:
     """The phase by the name that people know it by. A migration whose reads were moved once stays in cutover."""
     if migration is None or route is None:
         return NOT_ENROLLED
-    return CUTOVER if migration.cutovers > 0 or route.percent > 0 else DUAL_WRITE
+    return CUTOVER if migration.cutovers > 0 or route.share(migration.target) > 0 else DUAL_WRITE
 
 
 def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
@@ -40,17 +40,20 @@ def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
     if any(gate.name == "retention" and gate.verdict is Verdict.FAIL for gate in gates):
         return (f"vecferry doctor {name}",)  # a worker would only refuse to skip what is gone
     workers = tuple(
-        f"vecferry worker --store {store}" for store in (facts.source, facts.target) if not _is_fed(facts, store)
+        f"vecferry worker --store {store}"
+        for store in dict.fromkeys(
+            replica.store for replica in (facts.source, facts.target) if not _is_fed(facts, replica.name)
+        )
     )
     if facts.migration.step != "indexed":
         return (*workers, f"vecferry start {name}")
     if workers:
         return workers
-    if facts.route.percent == 100:
+    if facts.percent == 100:
         return ()
     if decide(gates) is not Verdict.PASS:
         return steps_past(name, gates)
-    return (f"vecferry cutover {name} --to {_next_percent(facts.route.percent)}",)
+    return (f"vecferry cutover {name} --to {_next_percent(facts.percent)}",)
 
 
 def steps_past(collection: str, gates: Sequence[GateResult]) -> tuple[str, ...]:

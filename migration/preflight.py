@@ -18,7 +18,8 @@ from ..schemas.collection import Collection
 from ..schemas.partitioner import murmur2
 from ..stores.base import Capabilities
 from ..wording import count, partitions
-from .gates import GateResult, Verdict, decide, lost_events, start_over
+from .gates import GateResult, Verdict, decide
+from .remedies import lost_events, start_over
 
 _MS_PER_H = 3_600_000
 
@@ -115,33 +116,17 @@ def collection_checks(record: CollectionRecord | None, collection: Collection) -
     if record is None:
         remedy = f"run `vecferry enrol {collection.name}`"
         return (_check("enrolment", f"{collection.name} is not enrolled", "enrolled", remedy),)
-    enrolled: dict[str, object] = {
-        "epoch": record.epoch,
-        "partitions": record.partitions,
-        "dimension": record.dimension,
-        "metric": record.metric,
-        "id_type": record.id_type,
-    }
-    configured: dict[str, object] = {
-        "epoch": collection.epoch,
-        "partitions": collection.partitions,
-        "dimension": collection.space.dimension,
-        "metric": collection.space.metric,
-        "id_type": collection.id_type,
-    }
-    differing = [key for key in enrolled if enrolled[key] != configured[key]]
-    if not differing:
+    differences = record.differences(collection)
+    if not differences:
         return (_check("enrolment", "as configured", "as configured"),)
     return tuple(
         _check(
             "enrolment",
-            f"{collection.name} was enrolled with {key} {enrolled[key]}, the configuration says {configured[key]}",
+            found.problem,
             "as configured",
-            f"set collections.{collection.name}.{key} = {_toml(enrolled[key])}, or enrol as another collection"
-            if key != "epoch"
-            else f"set collections.{collection.name}.epoch = {record.epoch}, or enrol in another namespace",
+            f"{found.remedy}, or enrol {'in another namespace' if found.key == 'epoch' else 'as another collection'}",
         )
-        for key in differing
+        for found in differences
     )
 
 
@@ -154,6 +139,8 @@ def migration_check(record: CollectionRecord | None, collection: str, stores: tu
     remedy = f'set migrations.{collection} to {{from = "{old}", to = "{new}"}}'
     if stores[0] == old:
         remedy += f", or run `vecferry enrol {collection}` to move to {stores[1]} instead"
+    elif stores[0] == new:
+        remedy += f", or, once all reads are on {new}, run `vecferry enrol {collection}` to move on to {stores[1]}"
     return _check("migration", what, "as enrolled", remedy)
 
 
@@ -216,10 +203,6 @@ def _able(name: str, required: str, capabilities: Capabilities | None, collectio
         known = ", ".join(sorted(capabilities.id_types))
         return _check(name, f"has no id type {collection.id_type}", required, f"use one of {known}")
     return _check(name, f"guarantee {capabilities.guarantee.value}", required)
-
-
-def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _check(name: str, measured: str, required: str, remedy: str = "") -> GateResult:

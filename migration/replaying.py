@@ -50,7 +50,8 @@ def replay(
     with opened(context.open_store, into) as store:
         refuse_unless_passed(store_checks(into, store.check(), store.capabilities, context.collection))
         record = open_replay(context, lease.writer, run, into, store)
-    say(f"waiting until {into} has applied run {run}; it needs a running `vecferry worker --store {into}`")
+    lies_in = context.config.replica(context.name, into).store
+    say(f"waiting until {into} has applied run {run}; it needs a running `vecferry worker --store {lies_in}`")
     with opened(context.open_store, into) as store:
         wait_applied(
             context.progress,

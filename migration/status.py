@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..config import GatesSection
 from ..journal.migration import VerifyRecord
+from ..schemas.collection import Replica
 from ..schemas.dead_letters import parse_origin
 from .facts import Facts
 from .gates import BEAT_TIMEOUT_S, GateResult, Verdict, beat_age_s, cutover_gates, lag_gate, lag_records
@@ -15,7 +16,10 @@ from .phase import next_steps, phase_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """One store. ``lag_records`` and ``beat_age_s`` are None while no worker has reported every partition."""
+    """One replica; ``store`` is its name, ``state`` is loading or complete, as its workers report.
+
+    ``lag_records`` and ``beat_age_s`` are None while no worker has reported every partition.
+    """
 
     store: str
     role: str
@@ -23,6 +27,7 @@ class StoreStatus:
     verdict: Verdict
     beat_age_s: float | None
     workers: int
+    state: str
     complete_partitions: int
     dead_letters: int
     outcomes: Mapping[str, int]
@@ -70,11 +75,11 @@ def summarise(facts: Facts, limits: GatesSection) -> Status:
         collection=facts.collection,
         phase=phase_of(migration, route),
         step="" if migration is None else migration.step,
-        percent=0 if route is None else route.percent,
+        percent=facts.percent,
         generation=0 if route is None else route.generation,
         cutovers=0 if migration is None else migration.cutovers,
         rollbacks=0 if migration is None else migration.rollbacks,
-        stores=(_store(facts, facts.source, "from", limits), _store(facts, facts.target, "to", limits)),
+        stores=(_store(facts, facts.source, limits), _store(facts, facts.target, limits)),
         run=_run(facts),
         verification=verify,
         verification_age_s=None if verify is None else facts.now_unix_s - verify.finished_unix_s,
@@ -84,8 +89,10 @@ def summarise(facts: Facts, limits: GatesSection) -> Status:
     )
 
 
-def _store(facts: Facts, store: str, role: str, limits: GatesSection) -> StoreStatus:
+def _store(facts: Facts, replica: Replica, limits: GatesSection) -> StoreStatus:
+    store = replica.name
     live = facts.live.get(store, {})
+    complete = sum(progress.complete for progress in live.values())
     alive = [
         worker
         for worker in facts.workers.get(store, {}).values()
@@ -98,12 +105,13 @@ def _store(facts: Facts, store: str, role: str, limits: GatesSection) -> StoreSt
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
     return StoreStatus(
         store=store,
-        role=role,
-        lag_records=lag_records(facts, store),
-        verdict=lag_gate(facts, store, limits).verdict,
+        role=replica.role,
+        lag_records=lag_records(facts, replica),
+        verdict=lag_gate(facts, replica, limits).verdict,
         beat_age_s=beat_age_s(live, facts.now_unix_s),
         workers=len(alive),
-        complete_partitions=sum(progress.complete for progress in live.values()),
+        state="complete" if complete == facts.partitions else "loading",
+        complete_partitions=complete,
         dead_letters=sum(parse_origin(key).store == store for key in facts.dead_letters or ()),
         outcomes=outcomes,
     )

@@ -9,10 +9,10 @@ from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
 from ..log.port import Log
+from ..replicas import open_replica
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store
-from ..stores.registry import open_store
 from .async_reader import AsyncReader
 from .pool import StorePool
 from .reader import Reader
@@ -81,10 +81,8 @@ class Backend:
         collection = self._config.collection(name)
         topic = events_topic(self._config.namespace, name)
 
-        def open_named(store: str) -> Store:
-            placement = self._config.placement(name, store)
-            section = self._config.stores[store]
-            return open_store(section.kind, section.options, collection, placement)
+        def open_named(replica: str) -> Store:
+            return open_replica(self._config, name, replica)
 
         def end_offsets(timeout_s: float) -> tuple[int, ...]:
             return self._log.admin.end_offsets(topic, collection.partitions, timeout_s=timeout_s)

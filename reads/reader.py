@@ -215,7 +215,7 @@ class Reader:
 
     def _stay(self, asked: Demand, permit: Permit, problem: Lag | Unavailable) -> str:
         stores = {name for session in asked.sessions for name in session.stores(self._topic)}
-        if len(stores) == 1 and stores <= {permit.split.old, permit.split.new}:
+        if len(stores) == 1 and stores <= permit.split.stores:
             self._counters.add("refused_moves")
             return stores.pop()
         raise _Behind(f"this session has seen more than store {permit.store!r} is known to have applied: {problem}")

@@ -144,7 +144,7 @@ class Router:
     def failed(self, permit: Permit) -> bool:
         """The store of ``permit`` failed. Whether another one may answer: then enter again and avoid this one.
 
-        A failing canary makes this reader step aside: for a while it reads as if the route were at 0 %.
+        A failing canary makes this reader step aside: for a while it reads as if all of the route were at its home.
         """
         with self._changed:
             served = self._served
@@ -152,13 +152,13 @@ class Router:
                 return False
             if self._store_after(served, permit.bucket) != permit.store:
                 return True
-            if not (served.canary and permit.store == served.new):
+            if not (served.canary and permit.store != served.home):
                 return False
             now_s = self._clock.monotonic_s()
             self._aside_until_s = now_s + self._aside_s
             self._aside_s = min(_MAX_ASIDE_S, 2 * self._aside_s)
             self._next_move_s = now_s
-            _log.warning("reads step aside from store %s: generation %d", served.new, served.generation)
+            _log.warning("reads step aside from store %s: generation %d", permit.store, served.generation)
             return True
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class Router:
             self._let_go()
 
     def _permit(self, bucket: int, store: str, served: Split) -> Permit:
-        canary = served.canary and store == served.new
+        canary = served.canary and store != served.home
         return Permit(
             bucket=bucket,
             store=store,

@@ -47,3 +47,20 @@ class Placement:
     id: str = "id"
     vector: str = "vector"
     metadata: str | tuple[str, ...] = "metadata"
+
+
+Role = Literal["from", "to", ""]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One copy of a collection, fed by a consumer group of its own; topics, records and reports know it by ``name``.
+
+    ``store``: the ``[stores.NAME]`` that it lies in; several may lie in one. ``role``: in the collection's migration.
+    """
+
+    name: str
+    store: str
+    placement: Placement
+    space: Space
+    role: Role = ""

@@ -26,7 +26,14 @@ class StoreOptions(_Given):
 
 
 class StorePlacement(_Given):
-    """Where and how a collection lies in a store."""
+    """Where and how a replica of a collection lies in a store.
+
+    ``store``: a ``[stores.NAME]``, "" for the one of the replica's name. ``space``: a ``[spaces.NAME]``, "" for the
+    collection's own.
+    """
+
+    store: str = ""
+    space: str = ""
 
     @abstractmethod
     def placement(self) -> Placement:

@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 from vecferry.config import Config, load_config
 from vecferry.errors import ConfigError
+from vecferry.replicas import open_replica
+from vecferry.schemas.collection import Placement, Replica, Space
 from vecferry.stores.pgvector.options import Options
 
 PASSWORD = "hunter2-p4ssw0rd"
@@ -188,6 +190,64 @@ def test_every_problem_has_its_line_with_the_file(tmp_path: Path) -> None:
     lines = str(refused.value).splitlines()
     assert len(lines) == 2
     assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+def test_a_space_has_a_name_and_all_that_makes_it_one() -> None:
+    other = {"model": "n", "version": "2", "dimension": 8, "metric": "dot"}
+    config = load_config(document(spaces={"other": other}))
+    assert config.space("other") == Space(model="n", version="2", dimension=8, metric="dot")
+    with pytest.raises(ConfigError, match="space 'othr' is not known; did you mean 'other'"):
+        config.space("othr")
+    for key in other:
+        line = problem_of(document(spaces={"other": {k: v for k, v in other.items() if k != key}}))
+        assert line.startswith(f"spaces.other.{key}: ")
+
+
+def test_a_replica_lies_in_the_store_of_its_name_and_in_the_space_of_its_collection() -> None:
+    config = load_config(document())
+    space = Space(model="m", version="1", dimension=4, metric="cosine")
+    old, new = config.replicas("products")
+    assert old == Replica(name="old", store="old", placement=Placement(table="products"), space=space, role="from")
+    assert (new.name, new.role) == ("new", "to")
+
+
+def with_third(**keys: str) -> dict[str, Any]:
+    """With a third replica, and a space of another model."""
+    data = document(spaces={"other": {"model": "n", "version": "2", "dimension": 8, "metric": "dot"}})
+    data["collections"]["products"]["in"]["third"] = keys
+    return data
+
+
+def test_a_replica_may_name_another_store_and_another_space() -> None:
+    config = load_config(with_third(store="new", space="other", table="products_3"))
+    third = config.replica("products", "third")
+    assert (third.name, third.store, third.role) == ("third", "new", "")
+    assert third.space == Space(model="n", version="2", dimension=8, metric="dot")
+    with pytest.raises(ConfigError, match=r"in\.third: space 'other' is another one .*; remove the key"):
+        open_replica(config, "products", "third")
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"table": "t"}, "collections.products.in.third: store 'third' is not known; known: new, old"),
+        ({"table": "t", "store": "nw"}, "collections.products.in.third: store 'nw' is not known; did you mean 'new'?"),
+        (
+            {"table": "t", "store": "new", "space": "othr"},
+            "collections.products.in.third: space 'othr' is not known; did you mean 'other'?",
+        ),
+        (
+            {"table": "products", "store": "new"},
+            "collections.products.in.third: table 'products' of store 'new' is that of 'new'; name another one",
+        ),
+        (
+            {"table": "t", "store": "new", "tabel": "t"},
+            "collections.products.in.third.tabel: key 'tabel' is not known; did you mean 'table'?",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_replica_is_one_line(keys: dict[str, str], line: str) -> None:
+    assert problem_of(with_third(**keys)) == line
 
 
 def test_it_is_frozen() -> None:

@@ -51,6 +51,10 @@ def test_a_newer_write_in_a_foreign_partition_is_dead_lettered_and_not_called_st
     [
         ({"partitions": 7}, f"set collections.{NAME}.partitions = 7"),
         ({"epoch": 2}, f"set collections.{NAME}.epoch = 2"),
+        ({"dimension": 8}, f"set collections.{NAME}.dimension = 8"),
+        ({"metric": "dot"}, f'set collections.{NAME}.metric = "dot"'),
+        ({"space_model": "n"}, f'set collections.{NAME}.space.model = "n"'),
+        ({"space_version": "2"}, f'set collections.{NAME}.space.version = "2"'),
         ({"topic_id": "AAAAAAAAAAAAAAAAAAAAAQ"}, "deleted and made anew"),
     ],
 )
@@ -72,3 +76,5 @@ def test_a_worker_that_is_not_configured_as_enrolled_reads_nothing(
         with pytest.raises(Refused):
             running.join()
         assert store.rows == {}
+        log.dead_letters.sync()
+        assert log.dead_letters.items("") == {}

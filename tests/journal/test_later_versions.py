@@ -6,26 +6,20 @@ import json
 from contextlib import closing
 
 import pytest
-from migration_rig import NAME, PARTITIONS, Rig
+from migration_rig import NAME, Rig
+from rig_reader import reader_of, serves
 from steering import do_start
-from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Refused
 from vecferry.journal.collection import collection_key
 from vecferry.journal.lease import Lease
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
-from vecferry.journal.route import Route, route_key
+from vecferry.journal.route import Route, between, route_key
 from vecferry.journal.run import run_key
 from vecferry.log.kafka.log import KafkaLog
 from vecferry.migration.context import Context
 from vecferry.migration.cutover import move_reads
 from vecferry.migration.gather import gather
-from vecferry.reads.pool import StorePool
-from vecferry.reads.reader import Reader
-from vecferry.reads.route import whole
-from vecferry.reads.router import Router
-from vecferry.reads.stats import Counters
-from vecferry.reads.watermarks import Watermarks
 from vecferry.schemas.topics import control_topic
 from waiting import wait_until
 
@@ -42,7 +36,9 @@ def test_each_goes_on_with_what_it_knows_and_says_so_once(
         with rig.steering() as (context, lease):
             route = require(context.control, route_key(NAME), Route)
             assert route is not None
-            lease.write({route_key(NAME): route.model_copy(update={"generation": 2, "percent": 100})})
+            lease.write(
+                {route_key(NAME): route.model_copy(update={"generation": 2, "weights": between("old", "new", 100)})}
+            )
         with rig.context() as context:
             reader, router = reader_of(rig, context)
             wait_until(lambda: serves(reader, router, "new"), what="the reader to follow the route")
@@ -64,42 +60,6 @@ def test_each_goes_on_with_what_it_knows_and_says_so_once(
     assert len(said) == len(later)
 
 
-def reader_of(rig: Rig, context: Context) -> tuple[Reader, Router]:
-    collection, counters = context.collection, Counters()
-    pool = StorePool(rig.stores.__getitem__)
-    progress = Watermarks(
-        collection=collection,
-        table=lambda: context.progress,
-        end_offsets=lambda timeout_s: context.admin.end_offsets(rig.events, PARTITIONS, timeout_s=timeout_s),
-        pool=pool,
-        clock=SYSTEM_CLOCK,
-    )
-    router = Router(
-        collection=NAME,
-        control=lambda timeout_s: context.control,
-        without_record=lambda: whole("old"),
-        progress=progress,
-        connect=pool.open,
-        counters=counters,
-        clock=SYSTEM_CLOCK,
-    )
-    reader = Reader(
-        collection=collection,
-        topic=rig.events,
-        router=router,
-        progress=progress,
-        pool=pool,
-        counters=counters,
-        clock=SYSTEM_CLOCK,
-    )
-    return reader, router
-
-
-def serves(reader: Reader, router: Router, store: str) -> bool:
-    reader.get(["id-00001"], timeout=20.0)
-    return router.served is not None and {router.served.store_of(bucket) for bucket in range(100)} == {store}
-
-
 def write_as_a_later_version(rig: Rig, context: Context) -> dict[str, bytes]:
     """Records with a value, a field and a version that this release does not know; returns them by their keys."""
 
@@ -111,7 +71,7 @@ def write_as_a_later_version(rig: Rig, context: Context) -> dict[str, bytes]:
     later = {
         run_key(NAME, "r1"): edited(run_key(NAME, "r1"), state="paused", paused_by="somebody"),
         run_key(NAME, "r7"): b'{"version": 2, "shape": "another"}',
-        route_key(NAME): edited(route_key(NAME), version=2, generation=3, shares={"third": 1.0}),
+        route_key(NAME): edited(route_key(NAME), version=3, generation=3, shares={"third": 1.0}),
         collection_key(NAME): edited(collection_key(NAME), metric="hamming"),
     }
     for key, raw in later.items():
@@ -131,7 +91,7 @@ def refuse_to_steer_over(rig: Rig, later: dict[str, bytes]) -> None:
             gather(context)
     with rig.context(checked=False) as context:
         with Lease(rig.config, NAME, context.control, context.log, command="test") as lease:
-            with pytest.raises(Refused, match=r"'route/products'.*version 2"):
+            with pytest.raises(Refused, match=r"'route/products'.*version 3"):
                 move_reads(context, lease, 0)
             for key in later:
                 with pytest.raises(Refused, match=f"'{key}' was written by a later version"):

@@ -13,7 +13,7 @@ from vecferry.journal.collection import EnrolledTopic
 from vecferry.journal.guard import GuardedWriter
 from vecferry.journal.kinds import CONTROL, kind_of
 from vecferry.journal.record import Known, Record, Unknown, decode
-from vecferry.journal.route import Route
+from vecferry.journal.route import Route, between
 from vecferry.journal.run import RunRecord
 
 ROUTE = {"version": 1, "generation": 1, "old": "old", "new": "new", "percent": 5, "changed_unix_s": 0.5}
@@ -118,8 +118,41 @@ def test_a_part_of_an_unknown_record_can_be_known() -> None:
     assert found.part(EnrolledTopic) is None
 
 
+def test_a_route_of_version_1_is_read_as_weights_with_whatever_else_it_holds() -> None:
+    for fields in (ROUTE, {key: value for key, value in ROUTE.items() if key != "version"}):
+        found = decode("route/c", encoded({**fields, "note": "kept"}), Route)
+        assert isinstance(found, Known)
+        written = json.loads(found.record.encode())
+        assert written == {
+            "version": 2,
+            "generation": 1,
+            "weights": {"old": 95, "new": 5},
+            "changed_unix_s": 0.5,
+            "note": "kept",
+        }
+        assert list(written["weights"]) == ["old", "new"]
+        again = decode("route/c", found.record.encode(), Route)
+        assert again == found
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, {"old": 99}, {"old": 60, "new": 60}, {"old": 101, "new": -1}, {"old": 99.5, "new": 0.5}, None]
+)
+def test_weights_that_are_no_shares_of_all_keys_are_not_known(weights: object) -> None:
+    fields = {"version": 2, "generation": 1, "weights": weights, "changed_unix_s": 0.5}
+    assert isinstance(decode("route/c", encoded(fields), Route), Unknown)
+
+
+def test_weights_keep_their_order() -> None:
+    fields = {"version": 2, "generation": 1, "weights": {"b": 50, "c": 0, "a": 50}, "changed_unix_s": 0.5}
+    found = decode("route/c", encoded(fields), Route)
+    assert isinstance(found, Known)
+    assert list(found.record.weights) == ["b", "c", "a"]
+
+
 def test_every_kind_has_a_key_and_begins_with_version_1() -> None:
-    assert {kind.NEWEST for kind in CONTROL.values()} == {1}
+    assert {kind.NEWEST for kind in CONTROL.values() if kind is not Route} == {1}
+    assert Route.NEWEST == 2
     assert kind_of("run/c/r1") is RunRecord
     assert kind_of("note") is None
 
@@ -137,7 +170,7 @@ class Control:
         self.values |= {key: record.encode() for key, record in records.items()}
 
 
-@pytest.mark.parametrize("later", [{"version": 2}, {"percent": "half"}])
+@pytest.mark.parametrize("later", [{"version": 3}, {"percent": "half"}, {"percent": 101}])
 def test_a_later_record_is_not_written_over_nor_anything_beside_it(later: dict[str, object]) -> None:
     unknown = encoded({**ROUTE, **later})
     control = Control({"route/a": unknown, "route/b": encoded(ROUTE)})
@@ -146,6 +179,6 @@ def test_a_later_record_is_not_written_over_nor_anything_beside_it(later: dict[s
     with pytest.raises(Refused, match="'route/a' was written by a later version"):
         writer.write({"route/c": route, "route/a": route})
     assert control.values == {"route/a": unknown, "route/b": encoded(ROUTE)}
-    moved = route.model_copy(update={"percent": 6})
+    moved = route.model_copy(update={"weights": between("old", "new", 6)})
     writer.write({"route/b": moved, "route/c": route})
     assert control.values == {"route/a": unknown, "route/b": moved.encode(), "route/c": route.encode()}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from migration_rig import NAME, PARTITIONS, Rig, log_of
-from vecferry.config import load_config
+import vecferry
+from migration_rig import NAME, PARTITIONS, Rig, log_of, settings
+from vecferry.config import Config, load_config
 from vecferry.errors import Refused
 from vecferry.journal.collection import CollectionRecord, collection_key
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
-from vecferry.journal.route import Route, route_key
+from vecferry.journal.route import Route, between, route_key
 from vecferry.journal.run import GroupRecord, group_key
 from vecferry.log.port import Table
 from vecferry.log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
@@ -46,12 +49,13 @@ def test_enrolment_makes_topics_groups_and_records(kafka_bootstrap: str) -> None
         collection = require(context.control, collection_key(NAME), CollectionRecord)
         assert collection is not None
         assert (collection.partitions, collection.stores) == (PARTITIONS, ("old", "new"))
+        assert (collection.space_model, collection.space_version) == ("m", "1")
         migration = require(context.control, migration_key(NAME), MigrationRecord)
         assert migration is not None
         assert migration.step == "enrolled"
         route = require(context.control, route_key(NAME), Route)
         assert route is not None
-        assert (route.generation, route.old, route.new, route.percent) == (1, "old", "new", 0)
+        assert (route.generation, route.weights) == (1, {"old": 100, "new": 0})
 
 
 def test_a_dry_run_shows_the_statements_and_changes_nothing(kafka_bootstrap: str) -> None:
@@ -121,7 +125,7 @@ def test_a_target_in_use_cannot_be_exchanged_yet(kafka_bootstrap: str, step: str
         assert route is not None
         lease.write(
             {
-                route_key(NAME): route.model_copy(update={"percent": percent}),
+                route_key(NAME): route.model_copy(update={"weights": between("old", "new", percent)}),
                 migration_key(NAME): migration.model_copy(update={"step": step, "run": "r1"}),
             }
         )
@@ -141,21 +145,56 @@ def migration_record(table: Table) -> MigrationRecord:
     return record
 
 
-@pytest.mark.parametrize(("key", "value"), [("partitions", PARTITIONS + 1), ("epoch", 2), ("metric", "l2")])
+def changed(rig: Rig, key: str, value: object) -> Config:
+    """The configuration of ``rig`` with another value for ``key`` of its collection."""
+    data = settings(rig.config.kafka.bootstrap_servers, rig.config.namespace)
+    collections: dict[str, Any] = data["collections"]  # type: ignore[assignment]
+    section, _, rest = key.rpartition(".")
+    (collections[NAME][section] if section else collections[NAME])[rest] = value
+    return load_config(data)
+
+
+CHANGES = [
+    ("partitions", PARTITIONS + 1),
+    ("epoch", 2),
+    ("metric", "l2"),
+    ("dimension", 8),
+    ("space.model", "n"),
+    ("space.version", "2"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), CHANGES)
 def test_a_configuration_that_changed_under_the_collection_is_refused(
     kafka_bootstrap: str, key: str, value: object
 ) -> None:
     rig = Rig(kafka_bootstrap)
     rig.enrol()
-    data = rig.config.model_dump(by_alias=True)
-    data["stores"] = {name: {"kind": "lancedb", "uri": "unused"} for name in ("old", "new", "third")}
-    data["collections"][NAME][key] = value
-    changed, problem = load_config(data), f"collections.{NAME}.{key}"
-    with log_of(changed) as log:
-        with pytest.raises(Refused, match=problem), open_context(changed, NAME, log):
+    other, problem = changed(rig, key, value), f"collections.{NAME}.{key}"
+    with log_of(other) as log:
+        with pytest.raises(Refused, match=problem), open_context(other, NAME, log):
             raise AssertionError("opened")
         with pytest.raises(Refused, match=problem):
-            enrol(changed, NAME, log, dry_run=True, open_store=rig.stores.__getitem__)
+            enrol(other, NAME, log, dry_run=True, open_store=rig.stores.__getitem__)
+    with vecferry.open(other) as pipeline, pytest.raises(Refused, match=r"has 3 partitions|" + problem):
+        pipeline.publisher(NAME)
+
+
+def test_a_collection_that_an_earlier_release_enrolled_gets_its_space_when_it_is_enrolled_again(
+    kafka_bootstrap: str,
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+    with rig.steering() as (context, lease):
+        record = require(context.control, collection_key(NAME), CollectionRecord)
+        assert record is not None
+        lease.write({collection_key(NAME): record.model_copy(update={"space_model": "", "space_version": ""})})
+    other = changed(rig, "space.model", "n")
+    with log_of(other) as log, open_context(other, NAME, log, open_store=rig.stores.__getitem__):
+        pass  # nobody can know that it is another one
+    rig.enrol()
+    with log_of(other) as log, pytest.raises(Refused, match=r"space\.model m,"), open_context(other, NAME, log):
+        raise AssertionError("opened")
 
 
 def test_a_raised_partition_count_is_refused(kafka_bootstrap: str) -> None:

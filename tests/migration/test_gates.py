@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from migration_facts import NOW_S, RUN, VERIFIED, held, ready, report
+from migration_facts import NEW, NOW_S, OLD, RUN, VERIFIED, held, ready, report
 from vecferry.config import GatesSection
 from vecferry.migration.facts import Facts
 from vecferry.migration.gates import (
@@ -127,17 +127,17 @@ def test_lag_gate() -> None:
         ({0: report(98), 1: report(51)}, Verdict.FAIL, "the topic ends at 50"),
     ]
     for live, verdict, measured in cases:
-        result = lag_gate(replace(facts, live={"new": live}), "new", LIMITS)
+        result = lag_gate(replace(facts, live={"new": live}), NEW, LIMITS)
         assert (result.verdict, measured in result.measured) == (verdict, True), result
-    assert lag_gate(replace(facts, end=None), "new", LIMITS).verdict is Verdict.INCONCLUSIVE
+    assert lag_gate(replace(facts, end=None), NEW, LIMITS).verdict is Verdict.INCONCLUSIVE
     restored = replace(facts, held=held(100, 20))
-    assert lag_gate(restored, "new", LIMITS).measured == "32 records"
-    assert lag_gate(restored, "old", LIMITS).verdict is Verdict.PASS
+    assert lag_gate(restored, NEW, LIMITS).measured == "32 records"
+    assert lag_gate(restored, OLD, LIMITS).verdict is Verdict.PASS
 
 
 def test_lag_counts_every_partition_and_is_unknown_without_one() -> None:
-    assert lag_records(ready(), "new") == 2
-    assert lag_records(replace(ready(), live={"new": {0: report(98)}}), "new") is None
+    assert lag_records(ready(), NEW) == 2
+    assert lag_records(replace(ready(), live={"new": {0: report(98)}}), NEW) is None
 
 
 def test_verification_gate() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from vecferry.errors import ConfigError, Refused
 from vecferry.journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
 from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.journal.reading import require
-from vecferry.journal.route import Route, route_key
+from vecferry.journal.route import Route, between, route_key
 from vecferry.journal.run import RunRecord, run_key
 from vecferry.log.kafka.clients import admin_config
 from vecferry.migration.cutover import move_reads, plan_move, preview_move
@@ -36,9 +37,9 @@ def test_only_moves_towards_the_target_ask_for_every_gate() -> None:
     facts = ready()
     forward = plan_move(facts, 25, LIMITS)
     assert len(forward.gates) > 1
-    assert (forward.after.percent, forward.after.generation, forward.moves) == (25, 2, True)
+    assert (forward.after.weights, forward.after.generation, forward.moves) == ({"old": 75, "new": 25}, 2, True)
     assert facts.route is not None
-    half = facts.route.model_copy(update={"percent": 50})
+    half = facts.route.model_copy(update={"weights": between("old", "new", 50)})
     back = plan_move(type(facts)(**{**_fields(facts), "route": half}), 10, LIMITS)
     assert [gate.name for gate in back.gates] == ["rollback ready"]
     same = plan_move(facts, 0, LIMITS)
@@ -56,6 +57,14 @@ def test_a_percentage_and_a_route_are_needed() -> None:
     nothing = type(ready())(**{**_fields(ready()), "route": None})
     with pytest.raises(Refused, match="vecferry enrol products"):
         plan_move(nothing, 5, LIMITS)
+
+
+def test_a_route_that_names_another_replica_is_left_as_it_is() -> None:
+    facts = ready()
+    assert facts.route is not None
+    three = facts.route.model_copy(update={"weights": {"old": 60, "new": 10, "third": 30}})
+    with pytest.raises(Refused, match="reads of products go to third too"):
+        plan_move(replace(facts, route=three), 25, LIMITS)
 
 
 def make_ready(rig: Rig) -> None:
@@ -114,7 +123,7 @@ def route_and_journal(rig: Rig, *, checked: bool = True) -> tuple[int, int, int,
         migration = require(context.control, migration_key(NAME), MigrationRecord)
         assert route is not None
         assert migration is not None
-        return route.percent, route.generation, migration.cutovers, migration.rollbacks
+        return route.share("new"), route.generation, migration.cutovers, migration.rollbacks
 
 
 @pytest.mark.server
@@ -191,6 +200,12 @@ def test_what_is_wrong_with_the_topic_is_said_and_keeps_no_read_on_the_target(
     ready_with_reads_at(rig, 100)
     configure_events(rig, **{"retention.ms": "1", "retention.bytes": "1000"})
     rig.raise_partitions(PARTITIONS + 1)
+    assert command(rig, tmp_path, monkeypatch, "rollback", NAME, "--dry-run", "--output", "json") == 0
+    shown = json.loads(capsys.readouterr().out)["route"]
+    assert (shown["old"], shown["new"], shown["percent"], shown["generation"]) == ("old", "new", 100, 2)
+    assert shown["weights"] == {"old": 0, "new": 100}
+    assert command(rig, tmp_path, monkeypatch, "rollback", NAME, "--dry-run") == 0
+    assert "old 0 %, new 100 %" in capsys.readouterr().out
     assert command(rig, tmp_path, monkeypatch, "rollback", NAME, "--dry-run") == 0
     report_both(rig)
     assert command(rig, tmp_path, monkeypatch, "cutover", NAME, "--to", "25") == 0
@@ -257,7 +272,7 @@ def test_no_force_moves_reads_to_a_source_that_is_no_full_copy_or_forward() -> N
     facts = ready()
     assert facts.route is not None
     silent = {**facts.live, "old": {0: report(100, age_s=60.0), 1: report(50, complete=False)}}
-    behind = replace(facts, route=facts.route.model_copy(update={"percent": 50}), live=silent)
+    behind = replace(facts, route=facts.route.model_copy(update={"weights": between("old", "new", 50)}), live=silent)
     assert plan_move(behind, 0, LIMITS, force=True).verdict is Verdict.FAIL
     assert plan_move(replace(behind, route=facts.route), 50, LIMITS, force=True).verdict is Verdict.FAIL
 

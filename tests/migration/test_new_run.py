@@ -110,7 +110,7 @@ def test_a_target_that_lost_events_is_exchanged_for_another(kafka_bootstrap: str
     with rig.context() as context:
         route = require(context.control, route_key(NAME), Route)
         assert route is not None
-        assert (route.old, route.new, route.percent, route.generation) == ("old", "third", 0, 2)
+        assert (route.weights, route.generation) == ({"old": 100, "third": 0}, 2)
 
 
 @pytest.mark.server

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from migration_facts import NOW_S, ready, report
+from migration_facts import NEW, NOW_S, OLD, ready, report
 from vecferry.config import GatesSection
 from vecferry.journal.controller import ControllerRecord
 from vecferry.journal.progress import WorkerProgress
+from vecferry.journal.route import between
 from vecferry.migration.facts import Facts
 from vecferry.migration.gates import Verdict, cutover_gates
 from vecferry.migration.phase import CUTOVER, DUAL_WRITE, NOT_ENROLLED, next_steps, phase_of
@@ -24,7 +25,7 @@ def at_step(facts: Facts, step: str, **update: object) -> Facts:
 
 def at_percent(facts: Facts, percent: int) -> Facts:
     assert facts.route is not None
-    return replace(facts, route=facts.route.model_copy(update={"percent": percent}))
+    return replace(facts, route=facts.route.model_copy(update={"weights": between("old", "new", percent)}))
 
 
 def test_the_phase_is_named_as_people_know_it() -> None:
@@ -105,3 +106,21 @@ def test_a_worker_that_is_silent_makes_the_lag_inconclusive() -> None:
     old = summarise(facts, LIMITS).stores[0]
     assert old.verdict is Verdict.INCONCLUSIVE
     assert old.beat_age_s == 34
+
+
+def test_a_replica_is_loading_until_every_partition_is_complete() -> None:
+    assert [at.state for at in summarise(ready(), LIMITS).stores] == ["complete", "complete"]
+    loading = {**ready().live, "new": {0: report(98), 1: report(50, complete=False)}}
+    assert [at.state for at in summarise(replace(ready(), live=loading), LIMITS).stores] == ["complete", "loading"]
+
+
+def test_a_command_names_the_store_and_a_gate_the_replica_that_lies_in_it() -> None:
+    lake = {"source": replace(OLD, store="lake"), "target": replace(NEW, store="lake")}
+    silent = replace(ready(), live={}, **lake)  # type: ignore[arg-type]
+    status = summarise(silent, LIMITS)
+    assert status.next_steps == ("vecferry worker --store lake",)
+    assert [at.store for at in status.stores] == ["old", "new"]
+    lags = {gate.name: gate for gate in status.gates if gate.name.startswith("lag of ")}
+    assert set(lags) == {"lag of old", "lag of new"}
+    assert lags["lag of new"].measured == "no worker of store new has ever reported"
+    assert {gate.remedy for gate in lags.values()} == {"start `vecferry worker --store lake`"}

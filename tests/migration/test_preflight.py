@@ -30,7 +30,16 @@ COLLECTION = Collection(
 )
 LIMITS = GatesSection(min_retention_h=24)
 DAY_MS = 24 * 3_600_000
-ENROLLED = CollectionRecord(epoch=1, partitions=8, dimension=4, metric="cosine", id_type="text", stores=("old", "new"))
+ENROLLED = CollectionRecord(
+    epoch=1,
+    partitions=8,
+    dimension=4,
+    metric="cosine",
+    id_type="text",
+    space_model="m",
+    space_version="1",
+    stores=("old", "new"),
+)
 CAPABLE = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text"}),
@@ -92,6 +101,8 @@ def test_a_table_topic_has_one_partition_and_is_compacted() -> None:
         ({"dimension": 8}, "enrolled with dimension 8"),
         ({"metric": "l2"}, "enrolled with metric l2"),
         ({"id_type": "uuid"}, "enrolled with id_type uuid"),
+        ({"space_model": "n"}, "enrolled with space.model n, the configuration says m"),
+        ({"space_version": "2"}, "enrolled with space.version 2, the configuration says 1"),
     ],
 )
 def test_a_configuration_that_left_what_was_enrolled_is_refused(update: dict[str, object], problem: str) -> None:
@@ -103,6 +114,8 @@ def test_a_configuration_that_left_what_was_enrolled_is_refused(update: dict[str
 
 def test_enrolment_as_configured_passes_and_none_is_refused() -> None:
     assert failures(collection_checks(ENROLLED, COLLECTION)) == []
+    earlier = ENROLLED.model_copy(update={"space_model": "", "space_version": ""})  # a release that did not keep them
+    assert failures(collection_checks(earlier, COLLECTION)) == []
     assert "vecferry enrol products" in failures(collection_checks(None, COLLECTION))[0]
 
 

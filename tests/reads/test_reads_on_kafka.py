@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from vecferry.config import load_config
 from vecferry.errors import Inconclusive, Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
-from vecferry.journal.route import Route, route_key
+from vecferry.journal.route import Route, between, route_key
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.control import ControlWriter
@@ -98,7 +98,7 @@ class Site:
 
     def route(self, percent: int) -> None:
         self.generation += 1
-        record = Route(generation=self.generation, old="old", new="new", percent=percent, changed_unix_s=0.0)
+        record = Route(generation=self.generation, weights=between("old", "new", percent), changed_unix_s=0.0)
         self.controller.write({route_key(NAME): record})
 
 

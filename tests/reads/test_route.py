@@ -10,7 +10,55 @@ percents = st.integers(0, 100)
 
 
 def split(percent: int, old: str = "old", new: str = "new") -> Split:
-    return Split(generation=1, old=old, new=new, percent=percent)
+    weights = ((old, 100 - percent), (new, percent)) if old != new else ((old, 100),)
+    return Split(generation=1, weights=weights)
+
+
+def former(bucket: int, percent: int) -> str:
+    """The formula of version 1 of the route."""
+    return "new" if bucket * 100 < percent * BUCKETS else "old"
+
+
+def test_two_replicas_share_the_buckets_as_in_version_1() -> None:
+    for percent in range(101):
+        assert [split(percent).store_of(bucket) for bucket in range(BUCKETS)] == [
+            former(bucket, percent) for bucket in range(BUCKETS)
+        ]
+
+
+@st.composite
+def weights(draw: st.DrawFn) -> tuple[tuple[str, int], ...]:
+    cuts = sorted(draw(st.lists(percents, max_size=4)))
+    shares = [high - low for low, high in zip([0, *cuts], [*cuts, 100], strict=True)]
+    return tuple((f"r{number}", share) for number, share in enumerate(shares))
+
+
+@given(weights())
+def test_each_of_many_replicas_has_exactly_its_share(weights: tuple[tuple[str, int], ...]) -> None:
+    many = Split(generation=1, weights=weights)
+    stores = [many.store_of(bucket) for bucket in range(BUCKETS)]
+    assert {store: stores.count(store) * 100 // BUCKETS for store, _ in weights} == dict(weights)
+    assert many.canary == (len(set(stores)) > 1)
+    assert set(map(without_canary(many).store_of, range(BUCKETS))) == {many.home}
+    assert many.stores == {store for store, _ in weights}
+
+
+@given(weights(), weights())
+def test_many_replicas_gain_what_some_bucket_moves_to(
+    one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]
+) -> None:
+    before, after = Split(generation=1, weights=one), Split(generation=2, weights=other)
+    moves = {(before.store_of(bucket), after.store_of(bucket)) for bucket in range(BUCKETS)}
+    assert gaining_stores(before, after) == {new for old, new in moves if old != new}
+
+
+@given(st.integers(0, 70), st.integers(0, 70))
+def test_a_key_that_the_last_of_three_has_stays_with_it_while_it_grows(one: int, other: int) -> None:
+    small, large = (
+        Split(generation=1, weights=(("a", 70 - percent), ("b", 30), ("c", percent)))
+        for percent in sorted((one, other))
+    )
+    assert {large.store_of(bucket) for bucket in range(BUCKETS) if small.store_of(bucket) == "c"} <= {"c"}
 
 
 @given(st.text(), percents, percents)

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 
 from vecferry.journal.migration import MigrationRecord, VerifyRecord
 from vecferry.journal.progress import LiveProgress
-from vecferry.journal.route import Route
+from vecferry.journal.route import Route, between
 from vecferry.journal.run import RunRecord
 from vecferry.migration.facts import Facts
 from vecferry.schemas.batch import Applied, SnapshotMark
+from vecferry.schemas.collection import Placement, Replica, Space
 
 NOW_S = 1_000_000.0
+OLD, NEW = (
+    Replica(
+        name=name,
+        store=name,
+        placement=Placement(table="products"),
+        space=Space(model="m", version="1", dimension=4, metric="cosine"),
+        role=role,
+    )
+    for name, role in (("old", "from"), ("new", "to"))
+)
 RUN = RunRecord(
     run="r1",
     source="old",
@@ -59,12 +70,12 @@ def ready() -> Facts:
     """Everything as it should be."""
     return Facts(
         collection="products",
-        source="old",
-        target="new",
+        source=OLD,
+        target=NEW,
         partitions=2,
         now_unix_s=NOW_S,
         migration=MigrationRecord(source="old", target="new", step="indexed", run="r1", started_unix_s=NOW_S - 200),
-        route=Route(generation=1, old="old", new="new", percent=0, changed_unix_s=NOW_S - 200),
+        route=Route(generation=1, weights=between("old", "new", 0), changed_unix_s=NOW_S - 200),
         run=RUN,
         run_chunks_done=1,
         run_rows_done=7,

@@ -12,7 +12,7 @@ from memory_store import MemoryStore
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
-from vecferry.journal.route import Route, route_key
+from vecferry.journal.route import Route, between, route_key
 from vecferry.reads.pool import StorePool
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import Split, bucket_of, whole
@@ -118,7 +118,7 @@ class World:
 
     def route(self, percent: int, *, old: str = "old", new: str = "new") -> None:
         self.generation += 1
-        record = Route(generation=self.generation, old=old, new=new, percent=percent, changed_unix_s=0.0)
+        record = Route(generation=self.generation, weights=between(old, new, percent), changed_unix_s=0.0)
         self.control.put(route_key(COLLECTION.name), record.encode())
 
     def make_progress(self) -> Watermarks:
