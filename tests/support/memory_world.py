@@ -8,8 +8,8 @@ import numpy as np
 from log_world import DIMENSION, NAME, PARTITIONS, chunk_values, config_for, marker_value, run_record
 from memory_store import MemoryStore
 from step_clock import StepClock
-from vecferry.consumers.executor import Executor
 from vecferry.consumers.worker import CollectionWorker
+from vecferry.executor import Executor
 from vecferry.journal.run import run_key
 from vecferry.log.memory import Broker, MemoryLog
 from vecferry.log.port import Log

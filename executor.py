@@ -1,4 +1,4 @@
-"""Where calls to the store run: beside the thread that polls, so that a slow store keeps no member from its group."""
+"""Where work runs beside its caller: in threads, or, in a simulation, in the caller's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+_LOOK_S = 1.0
 
 
 class Executor(Protocol):
@@ -26,7 +28,7 @@ class Executor(Protocol):
 
 
 class OneThread:
-    """An executor with one thread, which is the only one that uses the store."""
+    """An executor with one thread. It is made with the first task."""
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -39,3 +41,13 @@ class OneThread:
 
     def shutdown(self) -> None:
         self._pool.shutdown()
+
+
+Threads = Callable[[str], Executor]  # makes an executor of that name
+
+
+def result_of(executor: Executor, future: Future[T]) -> T:
+    """What a task of ``executor`` returned; blocks until it has ended, and raises what it raised."""
+    while not executor.wait(future, _LOOK_S):
+        pass
+    return future.result()
