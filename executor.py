@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
@@ -41,6 +42,38 @@ class OneThread:
 
     def shutdown(self) -> None:
         self._pool.shutdown()
+
+
+class Daemon:
+    """An executor whose threads do not keep the process from ending."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last: threading.Thread | None = None
+
+    def submit(self, task: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        before = self._last
+
+        def run() -> None:
+            if before is not None:
+                before.join()
+            try:
+                future.set_result(task())
+            except BaseException as error:
+                future.set_exception(error)
+                raise  # perhaps nobody waits for the future: the thread's own hook tells it
+
+        self._last = threading.Thread(target=run, name=self._name, daemon=True)
+        self._last.start()
+        return future
+
+    def wait(self, future: Future[T], timeout_s: float) -> bool:
+        return bool(wait([future], timeout_s).done)
+
+    def shutdown(self) -> None:
+        if self._last is not None:
+            self._last.join()
 
 
 Threads = Callable[[str], Executor]  # makes an executor of that name

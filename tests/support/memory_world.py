@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from log_world import DIMENSION, NAME, PARTITIONS, chunk_values, config_for, marker_value, run_record
@@ -106,11 +107,12 @@ class MemoryWorld:
         control.sync()
         return CollectionWorker(self.config, NAME, name, store, log, control, self.clock, instance, executor)
 
-    def committed(self) -> dict[int, int]:
-        """What the group of store "new" has committed."""
-        return self.log.admin.committed(self.group, self.topic, PARTITIONS)
+    def committed(self, store: str = "new") -> dict[int, int]:
+        """What the group of ``store`` has committed."""
+        return self.log.admin.committed(group_id(self.namespace, NAME, store), self.topic, PARTITIONS)
 
 
+@cache
 def partition_of(id_: str) -> int:
     """The partition of ``id_``."""
     return int(partitions_of([id_], PARTITIONS)[0])

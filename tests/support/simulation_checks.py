@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from log_world import DIMENSION, NAME, PARTITIONS
@@ -33,7 +33,6 @@ class Truth:
         self.junk: set[tuple[int, int]] = set()  # partition, offset
         self.rejected: dict[tuple[int, int], str] = {}  # partition, offset -> id
         self.base: dict[str, float] = {f"id-{number}": float(number) for number in range(0, 12, 2)}
-        self.seen: dict[str, int] = {}  # id -> the newest position that the store has shown
 
     def upserted(self, id_: str, offset: int, value: float) -> None:
         self.events.setdefault(id_, []).append(Event(offset, value))
@@ -83,15 +82,25 @@ class Truth:
         return len(store.complete) == PARTITIONS and all(store.live[p] >= end for p, end in enumerate(ends))
 
 
-def check_step(truth: Truth, store: MemoryStore) -> None:
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A store, what its workers call it, and id -> the newest position that it has shown."""
+
+    store: MemoryStore
+    name: str
+    seen: dict[str, int] = field(default_factory=dict)
+
+
+def check_step(truth: Truth, watched: Watched) -> None:
     """No regress, no resurrection, nothing made up, no loss below the mark, no commit ahead of the store."""
+    store, seen = watched.store, watched.seen
     for id_, entry in store.rows.items():
-        assert entry.position >= truth.seen.get(id_, 0), f"{id_} went back to {entry.position}"
-        truth.seen[id_] = entry.position
+        assert entry.position >= seen.get(id_, 0), f"{id_} went back to {entry.position}"
+        seen[id_] = entry.position
         value = truth.at(id_, entry.position)
         held = None if entry.deleted else float(entry.vector[0])
         assert held == value, f"{id_} holds {held} at {entry.position}, which was {value}"
-    for id_, position in truth.seen.items():
+    for id_, position in seen.items():
         assert id_ in store.rows, f"{id_} was forgotten; it was at {position}"
     for id_ in truth.events:
         event = truth.newest_below(id_, store.live[partition_of(id_)])
@@ -100,19 +109,20 @@ def check_step(truth: Truth, store: MemoryStore) -> None:
             entry = store.rows.get(id_)
             assert entry is not None, f"{id_} lacks the event at {event.offset}, which the mark has passed"
             assert entry.position >= position, f"{id_} is at {entry.position}, the mark has passed {position}"
-    letters = letters_of(truth.world)
+    letters = letters_of(truth.world, watched.name)
     passed = {place for place in (*truth.junk, *truth.rejected) if place[1] < store.live[place[0]]}
     for place in passed - letters:
         superseded = place in truth.rejected and truth.is_superseded(place, store.live[place[0]])
         assert superseded, f"the event at {place[1]} of partition {place[0]} left no letter"
 
 
-def check_whole(truth: Truth, store: MemoryStore) -> None:
+def check_whole(truth: Truth, watched: Watched) -> None:
     """The store holds the fold of the log over what was there before, and the group has committed all of it."""
+    store = watched.store
     ends = dict(enumerate(truth.world.log.admin.end_offsets(truth.world.topic, PARTITIONS)))
     assert store.live == ends
     assert store.complete == set(range(PARTITIONS))
-    assert truth.world.committed() == ends
+    assert truth.world.committed(watched.name) == ends
     expected = dict(truth.base)
     for id_, events in truth.events.items():
         if events[-1].value is None:
@@ -123,12 +133,13 @@ def check_whole(truth: Truth, store: MemoryStore) -> None:
     assert held == expected
 
 
-def letters_of(world: MemoryWorld) -> set[tuple[int, int]]:
-    """Partition and offset of every dead letter of the live topic."""
+def letters_of(world: MemoryWorld, store: str) -> set[tuple[int, int]]:
+    """Partition and offset of every event of the live topic that became a dead letter of ``store``."""
     place = (dlq_topic(world.namespace, NAME), 0)
     found = set()
     for record in world.broker.partition(place).records:
         headers = dict(record.headers())
-        if headers["vecferry.topic"] == world.topic.encode():
+        ours = (record.key() or b"").startswith(f"{store}/".encode())
+        if ours and headers["vecferry.topic"] == world.topic.encode():
             found.add((int(headers["vecferry.partition"] or b""), int(headers["vecferry.offset"] or b"")))
     return found
