@@ -96,7 +96,10 @@ class Crew:
 
     def step(self) -> None:
         if self.alive:
-            self._guarded(self._random.choice(self.alive), CollectionWorker.step)
+            process = self._random.choice(self.alive)
+            if process.executor.is_quick():  # the store may be done before anybody asks
+                process.executor.run_one()
+            self._guarded(process, CollectionWorker.step)
 
     def start(self) -> None:
         if len(self.alive) < MOST:

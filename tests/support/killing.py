@@ -69,10 +69,10 @@ class TouchedStore(Touched):
 class PausingClock(StepClock):
     """A process's view of the one clock: others act while it sleeps."""
 
-    def __init__(self, world: StepClock, touch: Touch) -> None:
+    def __init__(self, world: StepClock, meanwhile: Touch) -> None:
         super().__init__()
         self._world = world
-        self._touch = touch
+        self._meanwhile = meanwhile
 
     def monotonic_s(self) -> float:
         return self._world.now_s
@@ -82,7 +82,7 @@ class PausingClock(StepClock):
 
     def sleep_s(self, seconds: float) -> None:
         self._world.sleep_s(seconds)
-        self._touch()
+        self._meanwhile()
 
 
 class ProcessLog(MemoryLog):
@@ -113,13 +113,24 @@ class Machine:
     log: Log
     touch: Touch
     stores: Mapping[str, MemoryStore]
+    way: type[TouchedStore] = TouchedStore
 
     def open_store(self, name: str) -> Store:
-        handle: Any = TouchedStore(self.stores[name], self.touch)
+        handle: Any = self.way(self.stores[name], self.touch)
         return handle
 
 
-def machine(broker: Broker, clock: StepClock, stores: Mapping[str, MemoryStore], touch: Touch) -> Machine:
-    """A machine on which ``touch`` is called whenever its process touches anything."""
-    own = PausingClock(clock, touch)
-    return Machine(clock=own, log=ProcessLog(broker, own, touch), touch=touch, stores=stores)
+def machine(
+    broker: Broker,
+    clock: StepClock,
+    stores: Mapping[str, MemoryStore],
+    touch: Touch,
+    meanwhile: Touch,
+    way: type[TouchedStore] = TouchedStore,
+) -> Machine:
+    """A machine on which ``touch`` is called whenever its process touches anything, stores by ``way``.
+
+    ``meanwhile`` is called whenever it has slept.
+    """
+    own = PausingClock(clock, meanwhile)
+    return Machine(clock=own, log=ProcessLog(broker, own, touch), touch=touch, stores=stores, way=way)

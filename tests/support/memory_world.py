@@ -29,22 +29,35 @@ from vecferry.schemas.topics import (
 
 
 class MemoryWorld:
-    """Topics, a group for store "new" and the configuration of one collection."""
+    """Topics, a group for store "new" and the configuration of one collection.
 
-    def __init__(self, *, worker: Mapping[str, object] | None = None) -> None:
+    With ``enrolled=False`` neither topics nor group are made. ``sections`` of the configuration: as in ``config_for``.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker: Mapping[str, object] | None = None,
+        sections: Mapping[str, object] | None = None,
+        enrolled: bool = True,
+    ) -> None:
         self.namespace = "memory"
-        self.config = config_for("memory", self.namespace, worker=worker)
+        self.config = config_for("memory", self.namespace, worker=worker, sections=sections)
         self.collection = self.config.collection(NAME)
         self.topic = events_topic(self.namespace, NAME)
         self.group = group_id(self.namespace, NAME, "new")
         self.clock = StepClock(1_000.0)
         self.broker = Broker()
         self.log = MemoryLog(self.broker, self.clock)
+        if enrolled:
+            self._make()
+        self._encoder = EventEncoder(self.collection)
+
+    def _make(self) -> None:
         self.broker.create_topic(self.topic, PARTITIONS, {})
         for topic in (control_topic(self.namespace), progress_topic(self.namespace), dlq_topic(self.namespace, NAME)):
             self.broker.create_topic(topic, 1, {})
         self.log.admin.commit(self.group, self.topic, dict.fromkeys(range(PARTITIONS), 0))
-        self._encoder = EventEncoder(self.collection)
 
     def upsert(self, id_: str, value: float) -> int:
         """Publish a row with ``value`` in every component; returns its offset."""

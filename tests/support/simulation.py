@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from crew import REJECTED, Crew
+from crew import Crew
 from log_world import PARTITIONS
 from memory_store import MemoryStore
 from memory_world import MemoryWorld
+from simulated_writes import Writes
 from simulation_checks import Truth, Watched, check_step, check_whole
 
-IDS = [f"id-{number}" for number in range(8)]
 CHUNKS = 3
 BOUNDS = {"batch_rows": 40, "linger_ms": 0, "commit_interval_ms": 200, "drain_timeout_s": 2}
 _SETTLE_STEPS = 400
@@ -33,13 +33,13 @@ class Simulation:
         self.history: list[str] = []
         self.crew = Crew(self.world, self.store, "new", self.random, self.history)
         self.watched = Watched(self.store, "new")
-        self._next_value = 100.0
+        self.writes = Writes(self.world, self.truth, self.random)
         self._chunks_sent = 0
 
     def run(self, actions: int = 150) -> None:
         """Act, checking after each action; then let one worker finish in peace, and check the whole."""
         chosen: list[tuple[Callable[[], None], int]] = [
-            (self._write, 30),
+            (self.writes.write, 30),
             (self.crew.step, 60),
             (self.crew.start, 6),
             (self.crew.kill, 4),
@@ -57,19 +57,6 @@ class Simulation:
             check_step(self.truth, self.watched)
         self._settle()
         check_whole(self.truth, self.watched)
-
-    def _write(self) -> None:
-        id_ = self.random.choice(IDS)
-        match self.random.choices(("upsert", "delete", "junk", "rejected"), (60, 25, 3, 5))[0]:
-            case "upsert":
-                self._next_value += 1
-                self.truth.upserted(id_, self.world.upsert(id_, self._next_value), self._next_value)
-            case "delete":
-                self.truth.deleted(id_, self.world.delete(id_))
-            case "junk":
-                self.truth.undecodable(id_, self.world.junk(id_))
-            case "rejected":
-                self.truth.refused(id_, self.world.upsert(id_, REJECTED))
 
     def _send_chunk(self) -> None:
         """A mover sends the next chunk of rows that it had read before the first event was published."""
@@ -95,7 +82,7 @@ class Simulation:
             self._send_chunk()
         process = self.crew.launch(lambda: True)
         for _ in range(_SETTLE_STEPS):
-            process.worker.step()
+            self.crew.step()
             check_step(self.truth, self.watched)
             if self.truth.is_settled(self.store):
                 break

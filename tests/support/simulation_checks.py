@@ -8,8 +8,11 @@ import numpy as np
 from log_world import DIMENSION, NAME, PARTITIONS
 from memory_store import MemoryStore
 from memory_world import MemoryWorld, partition_of
+from vecferry.journal.runs import read_done, read_plan, read_runs
 from vecferry.schemas.batch import Rows
-from vecferry.schemas.topics import dlq_topic
+from vecferry.schemas.snapshot import SnapshotBlock, SnapshotDecoder
+from vecferry.schemas.topics import control_topic, dlq_topic, snapshot_topic
+from vecferry.stores.key_ranges import KeyRange
 
 EPOCH = 1
 POSITIONS = 2**41  # of an epoch
@@ -76,6 +79,11 @@ class Truth:
                 return event.value
         raise KeyError(f"{id_} at {position}")
 
+    def states(self, id_: str) -> list[tuple[int | None, float | None]]:
+        """All states of ``id_`` so far, oldest first: position and value, or None and None while it was not there."""
+        first = (BASE, self.base[id_]) if id_ in self.base else (None, None)
+        return [first, *((EPOCH * POSITIONS + event.offset, event.value) for event in self.events.get(id_, []))]
+
     def is_settled(self, store: MemoryStore) -> bool:
         """Whether the store has applied the whole log and the whole run."""
         ends = self.world.log.admin.end_offsets(self.world.topic, PARTITIONS)
@@ -102,15 +110,18 @@ def check_step(truth: Truth, watched: Watched) -> None:
         assert held == value, f"{id_} holds {held} at {entry.position}, which was {value}"
     for id_, position in seen.items():
         assert id_ in store.rows, f"{id_} was forgotten; it was at {position}"
+    for id_ in truth.base:
+        whole = partition_of(id_) in store.complete
+        assert not whole or id_ in store.rows, f"{id_} is missing in a partition that is called complete"
     for id_ in truth.events:
-        event = truth.newest_below(id_, store.live[partition_of(id_)])
+        event = truth.newest_below(id_, store.live.get(partition_of(id_), 0))
         if event is not None:
             position = EPOCH * POSITIONS + event.offset
             entry = store.rows.get(id_)
             assert entry is not None, f"{id_} lacks the event at {event.offset}, which the mark has passed"
             assert entry.position >= position, f"{id_} is at {entry.position}, the mark has passed {position}"
     letters = letters_of(truth.world, watched.name)
-    passed = {place for place in (*truth.junk, *truth.rejected) if place[1] < store.live[place[0]]}
+    passed = {place for place in (*truth.junk, *truth.rejected) if place[1] < store.live.get(place[0], 0)}
     for place in passed - letters:
         superseded = place in truth.rejected and truth.is_superseded(place, store.live[place[0]])
         assert superseded, f"the event at {place[1]} of partition {place[0]} left no letter"
@@ -131,6 +142,59 @@ def check_whole(truth: Truth, watched: Watched) -> None:
             expected[id_] = events[-1].value
     held = {id_: float(entry.vector[0]) for id_, entry in store.rows.items() if not entry.deleted}
     assert held == expected
+
+
+def check_runs(truth: Truth) -> None:
+    """What the runs say of themselves: every event below a chunk's fence is in the rows that were sent of the chunk.
+
+    And no row that was ever sent of a closed run is older than a delete below the run's fence: a further store that
+    begins at the fence would not be told of the delete.
+    """
+    control = truth.world.log.table(control_topic(truth.world.namespace))
+    control.sync()
+    for run in read_runs(control, NAME).values():
+        sent = _sent(truth.world, run.run)
+        chunks = [KeyRange.of(chunk) for chunk in read_plan(control, NAME, run)]
+        for number, done in read_done(control, NAME, run.run).items():
+            rows = {id_: at for (id_, chunk, made), at in sent.items() if (chunk, made) == (number, done.generation)}
+            for id_ in {*truth.base, *truth.events}:
+                if _covers(chunks[number], id_):
+                    _check_row(truth, id_, rows.get(id_), done.fences[partition_of(id_)], f"{run.run}, chunk {number}")
+        for (id_, _, _), position in sent.items() if run.state == "closed" else ():
+            event = truth.newest_below(id_, run.fences[partition_of(id_)])
+            gone = event is not None and event.value is None
+            assert not gone or position > EPOCH * POSITIONS + event.offset, f"{run.run}: {id_} was deleted before"
+
+
+def _check_row(truth: Truth, id_: str, position: int | None, fence: int, where: str) -> None:
+    event = truth.newest_below(id_, fence)
+    least = None if event is None else EPOCH * POSITIONS + event.offset
+    if least is None and id_ in truth.base:
+        least = BASE
+    if least is None:
+        return
+    if position is not None:
+        assert position >= least, f"{where}: {id_} was sent at {position}, the fence says {least}"
+        return
+    later = [value for at, value in truth.states(id_) if at is not None and at >= least]
+    assert None in later, f"{where}: {id_} was not sent, the fence says {least}"
+
+
+def _covers(keys: KeyRange, id_: str) -> bool:
+    return (keys.lower is None or id_ > keys.lower) and (keys.upper is None or id_ <= keys.upper)
+
+
+def _sent(world: MemoryWorld, run: str) -> dict[tuple[str, int, int], int]:
+    """Id, chunk and generation -> position, of every row in a snapshot topic."""
+    decoder = SnapshotDecoder(world.collection)
+    found = {}
+    for partition in range(PARTITIONS):
+        for record in world.broker.partition((snapshot_topic(world.namespace, NAME, run), partition)).records:
+            block = decoder.decode(record.value(), partition)
+            if isinstance(block, SnapshotBlock):
+                for id_, position in zip(block.events.ids, block.events.positions, strict=True):
+                    found[id_, block.chunk, block.generation] = int(position)
+    return found
 
 
 def letters_of(world: MemoryWorld, store: str) -> set[tuple[int, int]]:
