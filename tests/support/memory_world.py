@@ -51,6 +51,7 @@ class MemoryWorld:
         self.log = MemoryLog(self.broker, self.clock)
         if enrolled:
             self._make()
+        self._news = (0, 0)
         self._encoder = EventEncoder(self.collection)
 
     def _make(self) -> None:
@@ -93,8 +94,11 @@ class MemoryWorld:
 
     def sync_tables(self) -> None:
         """Let every process learn what is in the tables by now."""
-        for table in self.log.tables:
-            table.catch_up()
+        news = (len(self.log.tables), self.broker.partition((control_topic(self.namespace), 0)).end)
+        if news != self._news:
+            self._news = news
+            for table in self.log.tables:
+                table.catch_up()
 
     def _append(self, key: bytes, value: bytes) -> int:
         return self.broker.append((self.topic, partition_of(key.decode())), key, value)

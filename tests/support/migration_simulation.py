@@ -8,7 +8,8 @@ happens, and where each process is killed. To look at a failing seed: ``Migratio
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -34,6 +35,7 @@ _BETWEEN = 0.15  # how often somebody acts at a touch
 _WORKING = 0.6  # how often a worker steps while somebody sleeps
 _LEASE_S = 11.0  # after that a controller that is gone keeps nobody waiting
 _TRIES = 12
+_SETTLE_RESTS = 200
 
 
 class MigrationSimulation:
@@ -69,7 +71,7 @@ class MigrationSimulation:
         self._next = "start"  # the command that is due
         self._actions = self._weighted()
 
-    def run(self, actions: int = 400) -> None:
+    def run(self, actions: int = 500) -> None:
         """Enrol, act, then let everything end in peace; checks after each action. Raises AssertionError."""
         while not self._command("enrol", self.commands.enrol):
             self.world.clock.sleep_s(_LEASE_S)
@@ -91,12 +93,12 @@ class MigrationSimulation:
             (self._read, 24),
             (self._travel, 3),
             (self._restart, 1),
-            (self._run_move, 12),
-            (self._steer, 12),
+            (self._run_move, 20),
+            (self._steer, 16),
             (lambda: self.world.clock.sleep_s(4.0), 2),
         ]
         for crew in self.crews:
-            chosen += [(crew.step, 15), (crew.start, 5), (crew.kill, 1), (crew.late_write, 2), (crew.expel, 1)]
+            chosen += [(crew.step, 15), (crew.start, 9), (crew.kill, 1), (crew.late_write, 2), (crew.expel, 1)]
             chosen.append((crew.stop, 1))
         verbs, weights = zip(*chosen, strict=True)
         return list(verbs), list(weights)
@@ -106,19 +108,21 @@ class MigrationSimulation:
         verbs, weights = self._actions
         act = self.random.choices(verbs, weights)[0]
         self.history.append("." * self._depth + getattr(act, "__name__", "act").strip("_"))
+        with self._inside():
+            act()
+            for watched in self.watched:
+                check_step(self.truth, watched)
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
         self._depth += 1
         try:
-            act()
-            self._check()
+            yield
         except Exception as error:
             self.faults.append(error)  # what runs around this action may take it for an error of its own
             raise
         finally:
             self._depth -= 1
-
-    def _check(self) -> None:
-        for watched in self.watched:
-            check_step(self.truth, watched)
 
     def _touch(self, fuse: Fuse) -> None:
         """A process touches something: it may die of it, and others act before it goes on."""
@@ -132,13 +136,13 @@ class MigrationSimulation:
         self._touch(fuse)
 
     def _work(self) -> None:
-        if self._depth < _DEPTH:
-            self._depth += 1
-            for crew in self.crews:
+        if self._depth == _DEPTH:
+            return
+        with self._inside():
+            for crew, watched in zip(self.crews, self.watched, strict=True):
                 if self._peaceful or self.random.random() < _WORKING:
                     crew.step()
-            self._check()
-            self._depth -= 1
+                    check_step(self.truth, watched)
 
     def _machine(self, fuse: Fuse) -> Machine:
         touch, meanwhile = partial(self._touch, fuse), partial(self._meanwhile, fuse)
@@ -150,7 +154,7 @@ class MigrationSimulation:
     def _read(self) -> None:
         at = self.random.randrange(len(self.apps))
         app = self.apps[at]
-        if self.random.random() < 0.7:
+        if self.random.random() < 0.9:
             app.hear()
         user = self.random.choice([self.users[at], self.users[2], *self.keyed[at]])
         if user is self.users[2]:
@@ -168,10 +172,13 @@ class MigrationSimulation:
         self.users[at].travel()
 
     def _run_move(self) -> None:
-        self.random.choice(self.apps).moves.run_one()
+        for app in self.apps:
+            app.moves.run_one()
 
     def _steer(self) -> None:
         """An operator gives the command that is due, or some other one, in a terminal that may be closed any time."""
+        if self._depth > 1 and self.random.random() < 0.7:
+            return  # most of them would be refused: another operator is at work
         verbs = self._verbs()
         name = self._next if self.random.random() < 0.7 else self.random.choice(sorted(verbs))
         if name == "cutover":
@@ -209,7 +216,7 @@ class MigrationSimulation:
 
     def _command(self, name: str, work: Callable[[Machine], object]) -> bool:
         """Whether the command came to its end."""
-        longest = self.random.choice((None, None, None, None, 8, 60, 400))
+        longest = self.random.choice((None, None, None, 8, 60, 120, 120))
         fuse = Fuse(None if self._peaceful or longest is None else self.random.randrange(longest))
         try:
             work(self._machine(fuse))
@@ -239,7 +246,9 @@ class MigrationSimulation:
                 self._insist(f"cutover --to {percent}", partial(self._move, percent=percent))
                 self._read_until(percent)
         for crew, watched in zip(self.crews, self.watched, strict=True):
-            while not self.truth.is_settled(watched.store):
+            for _ in range(_SETTLE_RESTS):
+                if self.truth.is_settled(watched.store) and self.truth.has_committed(watched.name):
+                    break
                 self._rest(0.2)
             for process in list(crew.alive):
                 process.worker.drain()

@@ -89,6 +89,12 @@ class Truth:
         ends = self.world.log.admin.end_offsets(self.world.topic, PARTITIONS)
         return len(store.complete) == PARTITIONS and all(store.live[p] >= end for p, end in enumerate(ends))
 
+    def has_committed(self, name: str) -> bool:
+        """Whether the group of the store called ``name`` has committed the whole log."""
+        return self.world.committed(name) == dict(
+            enumerate(self.world.log.admin.end_offsets(self.world.topic, PARTITIONS))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
