@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
+from ..executor import OneThread, Threads
 from ..log.port import Log, Sender, Table, Writer
 from ..replicas import open_replica
 from ..schemas.collection import Collection
@@ -19,7 +20,10 @@ StoreOpener = Callable[[str], Store]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One collection that moves from ``source`` to ``target``. ``letters``: its dead-letter topic."""
+    """One collection that moves from ``source`` to ``target``. ``letters``: its dead-letter topic.
+
+    ``threads`` makes what runs beside a copy.
+    """
 
     config: Config
     collection: Collection
@@ -31,6 +35,7 @@ class Context:
     letters: Table
     open_store: StoreOpener
     clock: Clock
+    threads: Threads = OneThread
 
     @property
     def name(self) -> str:
@@ -87,6 +92,7 @@ def make_context(
     *,
     open_store: StoreOpener | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    threads: Threads = OneThread,
 ) -> Iterator[Context]:
     """The context of a collection whose topics exist; the tables are not read yet, and closed on leaving.
 
@@ -107,4 +113,5 @@ def make_context(
             letters=letters,
             open_store=open_store or store_opener(config, collection),
             clock=clock,
+            threads=threads,
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from .. import failpoints
 from ..errors import Refused
+from ..executor import result_of
 from ..journal.run import PlanPage, RunRecord, plan_key, run_key, to_pages
 from ..journal.runs import read_runs
 from ..schemas.topics import control_topic, snapshot_topic
@@ -25,11 +24,15 @@ def open_run(mover: Mover, targets: tuple[str, ...]) -> RunRecord:
     Raises Refused, with the remedy, when the source is not complete, when a target may not read the run, and when the
     open run belongs to another source, other targets, another epoch or another number of partitions; Unavailable.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="backfill-connect") as beside:
-        connected = beside.submit(mover.sender.learn, control_topic(mover.context.config.namespace))
+    control = control_topic(mover.context.config.namespace)
+    beside = mover.context.threads("backfill-connect")
+    try:
+        connected = beside.submit(lambda: mover.sender.learn(control))
         run = _opened(mover, targets)
-        connected.result()
+        result_of(beside, connected)
         return run
+    finally:
+        beside.shutdown()
 
 
 def _opened(mover: Mover, targets: tuple[str, ...]) -> RunRecord:
@@ -70,10 +73,13 @@ def _plan(mover: Mover, targets: tuple[str, ...], runs: dict[str, RunRecord]) ->
     fences = note_fences(mover)
     check_may_read(context.control, context.name, targets, fences)
     chunk_rows = context.config.backfill.chunk_rows
-    with ThreadPoolExecutor(1, thread_name_prefix="backfill-plan") as beside:  # Kafka takes as long as the source
+    beside = context.threads("backfill-plan")  # Kafka takes as long as the source
+    try:
         planned = beside.submit(lambda: (to_pages(mover.source.plan_chunks(chunk_rows)), mover.source.count()))
         name = _make_topic(context, set(runs))
-        pages, estimated_rows = planned.result()
+        pages, estimated_rows = result_of(beside, planned)
+    finally:
+        beside.shutdown()
     run = RunRecord(
         run=name,
         source=context.source,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from .. import failpoints
 from ..errors import Refused
+from ..executor import result_of
 from ..schemas.batch import Rows
 from ..stores.base import Cursor
 from ..wording import partitions
@@ -19,8 +20,7 @@ from .groups import late_partitions
 from .pacing import Pacer
 from .plan import page_rows
 
-_PAGES_AHEAD = 4  # bounds the memory of a copy: pages are of bounded size
-_STOP_POLL_S = 0.2
+_PAGES_AHEAD = 5  # bounds the memory of a copy: pages are of bounded size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class ChunkEnd:
 class Scanner:
     """Scans ``chunks`` from number ``first`` on, in order, each behind a fence of its own and when the pacer lets it.
 
-    A context manager that owns two threads: one uses the source and the pacer's measuring, alone while it runs; the
+    A context manager that owns two executors: one uses the source and the pacer's measuring, alone while it runs; the
     other looks for dead letters below the next fence.
     """
 
@@ -63,48 +63,52 @@ class Scanner:
         self._live_starts = live_starts
         self._pacer = pacer
         self._page_rows = page_rows(context.config.backfill.chunk_rows, context.collection.space.dimension)
-        self._queue: queue.Queue[Page | ChunkEnd] = queue.Queue(_PAGES_AHEAD)
         self._stopped = threading.Event()
-        self._executor = ThreadPoolExecutor(2, thread_name_prefix="backfill-scan")
-        self._scan: Future[None] | None = None
+        self._scan = context.threads("backfill-scan")
+        self._beside = context.threads("backfill-fences")
+        self._pieces = self._scanned()
+        self._ahead: deque[Future[Page | ChunkEnd | None]] = deque()
 
     def __enter__(self) -> Scanner:
-        self._scan = self._executor.submit(self._run)
+        for _ in range(_PAGES_AHEAD):
+            self._read_on()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        self._executor.shutdown()
+        self._scan.shutdown()
+        self._beside.shutdown()
+        self._pieces.close()
 
     def next(self, timeout_s: float) -> Page | ChunkEnd | None:
         """The next piece, or None when there was none within ``timeout_s``; raises what the scan raised."""
-        try:
-            return self._queue.get(timeout=timeout_s)
-        except queue.Empty:
-            if self._scan is not None and self._scan.done():
-                self._scan.result()
+        if not self._scan.wait(self._ahead[0], timeout_s):
             return None
+        piece = self._ahead.popleft().result()
+        self._read_on()
+        return piece
 
-    def _run(self) -> None:
+    def _read_on(self) -> None:
+        self._ahead.append(self._scan.submit(lambda: None if self._stopped.is_set() else next(self._pieces, None)))
+
+    def _scanned(self) -> Generator[Page | ChunkEnd, None, None]:
         noted = self._note_fences()
         for chunk in range(self._first, len(self._chunks)):
             if not self._pacer.wait_turn(self._stopped):
                 return
-            fences = noted.result()
+            fences = result_of(self._beside, noted)
             failpoints.hit("backfill.fenced")
             if chunk + 1 < len(self._chunks):  # beside this scan: a fence may be older than its scan, never newer
                 noted = self._note_fences()
             for rows in self._source.scan(self._chunks[chunk], self._page_rows):
                 self._pacer.count(len(rows))
-                if not self._put(Page(chunk=chunk, rows=rows)):
-                    return
+                yield Page(chunk=chunk, rows=rows)
             failpoints.hit("backfill.scanned")
-            if not self._put(ChunkEnd(chunk=chunk, fences=fences)):
-                return
+            yield ChunkEnd(chunk=chunk, fences=fences)
 
     def _note_fences(self) -> Future[tuple[int, ...]]:
         marks = self._source.applied().live  # in this thread, which alone uses the source
-        return self._executor.submit(self._fences_at, marks)
+        return self._beside.submit(lambda: self._fences_at(marks))
 
     def _fences_at(self, marks: Mapping[int, int]) -> tuple[int, ...]:
         fences = fences_at(self._context, marks)
@@ -115,12 +119,3 @@ class Scanner:
                     f"{partitions(late)}; resolve it (`vecferry dlq list {self._context.name}`) and start again"
                 )
         return fences
-
-    def _put(self, piece: Page | ChunkEnd) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(piece, timeout=_STOP_POLL_S)
-            except queue.Full:
-                continue
-            return True
-        return False

@@ -13,12 +13,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from ..errors import Refused
+from ..executor import Executor
 from ..journal.run import RunRecord
 from ..log.port import Consumer, Place
 from ..schemas.batch import Applied, SnapshotMark
 from ..schemas.topics import snapshot_topic
 from ..wording import ranges
-from .executor import Executor
 from .ordering import resume_offset
 from .partition import Owned, Partition
 from .tally import Tally

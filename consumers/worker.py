@@ -19,6 +19,7 @@ import numpy as np
 from .. import failpoints
 from ..clock import Clock
 from ..config import Config
+from ..executor import Executor, OneThread
 from ..journal.enrolled import refuse_other_configuration, refuse_other_enrolment
 from ..journal.progress import WorkerProgress
 from ..journal.runs import OpenRuns
@@ -29,7 +30,6 @@ from .accounts import Accounts
 from .applying import Abandoned, Applier
 from .assignment import Assignment
 from .commits import Commits
-from .executor import Executor, OneThread
 from .intake import Intake
 from .letters import LetterBox
 from .partition import Owned, Partition

@@ -18,6 +18,7 @@ from typing import Self
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused, Unavailable
+from ..executor import Daemon, Threads
 from ..failpoints import hit
 from ..log.port import Encodable, Log, Table, Writer
 from ..schemas.topics import control_topic
@@ -69,6 +70,7 @@ class Lease:
         command: str,
         urgent: bool = False,
         clock: Clock = SYSTEM_CLOCK,
+        threads: Threads = Daemon,
     ) -> None:
         self._config = config
         self._collection = collection
@@ -86,7 +88,7 @@ class Lease:
         self._writer: Writer | None = None
         self._lost: Refused | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"lease-{collection}", daemon=True)
+        self._beats = threads(f"lease-{collection}")
 
     def __enter__(self) -> Self:
         self._control.sync()
@@ -103,7 +105,7 @@ class Lease:
             self._writer.close()
             raise
         hit("controller.leased")
-        self._thread.start()
+        self._beats.submit(self._run)
         try:
             self._catch_up()
         except BaseException:
@@ -158,7 +160,7 @@ class Lease:
 
     def _leave(self) -> None:
         self._stop.set()
-        self._thread.join()
+        self._beats.shutdown()
         try:
             if self._lost is None:
                 self._held().write({controller_key(self._collection): None})

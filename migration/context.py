@@ -9,6 +9,7 @@ from ..backfill.context import Context, StoreOpener, make_context, table_topics
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
+from ..executor import OneThread, Threads
 from ..journal.collection import CollectionRecord, collection_key
 from ..journal.reading import require
 from ..log.port import Log
@@ -26,6 +27,7 @@ def open_context(
     checked: bool = True,
     open_store: StoreOpener | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    threads: Threads = OneThread,
 ) -> Iterator[Context]:
     """The context of an enrolled collection, its tables read to their end.
 
@@ -36,7 +38,7 @@ def open_context(
     config.migration(collection)
     topics = (events_topic(config.namespace, collection), *table_topics(config.namespace, collection))
     _require_topics(log, collection, topics)
-    with make_context(config, collection, log, open_store=open_store, clock=clock) as context:
+    with make_context(config, collection, log, open_store=open_store, clock=clock, threads=threads) as context:
         context.sync()
         if checked:
             require_as_enrolled(context)

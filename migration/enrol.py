@@ -17,6 +17,7 @@ from ..backfill.groups import begin_group, foreign_traces
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import Config
 from ..errors import Refused
+from ..executor import Daemon, Threads
 from ..failpoints import hit
 from ..journal.lease import Lease
 from ..journal.migration import MigrationRecord, migration_key
@@ -63,6 +64,7 @@ def enrol(
     dry_run: bool = False,
     open_store: StoreOpener | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    threads: Threads = Daemon,
 ) -> Enrolment:
     """Enrol ``name`` and its migration; with ``dry_run`` only say what would be done.
 
@@ -101,7 +103,8 @@ def enrol(
     hit("enrol.topics-made")
     with make_context(config, name, log, open_store=open_store, clock=clock) as context:
         context.control.sync()
-        with Lease(config, name, context.control, log, command=f"enrol {name}", clock=clock) as lease:
+        command = f"enrol {name}"
+        with Lease(config, name, context.control, log, command=command, clock=clock, threads=threads) as lease:
             _carry_out(context, lease)
             journal(lease, context.control, collection, stores, admin.topic_id(context.events), clock)
     return planned

@@ -23,6 +23,7 @@ from typing import assert_never
 
 from ..clock import Clock
 from ..errors import Refused, Unavailable, VecferryError
+from ..executor import Daemon, Executor
 from ..journal.reading import parse
 from ..journal.record import Known, Unknown
 from ..journal.route import Route, route_key
@@ -59,7 +60,10 @@ class _Move:
 
 
 class Router:
-    """Decides which store a read goes to; one per reader, thread-safe."""
+    """Decides which store a read goes to; one per reader, thread-safe.
+
+    ``moves`` runs the moves, ``wait`` is how a held read waits for a change: a simulation gives its own.
+    """
 
     def __init__(
         self,
@@ -72,6 +76,8 @@ class Router:
         counters: Counters,
         clock: Clock,
         barrier_s: float = BARRIER_S,
+        moves: Executor | None = None,
+        wait: Callable[[threading.Condition, float], object] = threading.Condition.wait,
     ) -> None:
         self._key = route_key(collection)
         self._control = control
@@ -81,6 +87,8 @@ class Router:
         self._counters = counters
         self._clock = clock
         self._barrier_s = barrier_s
+        self._moves = moves or Daemon("vecferry-move")
+        self._wait = wait
         self._changed = threading.Condition()
         self._raw: bytes | None = None
         self._known: Split | None = None
@@ -124,7 +132,7 @@ class Router:
                 elif not patient:
                     self._let_go()
                     return self._permit(bucket, store, served)
-                self._changed.wait(min(_LOOK_S, patience.left_s()))
+                self._wait(self._changed, min(_LOOK_S, patience.left_s()))
 
     def leave(self, permit: Permit, deadline: Deadline) -> bool:
         """Whether what was read under ``permit`` may be returned; False: throw it away and read again."""
@@ -139,7 +147,7 @@ class Router:
                 if not patience.left_s():
                     self._let_go()
                     return True
-                self._changed.wait(min(_LOOK_S, patience.left_s()))
+                self._wait(self._changed, min(_LOOK_S, patience.left_s()))
 
     def failed(self, permit: Permit) -> bool:
         """The store of ``permit`` failed. Whether another one may answer: then enter again and avoid this one.
@@ -191,7 +199,8 @@ class Router:
                 self._served = target
             elif self._clock.monotonic_s() >= self._next_move_s:
                 self._moving = _Move(split=target, gaining=gaining)
-                threading.Thread(target=self._run, args=(self._moving,), name="vecferry-move", daemon=True).start()
+                move = self._moving
+                self._moves.submit(lambda: self._run(move))
         return self._served
 
     def _learn(self, raw: bytes | None) -> Split:

@@ -10,7 +10,7 @@ from ..port import REQUEST_TIMEOUT_S, TopicAbsent
 from .broker import Broker, Record
 from .consumer import refuse_absent
 
-_LOOK_S = 0.01
+_LOOK_S = 0.05
 
 
 class MemoryTable:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from faulty_parts import Forgetful, Unguarded
 from memory_store import MemoryStore
 from simulation import Simulation
-from vecferry.consumers.ordering import Absent
-from vecferry.schemas.batch import EventBatch, LiveMark, Op, Outcome
+from vecferry.schemas.batch import LiveMark
 
 SEEDS = range(100)
 
@@ -24,23 +24,6 @@ def test_a_seed_reproduces_its_run() -> None:
     second.run()
     assert first.history == second.history
     assert first.store.rows.keys() == second.store.rows.keys()
-
-
-class Unguarded(MemoryStore):
-    """Writes whatever it is given, as a store does that does not compare positions."""
-
-    def _state(self, id_: str) -> Absent:
-        return Absent()
-
-
-class Forgetful(MemoryStore):
-    """Does not remember what was deleted."""
-
-    def _apply_row(self, batch: EventBatch, row: int) -> Outcome:
-        outcome = super()._apply_row(batch, row)
-        if Op(int(batch.ops[row])) is Op.DELETE:
-            self.rows.pop(batch.ids[row], None)
-        return outcome
 
 
 class Hasty(MemoryStore):

@@ -78,8 +78,9 @@ def config_for(
     *,
     worker: Mapping[str, object] | None = None,
     client: Mapping[str, object] | None = None,
+    sections: Mapping[str, object] | None = None,
 ) -> Config:
-    """The configuration of one collection that lies in two stores."""
+    """The configuration of one collection that lies in two stores, with further ``sections``."""
     return load_config(
         {
             "namespace": namespace,
@@ -95,6 +96,7 @@ def config_for(
                 }
             },
             "worker": dict(worker or {}),
+            **(sections or {}),
         }
     )
 

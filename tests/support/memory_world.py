@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from log_world import DIMENSION, NAME, PARTITIONS, chunk_values, config_for, marker_value, run_record
 from memory_store import MemoryStore
 from step_clock import StepClock
-from vecferry.consumers.executor import Executor
 from vecferry.consumers.worker import CollectionWorker
+from vecferry.executor import Executor
 from vecferry.journal.run import run_key
 from vecferry.log.memory import Broker, MemoryLog
 from vecferry.log.port import Log
@@ -28,22 +29,36 @@ from vecferry.schemas.topics import (
 
 
 class MemoryWorld:
-    """Topics, a group for store "new" and the configuration of one collection."""
+    """Topics, a group for store "new" and the configuration of one collection.
 
-    def __init__(self, *, worker: Mapping[str, object] | None = None) -> None:
+    With ``enrolled=False`` neither topics nor group are made. ``sections`` of the configuration: as in ``config_for``.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker: Mapping[str, object] | None = None,
+        sections: Mapping[str, object] | None = None,
+        enrolled: bool = True,
+    ) -> None:
         self.namespace = "memory"
-        self.config = config_for("memory", self.namespace, worker=worker)
+        self.config = config_for("memory", self.namespace, worker=worker, sections=sections)
         self.collection = self.config.collection(NAME)
         self.topic = events_topic(self.namespace, NAME)
         self.group = group_id(self.namespace, NAME, "new")
         self.clock = StepClock(1_000.0)
         self.broker = Broker()
         self.log = MemoryLog(self.broker, self.clock)
+        if enrolled:
+            self._make()
+        self._news = (0, 0)
+        self._encoder = EventEncoder(self.collection)
+
+    def _make(self) -> None:
         self.broker.create_topic(self.topic, PARTITIONS, {})
         for topic in (control_topic(self.namespace), progress_topic(self.namespace), dlq_topic(self.namespace, NAME)):
             self.broker.create_topic(topic, 1, {})
         self.log.admin.commit(self.group, self.topic, dict.fromkeys(range(PARTITIONS), 0))
-        self._encoder = EventEncoder(self.collection)
 
     def upsert(self, id_: str, value: float) -> int:
         """Publish a row with ``value`` in every component; returns its offset."""
@@ -79,8 +94,11 @@ class MemoryWorld:
 
     def sync_tables(self) -> None:
         """Let every process learn what is in the tables by now."""
-        for table in self.log.tables:
-            table.catch_up()
+        news = (len(self.log.tables), self.broker.partition((control_topic(self.namespace), 0)).end)
+        if news != self._news:
+            self._news = news
+            for table in self.log.tables:
+                table.catch_up()
 
     def _append(self, key: bytes, value: bytes) -> int:
         return self.broker.append((self.topic, partition_of(key.decode())), key, value)
@@ -106,11 +124,12 @@ class MemoryWorld:
         control.sync()
         return CollectionWorker(self.config, NAME, name, store, log, control, self.clock, instance, executor)
 
-    def committed(self) -> dict[int, int]:
-        """What the group of store "new" has committed."""
-        return self.log.admin.committed(self.group, self.topic, PARTITIONS)
+    def committed(self, store: str = "new") -> dict[int, int]:
+        """What the group of ``store`` has committed."""
+        return self.log.admin.committed(group_id(self.namespace, NAME, store), self.topic, PARTITIONS)
 
 
+@cache
 def partition_of(id_: str) -> int:
     """The partition of ``id_``."""
     return int(partitions_of([id_], PARTITIONS)[0])
