@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vecferry.pipeline")
 
+_JOURNAL_S = 5.0  # a control topic is small
+
 
 class Pipeline:
     """Made by ``vecferry.open``; thread-safe.
@@ -79,10 +81,11 @@ class Pipeline:
 
         log, topic = self._shared_log(), control_topic(self.config.namespace)
         try:
-            if log.admin.topics([topic]):
-                with closing(log.table(topic)) as control:
-                    control.sync()
-                    refuse_other_configuration(control, collection)
+            if not log.admin.topics([topic]):  # first: to ask for an absent topic by its name may create it
+                return
+            with closing(log.table(topic)) as control:
+                control.sync(_JOURNAL_S)
+                refuse_other_configuration(control, collection)
         except Unavailable as error:
             _log.warning("%s: what it was enrolled with is not known: %s", collection.name, error)
 

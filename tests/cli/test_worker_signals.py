@@ -49,7 +49,7 @@ def run_command(
     store = log.store(before=in_hand)
     log.upsert("a", 1.0)
     log.flush()
-    monkeypatch.setattr(service, "open_store", lambda *_: store)
+    monkeypatch.setattr(service, "open_replica", lambda *_: store)
     monkeypatch.setattr(service, "CollectionWorker", Noted)
     monkeypatch.setattr(command, "config_of", lambda _: log.config)
     return main(["worker", "--store", "new"]), store

@@ -8,12 +8,13 @@ import pytest
 import vecferry
 from migration_rig import NAME, PARTITIONS, Rig, log_of, settings
 from vecferry.config import Config, load_config
-from vecferry.errors import Refused
+from vecferry.errors import Refused, Unavailable
 from vecferry.journal.collection import CollectionRecord, collection_key
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
 from vecferry.journal.route import Route, between, route_key
 from vecferry.journal.run import GroupRecord, group_key
+from vecferry.log.kafka.tables import KafkaTable
 from vecferry.log.port import Table
 from vecferry.log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from vecferry.migration.context import open_context
@@ -178,6 +179,22 @@ def test_a_configuration_that_changed_under_the_collection_is_refused(
             enrol(other, NAME, log, dry_run=True, open_store=rig.stores.__getitem__)
     with vecferry.open(other) as pipeline, pytest.raises(Refused, match=r"has 3 partitions|" + problem):
         pipeline.publisher(NAME)
+
+
+def test_a_publisher_that_cannot_read_the_journal_says_so_and_publishes(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()
+
+    def denied(table: KafkaTable, timeout_s: float = 0.0) -> None:
+        raise Unavailable("TOPIC_AUTHORIZATION_FAILED")
+
+    monkeypatch.setattr(KafkaTable, "sync", denied)
+    with vecferry.open(rig.config) as pipeline, pipeline.publisher(NAME) as publisher:
+        publisher.delete("a").result(timeout=30)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "vecferry.pipeline"]
+    assert said == f"{NAME}: what it was enrolled with is not known: TOPIC_AUTHORIZATION_FAILED"
 
 
 def test_a_collection_that_an_earlier_release_enrolled_gets_its_space_when_it_is_enrolled_again(

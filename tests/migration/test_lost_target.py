@@ -56,7 +56,7 @@ def test_the_gates_go_by_what_the_target_says_itself(kafka_bootstrap: str) -> No
             Verdict.FAIL,
             f"complete in 0 of {PARTITIONS} partitions",
         )
-        assert lag_gate(facts, "new", rig.config.gates).measured == "1 record"
+        assert lag_gate(facts, facts.target, rig.config.gates).measured == "1 record"
 
 
 def cut_events(rig: Rig) -> None:
