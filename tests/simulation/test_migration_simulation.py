@@ -22,6 +22,21 @@ def test_a_seed_reproduces_its_run() -> None:
     assert [store.rows.keys() for store in first.stores.values()] == [s.rows.keys() for s in second.stores.values()]
 
 
+@pytest.mark.slow
+def test_the_seeds_lead_to_where_faults_would_be() -> None:
+    told, taken_up, rereads = "", 0, 0
+    for seed in SEEDS[:40]:
+        simulation = MigrationSimulation(seed)
+        simulation.run()
+        told += "\n".join(simulation.history)
+        taken_up += sum(run.generation > 1 for run in simulation.runs())
+        rereads += sum(app.reader.stats.rereads for app in simulation.apps)
+    expected = ("start was killed", "cutover --to 100 was killed", "cancel is done", "is steered by", "has taken over")
+    assert [text for text in expected if text not in told] == []
+    assert taken_up > 0, "no run was taken up by another mover"
+    assert rereads > 0, "no route has moved under a read"
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -24,9 +24,12 @@ from simulated_writes import Writes
 from simulation import BOUNDS
 from simulation_checks import Truth, Watched, check_runs, check_step, check_whole
 from vecferry.errors import Inconclusive, Refused, Unavailable
+from vecferry.journal.run import RunRecord
+from vecferry.journal.runs import read_runs
 from vecferry.migration.gates import Verdict
 from vecferry.reads.session import Session
 from vecferry.reads.watermarks import Watermarks
+from vecferry.schemas.topics import control_topic
 
 CHUNK_ROWS = 2
 _SECTIONS = {"migrations": {NAME: {"from": "old", "to": "new"}}, "backfill": {"chunk_rows": CHUNK_ROWS}}
@@ -81,6 +84,12 @@ class MigrationSimulation:
         self._settle()
         if self.faults:
             raise self.faults[0]
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, as they are journaled now."""
+        control = self.world.log.table(control_topic(self.world.namespace))
+        control.sync()
+        return list(read_runs(control, NAME).values())
 
     def _load(self) -> None:
         ids = sorted(self.truth.base)
