@@ -9,7 +9,7 @@ from migration_simulation import MigrationSimulation
 SEEDS = range(100)
 
 
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=pytest.mark.slow if seed >= 20 else ()) for seed in SEEDS])
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=pytest.mark.slow if seed >= 8 else ()) for seed in SEEDS])
 def test_a_migration_keeps_its_promises(seed: int) -> None:
     MigrationSimulation(seed).run()
 
@@ -37,6 +37,7 @@ def test_the_seeds_lead_to_where_faults_would_be() -> None:
     assert rereads > 0, "no route has moved under a read"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

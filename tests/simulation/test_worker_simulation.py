@@ -13,7 +13,7 @@ from vecferry.schemas.batch import LiveMark
 SEEDS = range(100)
 
 
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=pytest.mark.slow if seed >= 20 else ()) for seed in SEEDS])
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=pytest.mark.slow if seed >= 10 else ()) for seed in SEEDS])
 def test_nothing_is_lost_comes_back_or_goes_back(seed: int) -> None:
     Simulation(seed).run()
 
