@@ -121,7 +121,7 @@ def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
     have_memory_given()
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=one_side, args=(side, config.model_dump(), directory, rows, there))
+    process = spawn.Process(target=one_side, args=(side, config, directory, rows, there))
     with patch.dict(os.environ, KEPT if side == "kept" else {}):
         process.start()
     there.close()
@@ -132,11 +132,11 @@ def fresh(side: str, config: Config, directory: Path, rows: int) -> float:
         process.join()
 
 
-def one_side(side: str, config: dict[str, Any], directory: Path, rows: int, answer: Connection) -> None:
+def one_side(side: str, config: Config, directory: Path, rows: int, answer: Connection) -> None:
     """The new process."""
     if side in OURS:
         keep_freed_buffers()  # as the command line does
-    with prepared(Config.model_validate(config)) as made:
+    with prepared(config) as made:
         answer.send(SIDES[side](made, directory, rows))
 
 
