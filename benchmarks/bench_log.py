@@ -18,7 +18,7 @@ from vecferry.schemas.batch import Applied, EventBatch, Mark
 from vecferry.schemas.codec import EventEncoder
 from vecferry.schemas.collection import Collection
 from vecferry.schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
-from vecferry.stores.base import Store
+from vecferry.stores.base import Capabilities, Guarantee, Store
 
 Apply = Callable[[EventBatch, Sequence[Mark]], NDArray[np.int8]]
 
@@ -100,6 +100,13 @@ def null_store(collection: Collection, apply: Apply) -> Store:
 
 
 class _NullStore:
+    capabilities = Capabilities(
+        guarantee=Guarantee.ATOMIC,
+        id_types=frozenset({"text"}),
+        metrics=frozenset({"l2"}),
+        filters=frozenset(),
+    )
+
     def __init__(self, partitions: int, apply: Apply) -> None:
         self._live = dict.fromkeys(range(partitions), 0)
         self.apply = apply
