@@ -14,6 +14,11 @@ from ...errors import Fatal, Overloaded, Rejected, Transient, Unavailable, Vecfe
 
 DISK_PAUSE_S = 10.0
 
+
+class Gone(Transient):
+    """Files of the version that was read are gone, most likely cleaned up: the latest version has what is needed."""
+
+
 _TABLE: tuple[tuple[str, type[VecferryError]], ...] = (
     (r"commit conflict|preempted by concurrent|too many concurrent writers|concurrent modification", Transient),
     (r"no space left|disk quota exceeded", Overloaded),
@@ -22,8 +27,7 @@ _TABLE: tuple[tuple[str, type[VecferryError]], ...] = (
     (r"timed? ?out|timeout|connection (?:reset|refused|closed)|error sending request", Transient),
     (r"too many open files|resource temporarily unavailable|interrupted", Transient),
     (r"table '.*' was not found", Unavailable),
-    (r"version \d+ no longer exists", Transient),
-    (r"no such file or directory|object at location .* not found|not found: .*", Transient),
+    (r"version \d+ no longer exists|no such file or directory|object at location .* not found|not found: .*", Gone),
     (r"failed to encode json|size of fixedsizelist|invalid utf-?8|would truncate|could not convert", Rejected),
     (r"unicode(?:en|de)codeerror", Rejected),
     (r"cannot be converted|type mismatch|schema mismatch|not castable|arrowinvalid|arrowtypeerror", Rejected),

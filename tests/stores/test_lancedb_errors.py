@@ -13,7 +13,7 @@ from vecferry.errors import Fatal, Overloaded, Refused, Rejected, Transient, Una
 from vecferry.schemas.batch import EventBatch, Op, Outcome
 from vecferry.stores.base import Store
 from vecferry.stores.lancedb import open as open_store
-from vecferry.stores.lancedb.errors import mapped
+from vecferry.stores.lancedb.errors import Gone, mapped
 from vecferry.stores.lancedb.options import Options
 from vecferry.stores.lancedb.table import MERGE_TRIES
 
@@ -23,8 +23,8 @@ SEEN: list[tuple[Exception, type[VecferryError]]] = [
     (OSError(28, "No space left on device"), Overloaded),
     (PermissionError(13, "Permission denied"), Unavailable),
     (FileExistsError(17, "File exists"), Unavailable),
-    (RuntimeError("lance error: Not found: data/ab.lance"), Transient),
-    (ValueError("Version 3 no longer exists. Was it cleaned up?"), Transient),
+    (RuntimeError("lance error: Not found: data/ab.lance"), Gone),
+    (ValueError("Version 3 no longer exists. Was it cleaned up?"), Gone),
     (RuntimeError("LanceError(Arrow): Invalid argument error: Failed to encode JSON: EOF"), Rejected),
     (TypeError("Size of FixedSizeList is not the same. input list: …"), Rejected),
     (RuntimeError("something that nobody has seen yet"), Fatal),
