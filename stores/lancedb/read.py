@@ -22,8 +22,9 @@ from ..base import Cursor
 from ..key_ranges import KeyRange, cut
 from .apply import where_ids
 from .conditions import column, text
-from .mapping import DELETED, LIVE, POSITION, Layout, between, to_rows
+from .mapping import DELETED, LIVE, Layout, between, to_rows
 from .marks import PREFIX, PREFIX_END, read_marks
+from .shape import POSITION
 from .table import Connection, rows_where
 
 LISTED_IDS = 250_000

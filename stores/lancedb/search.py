@@ -23,8 +23,9 @@ from ...errors import Inconclusive, Refused
 from ...schemas.batch import Hit
 from ...schemas.collection import Metric
 from ...schemas.filters import Condition
-from .mapping import POSITION, Layout, predicate
+from .mapping import Layout, predicate
 from .quirks import is_timeout
+from .shape import POSITION
 from .table import Connection, seconds
 from .typed import to_json
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...clock import SYSTEM_CLOCK, Clock
-from ...errors import Overloaded, Transient, Unavailable, VecferryError
+from ...errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
-from . import apply, check, enrol, read, search
+from . import altered, apply, check, enrol, read, search
 from .errors import Gone, translated
 from .housekeeping import Housekeeping
 from .table import Connection
@@ -96,7 +96,12 @@ class LanceStore:
 
     def _apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         with self._use():
-            return apply.apply(self._connection, batch, marks)
+            try:
+                with translated(self._where):
+                    return apply.apply(self._connection, batch, marks)
+            except Rejected:
+                altered.refuse_changed(self._connection)
+                raise
 
     def applied(self) -> Applied:
         return self._read(lambda: read.applied(self._connection))
