@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...clock import SYSTEM_CLOCK, Clock
-from ...errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
+from ...errors import Rejected, Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
 from . import altered, apply, check, enrol, read, search
-from .errors import Gone, translated
+from .errors import DiskFull, Gone, translated
 from .housekeeping import Housekeeping
 from .table import Connection
 
@@ -87,7 +87,7 @@ class LanceStore:
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         try:
             outcomes = self._apply(batch, marks)
-        except Overloaded:
+        except DiskFull:
             with suppress(VecferryError), self._use():  # whatever keeps it from that, the disk is what is full
                 self._housekeeping.make_room()
             outcomes = self._apply(batch, marks)
