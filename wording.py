@@ -25,3 +25,8 @@ def partitions(numbers: Iterable[int]) -> str:
     """``partition 3``, ``partitions 0-3, 7``."""
     found = set(numbers)
     return f"partition{'' if len(found) == 1 else 's'} {ranges(found)}"
+
+
+def mib(size_bytes: int) -> str:
+    """``37.2 MiB``."""
+    return f"{size_bytes / 2**20:.1f} MiB"

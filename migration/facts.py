@@ -12,6 +12,7 @@ from ..journal.route import Route
 from ..journal.run import RunRecord
 from ..schemas.batch import Applied
 from ..schemas.collection import Replica
+from ..stores.base import Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Facts:
     run_chunks_done chunks of ``run`` that Kafka has acknowledged; ``run_rows_done`` their rows
     run_applied     partitions of ``run`` that the target has applied to their end
     run_problems    why the target can never close ``run``, one line each
+    size            what the target takes, and at most should
     held            the target's own marks; ``index_ready`` its own word; ``index_problem`` says why there is none
     """
 
@@ -53,6 +55,7 @@ class Facts:
     held: Applied | None
     index_ready: bool | None
     index_problem: str = ""
+    size: Size | None = None
 
     @property
     def percent(self) -> int:

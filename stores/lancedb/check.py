@@ -19,11 +19,15 @@ from .typed import kind_of
 
 ROWS_PER_PAGE = 10_000
 _KEY = b"lance-schema:unenforced-primary-key"
+_NOT_IN_NAMES = frozenset('.`"')
 _TYPED_NEEDS_TABLE = "make it with its typed metadata columns, or name one JSON column"
 
 
 def problems(connection: Connection) -> tuple[str, ...]:
     """One line per problem, with the remedy. Reads ids and metadata once if the table is not enrolled yet."""
+    names = (connection.placement.id, connection.placement.vector, *connection.metadata_names())
+    if unfit := [name for name in names if set(name) & _NOT_IN_NAMES]:
+        return (f"{connection.where}: Lance's filters cannot name {unfit}; use names without a dot or a quote",)
     table = connection.find()
     if table is None:
         return (
