@@ -270,7 +270,8 @@ class CollectionWorker:
         return lag > self._config.worker.live_lag_bound_records
 
     def _lag(self, partition: Partition) -> int:
-        return max(0, self._consumer.seen_end(partition.place) - partition.next_offset)
+        end = self._consumer.seen_end(partition.place)
+        return 0 if end is None else max(0, end - partition.next_offset)
 
     def _housekeeping(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -128,9 +128,9 @@ class KafkaConsumer:
         except KafkaException as error:
             self._answered(error.args[0], ())
 
-    def seen_end(self, place: Place) -> int:
+    def seen_end(self, place: Place) -> int | None:
         _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
-        return int(high)
+        return high if high >= 0 else None
 
     def close(self) -> None:
         self._client.close()
