@@ -78,6 +78,11 @@ class Offsets:
     end: tuple[int, ...]
 
 
+def held_back(stable: Sequence[int], end: Sequence[int]) -> dict[int, int]:
+    """Partition -> the first offset that readers are not given, because a transaction is open there."""
+    return {partition: at for partition, (at, last) in enumerate(zip(stable, end, strict=True)) if at < last}
+
+
 class TooLarge(VecferryError):
     """The topic does not take a record of this size."""
 
