@@ -32,6 +32,7 @@ from .assignment import Assignment
 from .commits import Commits
 from .intake import Intake
 from .letters import LetterBox
+from .looking import IdleLook
 from .partition import Owned, Partition
 from .progress import ProgressPublisher
 from .turn import Turn, TurnMaker
@@ -97,6 +98,7 @@ class CollectionWorker:
             executor=self._executor,
             runs=OpenRuns(control, collection, store_name),
         )
+        self._idle = IdleLook(self._executor, self._applier.applied, clock)
         self._in_flight: tuple[Future[None], Turn] | None = None
         self._waiting: Turn | None = None
         self._broken = self._leaving = False
@@ -278,6 +280,7 @@ class CollectionWorker:
         if now_s - self._last_beat_s >= _BEAT_S:
             self._last_beat_s = now_s
             self._progress.beat(self._counters())
+        self._idle.turn(store_is_idle=self._store_is_idle())
         if self._commits.open() and now_s - self._last_commit_s >= self._config.worker.commit_interval_ms / 1000:
             self._last_commit_s = now_s
             self._commits.send(self._consumer, wait_for_it=False)
