@@ -12,6 +12,7 @@ from memory_store import MemoryStore
 from reads_fakes import COLLECTION, World, failing, serve, version_of
 from vecferry.errors import Inconclusive, Transient, Unavailable
 from vecferry.log.port import TopicAbsent
+from vecferry.reads.reader import Reader
 from vecferry.reads.session import Session
 from waiting import wait_until
 
@@ -51,7 +52,12 @@ def test_reads_never_go_back_when_a_server_takes_over_that_lacks_the_last_write(
     reader, session = world.reader(), Session()
     token = world.write("a", 3)
     world.apply("old")
-    asked = {"nothing": {}, "its session": {"session": session}, "its write": {"after": token}}[asks_for]
+    choices: dict[str, dict[str, object]] = {
+        "nothing": {},
+        "its session": {"session": session},
+        "its write": {"after": token},
+    }
+    asked = choices[asks_for]
     assert version_of(reader, "a", **asked) == 3
     fail_over(world, "old")
     with pytest.raises(Inconclusive, match=r"store 'old' has lost writes: .* partition 0 up to offset 3 and is at 1"):
@@ -93,10 +99,10 @@ def test_a_canary_that_lost_writes_is_stepped_aside_from(world: World) -> None:
     assert reader.stats.fallbacks > 0
 
 
-def reads_from(world: World, reader: object, key: str) -> str:
-    before = dict(reader.stats.reads)  # type: ignore[attr-defined]
-    assert version_of(reader, "a", key=key) == 2  # type: ignore[arg-type]
-    after = reader.stats.reads  # type: ignore[attr-defined]
+def reads_from(world: World, reader: Reader, key: str) -> str:
+    before = reader.stats.reads
+    assert version_of(reader, "a", key=key) == 2
+    after = reader.stats.reads
     return next(store for store in world.stores if after.get(store, 0) > before.get(store, 0))
 
 
