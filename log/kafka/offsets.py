@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -56,7 +57,8 @@ def list_offsets(
             if code == KafkaError._NOENT:
                 leaderless.append(error)
                 # A client whose metadata lack this topic does not ask for its leaders unless told to.
-                client.list_topics(topic, timeout=left_s)
+                with suppress(KafkaException):
+                    client.list_topics(topic, timeout=max(_SHORTEST_S, deadline_s - clock.monotonic_s()))
             elif code == KafkaError._TIMED_OUT and leaderless:
                 raise leaderless[-1] from error  # the last attempt had too little time to learn it again
             raise
