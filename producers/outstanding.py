@@ -66,6 +66,10 @@ class Book:
         self._newest[partition] = offset
         return None
 
+    def newest(self) -> tuple[int, ...]:
+        """By partition: the offset of the last record that was acknowledged, -1 where none was."""
+        return tuple(self._newest)
+
     def take_failures(self) -> list[str]:
         """One line per failure not yet reported to anybody, each reported once."""
         with self._lock:

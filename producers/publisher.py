@@ -14,9 +14,11 @@ from numpy.typing import ArrayLike
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
+from ..kafka_contact import Contact
 from ..schemas.collection import Collection
 from .client import connect
 from .delivery import BatchDelivery, Delivery, describe
+from .outages import Outages
 from .outstanding import Book, Outstanding
 from .records import Records, event_ids
 from .reports import CALLS_PER_TURN, Reports
@@ -68,16 +70,20 @@ class Publisher:
         self._closed = False
         self._forked = False
         self._topic = topic
+        contact = Contact(str(producer_config.get("bootstrap.servers")), clock)
+        self._outages = Outages(contact, self._book)
         self._producer = connect(
             collection,
             topic,
             producer_config,
+            contact,
             timeout_s=open_timeout_s,
             on_error=self._on_client_error,
             clock=clock,
         )
         self._produce = self._producer.produce
-        self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
+        name = f"vecferry-publisher-{topic}"
+        self._reports = Reports(self._producer, name, self._on_client_error, clock, self._outages.served)
         _open_publishers.add(self)
 
     def upsert(
@@ -233,6 +239,7 @@ class Publisher:
         return NotDelivered(f"the Kafka client did not take the record: {describe(cause)}")
 
     def _on_client_error(self, error: KafkaError) -> None:
+        self._outages.failed(error)
         # The client recovers from other errors (a lost connection), or reports them with a delivery.
         if error.fatal():
             self._refusal = (

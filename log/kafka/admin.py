@@ -24,7 +24,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
 from ..port import Offsets, Topic
-from .clients import REQUEST_TIMEOUT_S, admin_config, patiently, unavailable
+from .clients import REQUEST_TIMEOUT_S, admin_config, patiently
+from .errors import unavailable
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from sources import ROOT, Source, imports, package_sources, parse
 
 # A part may import itself and what stands on an earlier line; parts of one line do not import each other.
 LAYERS = (
-    ("errors", "clock", "executor", "failpoints", "heap", "references", "wording"),
+    ("errors", "clock", "executor", "failpoints", "heap", "kafka_errors", "references", "wording"),
+    ("kafka_contact",),
     ("schemas",),
     ("compare", "stores"),
     ("config",),
@@ -184,7 +185,7 @@ def test_a_misplaced_client_is_found() -> None:
 
 # Where Kafka's client may be imported, and where the log is told to be Kafka; everything else is handed a log.
 # proof reads and writes topics by itself.
-CLIENT_PARTS = {"producers", "local", "proof"}
+CLIENT_PARTS = {"kafka_errors", "kafka_contact", "producers", "local", "proof"}
 KAFKA_PARTS = {"pipeline", "cli", "consumers", "proof"}
 
 
