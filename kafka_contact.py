@@ -70,7 +70,7 @@ class Contact:
             _log.warning("Kafka at %s answers again", self.address)
 
     def explain(self, error: KafkaError) -> str:
-        """One line for people, with the remedy. Where ``error`` says only that nobody answers, what came first counts."""
+        """One line for people, with the remedy. If ``error`` says only that nobody answers, what came first counts."""
         reason = self._reason(error)
         return meaning_of(reason).said(self.address, reason.str())
 

@@ -21,6 +21,7 @@ from ..clock import Clock
 from ..config import Config
 from ..executor import Executor, OneThread
 from ..journal.enrolled import refuse_other_configuration, refuse_other_enrolment
+from ..journal.log_end import LogWentBack
 from ..journal.progress import WorkerProgress
 from ..journal.runs import OpenRuns
 from ..log.port import Log, Table
@@ -81,10 +82,6 @@ class CollectionWorker:
         self._redelivered = 0
         self._commits = Commits(collection, self.owned)
         self._consumer = log.consumer(group_id(namespace, collection, store_name), self._commits.answered)
-        row_bytes = 4 * described.space.dimension
-        self._intake = Intake(
-            self._consumer, self.owned, config.worker, collection, row_bytes, self._maker.read_ahead, clock
-        )
         self._executor = executor or OneThread(f"apply-{collection}")
         self._assignment = Assignment(
             consumer=self._consumer,
@@ -96,6 +93,18 @@ class CollectionWorker:
             store_applied=lambda: self._executor.submit(self._applier.applied),
             executor=self._executor,
             runs=OpenRuns(control, collection, store_name),
+            log_ends=self._log_ends,
+        )
+        row_bytes = 4 * described.space.dimension
+        self._intake = Intake(
+            self._consumer,
+            self.owned,
+            config.worker,
+            collection,
+            row_bytes,
+            self._maker.read_ahead,
+            clock,
+            self._assignment.went_back,
         )
         self._in_flight: tuple[Future[None], Turn] | None = None
         self._waiting: Turn | None = None
@@ -152,7 +161,11 @@ class CollectionWorker:
 
     def step(self) -> None:
         """One turn: follow the group and the runs, gather, decode, hand over to the store, commit what it has taken."""
-        followed = self._assignment.follow()
+        try:
+            followed = self._assignment.follow()
+        except LogWentBack as failure:
+            self._progress.beyond(failure.applied)  # so that no publisher opens
+            raise
         if followed.live:
             self._progress.beat(None)
             self._progress.applied(followed.marks)
@@ -171,8 +184,6 @@ class CollectionWorker:
     def assigned(self, partitions: list[int]) -> None:
         """Called by the consumer: these partitions are ours now."""
         if partitions and not self._leaving:  # a closing client answers no question
-            described = self._config.collection(self._collection)
-            refuse_other_enrolment(self._control, self._log.admin, described, self._topic)
             self._assignment.expect(partitions)
 
     def revoked(self, partitions: list[int]) -> None:
@@ -191,6 +202,12 @@ class CollectionWorker:
         """Called by the consumer: these partitions may already have another owner."""
         _log.warning("%s: lost its partitions; the batch being applied is not committed", self._collection)
         self._assignment.drop(partitions)
+
+    def _log_ends(self) -> tuple[int, ...]:
+        """Where the live topic ends, open transactions included; raises Refused for another topic than was enrolled."""
+        described = self._config.collection(self._collection)
+        refuse_other_enrolment(self._control, self._log.admin, described, self._topic)
+        return self._log.admin.end_offsets(self._topic, described.partitions, committed=False)
 
     def _store_is_idle(self) -> bool:
         return self._in_flight is None or self._in_flight[0].done()

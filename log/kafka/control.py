@@ -103,7 +103,7 @@ class ControlWriter:
             self._end(self._producer.abort_transaction)
 
     def _explain(self, error: KafkaException, refused: Sequence[KafkaError]) -> Exception:
-        """``refused``: why records were not taken, where the broker said so. The transaction says only that it failed."""
+        """``refused``: why the broker did not take records; the transaction says only that it failed."""
         reason = reason_of(error)
         if reason.code() in _FENCED:
             return Refused(
