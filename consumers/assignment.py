@@ -81,6 +81,7 @@ class Assignment:
         self._collection = collection
         self._live_topic = live_topic
         self._store_name = store_name
+        self._who = f"store {store_name} has applied"
         self._store_applied = store_applied
         self._executor = executor
         self._runs = runs
@@ -151,14 +152,14 @@ class Assignment:
 
     def went_back(self) -> Refused | None:
         """What to raise if the live topic ends before what was read of it; None if it does not, or is not known."""
+        read = {place[1]: one.next_offset for place, one in self._owned.items() if place[0] == self._live_topic}
         try:
             ends = self._log_ends()
         except Unavailable:
             return None
         except Refused as refused:
             return refused
-        read = {place[1]: one.next_offset for place, one in self._owned.items() if place[0] == self._live_topic}
-        return beyond_the_end(self._collection, self._live_topic, self._store_name, read, ends)
+        return beyond_the_end(self._collection, self._live_topic, self._who, read, ends)
 
     def _begin(self, added: list[Partition]) -> None:
         if not added:
@@ -181,7 +182,7 @@ class Assignment:
         places = [(self._live_topic, partition) for partition in expected]
         committed = self._consumer.committed(places)
         reached = {place[1]: max(applied.live.get(place[1], 0), committed.get(place, 0)) for place in places}
-        if failure := beyond_the_end(self._collection, self._live_topic, self._store_name, reached, ends):
+        if failure := beyond_the_end(self._collection, self._live_topic, self._who, reached, ends):
             raise failure
         added = []
         for place in places:

@@ -19,6 +19,7 @@ import numpy as np
 from .. import failpoints
 from ..clock import Clock
 from ..config import Config
+from ..errors import Refused
 from ..executor import Executor, OneThread
 from ..journal.enrolled import refuse_other_configuration, refuse_other_enrolment
 from ..journal.log_end import LogWentBack
@@ -109,6 +110,7 @@ class CollectionWorker:
         self._in_flight: tuple[Future[None], Turn] | None = None
         self._waiting: Turn | None = None
         self._broken = self._leaving = False
+        self._refusal: Refused | None = None
         self._last_beat_s = self._last_commit_s = clock.monotonic_s()
 
     @property
@@ -124,6 +126,14 @@ class CollectionWorker:
     def stop(self) -> None:
         """Ask ``run`` to drain, commit and return; callable from any thread."""
         self._stop.set()
+
+    def reached(self) -> dict[int, int]:
+        """By live partition that is read: the offset to read next. Callable from any thread."""
+        return {place[1]: one.next_offset for place, one in list(self.owned.items()) if one.run is None}
+
+    def refuse(self, problem: Refused) -> None:
+        """Apply nothing more, because of ``problem``, which ``run`` then raises; callable from any thread."""
+        self._refusal = problem
 
     def run(self) -> None:
         """Work until ``stop``; then finish the turns that were begun, commit and leave the group. Blocks.
@@ -161,6 +171,8 @@ class CollectionWorker:
 
     def step(self) -> None:
         """One turn: follow the group and the runs, gather, decode, hand over to the store, commit what it has taken."""
+        if self._refusal is not None:
+            raise self._refusal
         try:
             followed = self._assignment.follow()
         except LogWentBack as failure:

@@ -12,11 +12,12 @@ from ..errors import Refused
 
 
 class LogWentBack(Refused):
-    """The live topic ends before what ``store`` has applied; ``applied``: partition → the next offset to apply."""
+    """The live topic ends before what a store has applied; ``applied``: partition → the next offset to apply."""
 
-    def __init__(self, problem: str, store: str, applied: Mapping[int, int]) -> None:
-        super().__init__(problem)
-        self.store = store
+    def __init__(self, problem: str, remedy: str, applied: Mapping[int, int]) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
         self.applied = dict(applied)
 
 
@@ -29,16 +30,18 @@ def start_over(collection: str) -> str:
 
 
 def beyond_the_end(
-    collection: str, topic: str, store: str, applied: Mapping[int, int], ends: Sequence[int]
+    collection: str, topic: str, who: str, reached: Mapping[int, int], ends: Sequence[int]
 ) -> LogWentBack | None:
-    """What to raise where ``store`` has applied, or its group has committed, beyond ``ends``; None if nowhere."""
+    """What to raise where ``who`` (``store old has applied``) has ``reached`` more than there is; None if nowhere.
+
+    ``reached`` and ``ends``: next offsets by partition. ``ends`` must have been asked for after ``reached`` was known.
+    """
     for partition, end in enumerate(ends):
-        reached = applied.get(partition, 0)
-        if reached > end:
+        if reached.get(partition, 0) > end:
             problem = (
-                f"store {store} has applied {topic} [{partition}] up to offset {reached}, and the topic ends at {end}: "
-                "Kafka came back with an older copy of its data, and gives offsets out twice; nothing is published or "
-                f"applied until a new epoch begins: {start_over(collection)}"
+                f"{who} {topic} [{partition}] up to offset {reached[partition]}, and the topic ends at {end}: "
+                "Kafka came back with an older copy of its data, and gives offsets out twice"
             )
-            return LogWentBack(problem, store, applied)
+            remedy = f"nothing is published or applied until a new epoch begins: {start_over(collection)}"
+            return LogWentBack(problem, remedy, reached)
     return None

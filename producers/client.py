@@ -22,6 +22,8 @@ quieten(_log)
 
 _NEW_TOPIC_S = 5.0  # a topic that was just made reaches the brokers one after the other, a busy one late
 _PAUSE_S = 0.1
+_USUAL_BYTES = 1_000_000  # of a batch, and of a request, unless the client is told otherwise
+_LEAST_BYTES = 1_000  # the client takes no lower bound
 
 _DEFAULTS: Mapping[str, object] = {
     "linger.ms": 5,
@@ -48,6 +50,13 @@ def client_config(producer_config: Mapping[str, Any]) -> dict[str, Any]:
         if key in PRODUCER_GUARANTEES and str(value).lower() != str(PRODUCER_GUARANTEES[key]).lower():
             raise ConfigError(f"client property {key!r} carries a guarantee and cannot be {value!r}; remove it")
     return {**_DEFAULTS, **producer_config, **PRODUCER_GUARANTEES}
+
+
+def bounds(max_record_bytes: int | None) -> dict[str, int]:
+    """Settings by which the client neither takes a record, nor makes a batch, that the topic would refuse."""
+    if max_record_bytes is None or max_record_bytes >= _USUAL_BYTES:
+        return {}
+    return {"message.max.bytes": max(_LEAST_BYTES, max_record_bytes), "batch.size": max(1, max_record_bytes)}
 
 
 def connect(

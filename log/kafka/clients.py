@@ -41,6 +41,9 @@ _SETTLING = frozenset(
 )
 
 _LEADER_PAUSE_S = 0.01
+# A topic may take less than the client would put into one batch, and refuses the whole batch then. A record that is
+# longer is a batch of its own.
+_BATCH_BYTES = 128 * 1024
 _PRODUCER_DEFAULTS = {"linger.ms": 5, "compression.type": "none", "delivery.timeout.ms": 120_000}
 # Bounded fetch queues: memory must not depend on the backlog of the topic.
 _CONSUMER_DEFAULTS = {
@@ -79,8 +82,8 @@ def producer_config(kafka: KafkaSection) -> dict[str, Any]:
 
 
 def own_producer_config(kafka: KafkaSection) -> dict[str, Any]:
-    """For every other Producer: the same, with one request in flight per broker; the user cannot change that."""
-    return {**producer_config(kafka), **ONE_REQUEST_AT_A_TIME}
+    """For every other Producer: the same, with one request in flight per broker and small batches in any case."""
+    return {**producer_config(kafka), "batch.size": _BATCH_BYTES, **ONE_REQUEST_AT_A_TIME}
 
 
 def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, object] | None = None) -> dict[str, Any]:

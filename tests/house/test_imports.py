@@ -20,6 +20,7 @@ LAYERS = (
     ("journal",),
     ("producers", "consumers", "reads", "backfill"),
     ("migration",),
+    ("opening",),
     ("pipeline",),
     ("local",),
     ("cli",),
@@ -188,7 +189,7 @@ def test_a_misplaced_client_is_found() -> None:
 # Where Kafka's client may be imported, and where the log is told to be Kafka; everything else is handed a log.
 # proof reads and writes topics by itself.
 CLIENT_PARTS = {"kafka_errors", "kafka_contact", "producers", "local", "proof"}
-KAFKA_PARTS = {"pipeline", "cli", "consumers", "proof"}
+KAFKA_PARTS = {"opening", "pipeline", "cli", "consumers", "proof"}
 
 
 def stray_clients(sources: Iterable[Source]) -> list[str]:
