@@ -9,10 +9,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from ...clock import Clock
 from ...config import KafkaSection
+from ...errors import ConfigError
 from ...schemas.guarantees import CONSUMER_GUARANTEES, ONE_REQUEST_AT_A_TIME, PRODUCER_GUARANTEES
 from .errors import LOG, contact_of, reason_of, unavailable
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 REQUEST_TIMEOUT_S = 15.0
 
@@ -92,6 +94,16 @@ def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, obje
     if config.get("group.protocol") == "consumer":
         return {key: value for key, value in config.items() if key not in _BROKER_DECIDES}
     return config
+
+
+def made(kind: Callable[[dict[str, Any]], C], config: dict[str, Any]) -> C:
+    """A client of this kind; raises ConfigError for a property that the client does not take."""
+    try:
+        return kind(config)
+    except (KafkaException, TypeError, ValueError) as error:
+        cause = error.args[0] if error.args else error
+        reason = cause.str() if isinstance(cause, KafkaError) else cause
+        raise ConfigError(f"the Kafka client refuses its configuration: {reason}; correct [kafka.client]") from error
 
 
 def patiently(

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ...clock import Clock
 from ...config import KafkaSection
 from ..port import Listener, Message, OffsetGone, OnCommit, Place, TopicAbsent
-from .clients import REQUEST_TIMEOUT_S, consumer_config, learn_leaders
+from .clients import REQUEST_TIMEOUT_S, consumer_config, learn_leaders, made
 from .errors import contact_of, reason_of, unavailable
 
 _log = logging.getLogger("vecferry.worker")
@@ -53,7 +53,7 @@ class KafkaConsumer:
         self._on_commit = on_commit
         self._clock = clock
         settings = {"enable.partition.eof": True, "on_commit": self._answered}
-        self._client = Consumer({**consumer_config(kafka, group, _DEFAULTS), **settings})
+        self._client = made(Consumer, {**consumer_config(kafka, group, _DEFAULTS), **settings})
         self._topics: set[str] = set()  # whose leaders the client knows
         self._failure: BaseException | None = None
         self._left = False
@@ -71,7 +71,8 @@ class KafkaConsumer:
             self._take_away(listener.lost, partitions)
 
         self._topics.add(topic)
-        self._client.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+        with self._explained():
+            self._client.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def poll(self, timeout_s: float) -> Message | None:
         message = self._ask(lambda: self._client.poll(timeout_s))
@@ -140,7 +141,10 @@ class KafkaConsumer:
             self._answered(reason_of(error), ())
 
     def seen_end(self, place: Place) -> int:
-        _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
+        try:
+            _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
+        except KafkaException:
+            return -1  # its topic is gone; what is polled says so
         return int(high)
 
     def close(self) -> None:

@@ -13,8 +13,9 @@ from ...config import KafkaSection
 from ...errors import Refused
 from ...schemas.topics import control_topic
 from ..port import Encodable
-from .clients import REQUEST_TIMEOUT_S, own_producer_config, patiently
+from .clients import REQUEST_TIMEOUT_S, made, own_producer_config, patiently
 from .errors import reason_of, unavailable
+from .quirks import unmasked
 
 _End = Callable[[float], None]
 
@@ -48,7 +49,8 @@ class ControlWriter:
         self._lock = threading.Lock()
         self._unanswered: _End | None = None
         identity = f"{namespace}.{collection}.controller"
-        self._producer = Producer({**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
+        settings = {**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity}
+        self._producer = made(Producer, settings)
         patiently(kafka, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
 
     def write(self, records: Mapping[str, Encodable | None]) -> None:
@@ -84,7 +86,8 @@ class ControlWriter:
         """Commit or abort. After a time-out the client continues, and accepts no other call until it is done."""
         self._unanswered = call
         try:
-            call(REQUEST_TIMEOUT_S)
+            with unmasked():
+                call(REQUEST_TIMEOUT_S)
         except KafkaException as error:
             if not error.args[0].retriable():
                 self._unanswered = None

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ...config import KafkaSection
 from ...errors import Unavailable
 from ..port import Message, Place, TopicAbsent
-from .clients import REQUEST_TIMEOUT_S, consumer_config
+from .clients import REQUEST_TIMEOUT_S, consumer_config, made
 from .errors import contact_of, unavailable
 
 # The client accepts no other call during a poll, so a caller of ``read`` or ``leave`` may wait this long.
@@ -96,7 +96,7 @@ class Following:
     def _start(self) -> None:
         # The group is never joined and nothing is committed; the client wants a name.
         config: dict[str, Any] = consumer_config(self._kafka, "vecferry-view")
-        self._consumer = Consumer({**config, **_SETTINGS})
+        self._consumer = made(Consumer, {**config, **_SETTINGS})
         self._thread = threading.Thread(target=self._run, args=(self._consumer,), name="vecferry-tables", daemon=True)
         self._thread.start()
 

@@ -12,8 +12,9 @@ from ...clock import Clock
 from ...config import KafkaSection
 from ...errors import VecferryError
 from ..port import Headers, OnFailure
-from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config
+from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, made, own_producer_config
 from .errors import contact_of, reason_of, refusal_of_record, unavailable
+from .quirks import unmasked
 
 # Above the client's default: a dead letter adds headers to a record that may already be as large as its topic allows.
 # The topic's own limit decides what is too large.
@@ -35,7 +36,7 @@ class Sending:
     def __init__(self, kafka: KafkaSection, settings: dict[str, Any], clock: Clock) -> None:
         self.kafka = kafka
         self.contact = contact_of(kafka)
-        self.producer = Producer(settings)
+        self.producer = made(Producer, settings)
         self._clock = clock
         self._has_id = False
 
@@ -51,7 +52,8 @@ class Sending:
     def serve(self, timeout_s: float) -> None:
         """Serve the reports of every sender of this client; raises Unavailable once the client has stopped for good."""
         try:
-            self.producer.poll(timeout_s)
+            with unmasked():
+                self.producer.poll(timeout_s)
         except KafkaException as error:
             raise unavailable(self.kafka, error) from error
 
@@ -146,7 +148,8 @@ class BulkSender(KafkaSender):
 
     def flush(self, timeout_s: float) -> int:
         try:
-            left = self._producer.flush(timeout_s)
+            with unmasked():
+                left = self._producer.flush(timeout_s)
         except KafkaException as error:
             raise unavailable(self._sending.kafka, error) from error
         self._hand_over()

@@ -8,10 +8,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from step_clock import StepClock
 from vecferry.config import KafkaSection
-from vecferry.errors import Unavailable
+from vecferry.errors import ConfigError, Unavailable
 from vecferry.kafka_contact import Contact, quieten
 from vecferry.kafka_errors import _MEANINGS, MEANINGS, UNFORESEEN, meaning_of
 from vecferry.log.kafka.errors import contact_of, refusal_of_record, unavailable
+from vecferry.log.kafka.log import KafkaLog
 from vecferry.log.port import TooLarge, TopicAbsent
 
 CODES = {
@@ -126,3 +127,17 @@ def test_what_the_client_repeats_is_logged_only_for_who_debugs(caplog: pytest.Lo
             log.log(logging.ERROR, "%s [%s] %s", facility, "rdkafka#1", "late")
         said = [record.getMessage() for record in caplog.records]
         assert said == expected or len(said) == expected
+
+
+@pytest.mark.parametrize("use", ["admin", "table", "sender", "writer", "consumer"])
+def test_a_property_that_the_client_does_not_take_is_an_error_of_the_configuration(use: str) -> None:
+    log = KafkaLog(section("127.0.0.1:1", **{"no.such.property": "1"}))
+    uses = {
+        "admin": lambda: log.admin,
+        "table": lambda: log.table("t"),
+        "sender": log.sender,
+        "writer": lambda: log.writer("n", "c"),
+        "consumer": lambda: log.consumer("g", lambda reason, offsets: None),
+    }
+    with pytest.raises(ConfigError, match=r"no\.such\.property.*correct \[kafka\.client\]"):
+        uses[use]()
