@@ -21,6 +21,7 @@ _log = logging.getLogger("vecferry.journal")
 
 EVERY_S = 2.0
 _SYNC_S = 5.0
+_END_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,11 +79,13 @@ class TopicWatch:
         self._soon.set()
 
     def close(self) -> None:
-        """End the thread; does not wait for a request that is under way. Idempotent."""
+        """End the thread; waits a moment for a request that is under way. Idempotent."""
         with self._lock:
             self._closed = True
             control, self._control = self._control, None
         self._soon.set()
+        if self._thread is not None:
+            self._thread.join(_END_S)
         if control is not None:
             control.close()
 

@@ -47,7 +47,8 @@ def live_topic_checks(
 ) -> tuple[GateResult, ...]:
     """The live topic exists, is not compacted, keeps events long enough, and has the configured partitions."""
     if topic is None:
-        return (_check("live topic", f"{name} is missing", "exists", f"run `vecferry enrol {collection.name}`"),)
+        remedy = f"run `vecferry enrol {collection.name}`, or allow this user DESCRIBE on it if it is there"
+        return (_check("live topic", f"{name} is missing", "exists", remedy),)
     alter = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config"
     policy = topic.settings.get("cleanup.policy", "delete")
     compacted = _check(

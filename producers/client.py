@@ -85,7 +85,10 @@ def connect(
         producer.poll(0)  # the cause is a report of its own
         raise Unavailable(contact.explain(error.args[0])) from error
     if topic not in topics:
-        raise Refused(f"topic {topic} does not exist; create it with `vecferry enrol {collection.name}`")
+        raise Refused(
+            f"topic {topic} does not exist; create it with `vecferry enrol {collection.name}`, "
+            "or allow this user DESCRIBE on it if it does"
+        )
     found = len(topics[topic].partitions)
     if found != collection.partitions:
         raise Refused(

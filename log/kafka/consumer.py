@@ -76,11 +76,11 @@ class KafkaConsumer:
 
     def poll(self, timeout_s: float) -> Message | None:
         message = self._ask(lambda: self._client.poll(timeout_s))
-        return message if message is not None and self._is_good(message) else None
+        return None if message is None else next(iter(self._good([message])), None)
 
     def consume(self, limit: int, timeout_s: float) -> list[Message]:
         messages = self._ask(lambda: self._client.consume(limit, timeout_s))
-        return [message for message in messages if self._is_good(message)]
+        return self._good(messages)
 
     def read(self, starts: Mapping[Place, int]) -> None:
         for topic in {place[0] for place in starts} - self._topics:
@@ -192,11 +192,16 @@ class KafkaConsumer:
             failure, self._failure = self._failure, None
             raise failure
 
+    def _good(self, messages: Sequence[Message]) -> list[Message]:
+        good = [message for message in messages if self._is_good(message)]
+        if good:
+            self._contact.answered()
+        return good
+
     def _is_good(self, message: Message) -> bool:
         """Whether it is a message or the end of a partition. Raises for what does not pass."""
         error = message.error()
         if not isinstance(error, KafkaError) or error.code() == KafkaError._PARTITION_EOF:
-            self._contact.answered()
             return True
         place = (message.topic(), message.partition())
         if error.code() in _GONE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -132,7 +133,7 @@ def test_what_the_client_repeats_is_logged_only_for_who_debugs(caplog: pytest.Lo
 @pytest.mark.parametrize("use", ["admin", "table", "sender", "writer", "consumer"])
 def test_a_property_that_the_client_does_not_take_is_an_error_of_the_configuration(use: str) -> None:
     log = KafkaLog(section("127.0.0.1:1", **{"no.such.property": "1"}))
-    uses = {
+    uses: dict[str, Callable[[], object]] = {
         "admin": lambda: log.admin,
         "table": lambda: log.table("t"),
         "sender": log.sender,
