@@ -31,3 +31,8 @@ def open_transactions(firsts: Mapping[int, int]) -> str:
     """``held back by an open transaction in partition 3 since offset 7``; "" for none. Partition -> first offset."""
     where = [f"partition {partition} since offset {offset}" for partition, offset in sorted(firsts.items())]
     return f"held back by an open transaction in {', '.join(where)}" if where else ""
+
+
+def mib(size_bytes: int) -> str:
+    """``37.2 MiB``."""
+    return f"{size_bytes / 2**20:.1f} MiB"

@@ -13,6 +13,7 @@ from ..journal.run import RunRecord
 from ..log.port import held_back
 from ..schemas.batch import Applied
 from ..schemas.collection import Replica
+from ..stores.base import Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Facts:
     run_chunks_done chunks of ``run`` that Kafka has acknowledged; ``run_rows_done`` their rows
     run_applied     partitions of ``run`` that the target has applied to their end
     run_problems    why the target can never close ``run``, one line each
+    size            what the target takes, and at most should
     held            the target's own marks; ``index_ready`` its own word; ``index_problem`` says why there is none
     source_held     the source's own marks; ``source_problem`` says why there are none
     """
@@ -60,6 +62,7 @@ class Facts:
     source_problem: str = ""
     stable: tuple[int, ...] | None = None
     events: str = ""
+    size: Size | None = None
 
     @property
     def percent(self) -> int:

@@ -19,6 +19,7 @@ from ..journal.route import Route, route_key
 from ..journal.run import ChunkDone, RunRecord, chunk_key, run_key
 from ..schemas.batch import Applied
 from ..schemas.topics import group_id
+from ..stores.base import Size
 from .facts import Facts
 
 
@@ -37,7 +38,7 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     route = require(context.control, route_key(name), Route)
     away = towards is not None and route is not None and towards <= route.moved(context.source)
     live = {store: _live(context, store) for store in stores}
-    held, index_ready, index_problem = (None, None, "not asked") if away else _ask_target(context)
+    held, index_ready, size, index_problem = (None, None, None, "not asked") if away else _ask_target(context)
     source_held, source_problem = _ask_source(context)
     offsets = context.log.admin.offsets(context.events, partitions)
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
@@ -71,6 +72,7 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
         index_problem=index_problem,
         source_held=source_held,
         source_problem=source_problem,
+        size=size,
     )
 
 
@@ -102,12 +104,12 @@ def _reports(context: Context, run: RunRecord) -> dict[str, SnapshotProgress]:
     return all_known(context.progress, prefix, SnapshotProgress)
 
 
-def _ask_target(context: Context) -> tuple[Applied | None, bool | None, str]:
+def _ask_target(context: Context) -> tuple[Applied | None, bool | None, Size | None, str]:
     try:
         with opened(context.open_store, context.target) as store:
-            return store.applied(), store.index_ready(), ""
+            return store.applied(), store.index_ready(), store.size(), ""
     except VecferryError as error:
-        return None, None, str(error)
+        return None, None, None, str(error)
 
 
 def _ask_source(context: Context) -> tuple[Applied | None, str]:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-
-def start_over(collection: str) -> str:
-    """The way out when the live topic can no longer be trusted as the one order of all writes."""
-    return (
-        "stop publishers and workers, set another `namespace`, raise "
-        f"collections.{collection}.epoch by one, empty the target, and run `vecferry enrol {collection}`"
-    )
+from ..journal.log_end import start_over as start_over
 
 
 def lost_events(collection: str, *, is_source: bool) -> str:

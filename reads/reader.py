@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from ..clock import Clock
-from ..errors import Inconclusive, StoreError, Unavailable, VecferryError
+from ..errors import Inconclusive, Refused, StoreError, Unavailable, VecferryError
 from ..schemas.batch import Hit
 from ..schemas.collection import Collection
 from ..schemas.filters import parse_filter
@@ -47,6 +46,7 @@ class Reader:
 
     InvalidRecord  an argument is wrong
     Inconclusive   no store could answer in time, or none had applied what ``after`` or ``session`` asks for
+    Refused        the configuration is not what was enrolled; or ``after`` asks of a live topic that was made anew
     Unavailable    the store cannot be reached, or Kafka never could be since the pipeline was opened
     StoreError     the store failed otherwise
     """
@@ -61,7 +61,10 @@ class Reader:
         pool: StorePool,
         counters: Counters,
         clock: Clock,
+        distrust: Callable[[], Refused | None] = lambda: None,
     ) -> None:
+        """``distrust``: why positions of the live topic mean nothing any more, if that is so."""
+        self._distrust = distrust
         self._collection = collection
         self._topic = topic
         self._router = router
@@ -90,13 +93,18 @@ class Reader:
     def open(self, timeout_s: float) -> None:
         """Learn the route and open the store that it names, so that the first read need not.
 
-        Blocks at most ``timeout_s``. Raises nothing for what is not there by then: the reads will say it.
+        Blocks at most ``timeout_s``. Raises Refused where the configuration is not what was enrolled, and nothing for
+        what is not there by then: the reads will say it.
         """
         deadline = deadline_in(time_out_s(timeout_s), self._clock)
-        with suppress(VecferryError):
+        try:
             permit = self._router.enter(self._bucket, deadline)
             if permit is not None:
                 self._pool.open(permit.store, deadline)
+        except Refused:
+            raise
+        except VecferryError:
+            return
 
     def search(
         self,
@@ -161,6 +169,8 @@ class Reader:
             raise Unavailable(f"this reader belongs to another process; open a pipeline in process {os.getpid()}")
         deadline = deadline_in(time_out_s(timeout), self._clock)
         asked = demand(after, session, self._collection, self._topic)
+        if asked.wanted and (problem := self._distrust()) is not None:
+            raise Refused(problem.problems)  # the write may be in no store, and its position in every one
         own = key if key is not None else session.key if session is not None else None
         bucket = self._bucket if own is None else bucket_of(own)
         failure: Exception | None = None

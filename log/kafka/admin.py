@@ -22,7 +22,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
 from ..port import Offsets, Topic
-from .clients import REQUEST_TIMEOUT_S, admin_config, patiently, unavailable
+from .clients import REQUEST_TIMEOUT_S, admin_config, made, patiently
+from .errors import unavailable
 from .offsets import Bound, list_offsets
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Admin:
     def __init__(self, kafka: KafkaSection, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._kafka = kafka
         self._clock = clock
-        self._client = AdminClient(admin_config(kafka))
+        self._client = made(AdminClient, admin_config(kafka))
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of ``names`` that exist."""
