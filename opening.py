@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from .config import Config
 from .errors import Unavailable, VecferryError
 from .executor import Daemon
@@ -111,8 +113,8 @@ def _asked(config: Config, name: str) -> dict[str, dict[int, int]]:
 
 def _folder(config: Config, replica: Replica) -> str | None:
     """The place of an embedded store; None for a server."""
-    place: str | None = getattr(config.stores[replica.store].options, "uri", None)
-    return place
+    place: SecretStr | None = getattr(config.stores[replica.store].options, "uri", None)
+    return None if place is None else place.get_secret_value()
 
 
 def _is_there(config: Config, replica: Replica) -> bool:
