@@ -86,10 +86,14 @@ def _measure(config: Config, collection: Collection, events: str, log: Log) -> F
 
 
 def _reported(log: Log, progress: str, collection: Collection) -> dict[str, dict[int, int]]:
-    """By store and partition: what workers have reported."""
+    """By store and partition: what workers have reported, as far as it can be read."""
     found: dict[str, dict[int, int]] = {}
     with closing(log.table(progress)) as table:
-        table.sync(_TABLE_S)
+        try:
+            table.sync(_TABLE_S)
+        except Unavailable as error:
+            _log.info("%s: what workers have reported is not known: %s", collection.name, error)
+            return found
         for key, record in all_known(table, live_progress_prefix(collection.name), LiveProgress).items():
             store, _, partition = key.rpartition("/")
             found.setdefault(store, {})[int(partition)] = record.next_offset
