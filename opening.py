@@ -78,7 +78,7 @@ def _measure(config: Config, collection: Collection, events: str, log: Log) -> F
         return Found()  # the publisher says so
     reported = _reported(log, progress, collection) if progress in topics else {}
     asked = _asked(config, collection.name)
-    ends = log.admin.end_offsets(events, collection.partitions, committed=False)  # last: both move
+    ends = log.admin.end_offsets(events, collection.partitions)  # last: both move
     for store, reached in (*reported.items(), *asked.items()):
         if failure := beyond_the_end(collection.name, events, f"store {store} has applied", reached, ends):
             raise failure

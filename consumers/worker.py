@@ -34,6 +34,7 @@ from .assignment import Assignment
 from .commits import Commits
 from .intake import Intake
 from .letters import LetterBox
+from .looking import IdleLook
 from .partition import Owned, Partition
 from .progress import ProgressPublisher
 from .turn import Turn, TurnMaker
@@ -107,6 +108,7 @@ class CollectionWorker:
             clock,
             self._assignment.went_back,
         )
+        self._idle = IdleLook(self._executor, self._applier.applied, clock)
         self._in_flight: tuple[Future[None], Turn] | None = None
         self._waiting: Turn | None = None
         self._broken = self._leaving = False
@@ -219,7 +221,7 @@ class CollectionWorker:
         """Where the live topic ends, open transactions included; raises Refused for another topic than was enrolled."""
         described = self._config.collection(self._collection)
         refuse_other_enrolment(self._control, self._log.admin, described, self._topic)
-        return self._log.admin.end_offsets(self._topic, described.partitions, committed=False)
+        return self._log.admin.end_offsets(self._topic, described.partitions)
 
     def _store_is_idle(self) -> bool:
         return self._in_flight is None or self._in_flight[0].done()
@@ -299,13 +301,15 @@ class CollectionWorker:
         return lag > self._config.worker.live_lag_bound_records
 
     def _lag(self, partition: Partition) -> int:
-        return max(0, self._consumer.seen_end(partition.place) - partition.next_offset)
+        end = self._consumer.seen_end(partition.place)
+        return 0 if end is None else max(0, end - partition.next_offset)
 
     def _housekeeping(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._last_beat_s >= _BEAT_S:
             self._last_beat_s = now_s
             self._progress.beat(self._counters())
+        self._idle.turn(store_is_idle=self._store_is_idle())
         if self._commits.open() and now_s - self._last_commit_s >= self._config.worker.commit_interval_ms / 1000:
             self._last_commit_s = now_s
             self._commits.send(self._consumer, wait_for_it=False)

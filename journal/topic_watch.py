@@ -124,7 +124,7 @@ class TopicWatch:
         reached = watched.reached()  # before the end is asked for: it may rise meanwhile
         if not any(reached.values()):
             return None
-        ends = self._log.admin.end_offsets(topic, watched.partitions, committed=False)
+        ends = self._log.admin.end_offsets(topic, watched.partitions)
         return beyond_the_end(watched.collection, topic, watched.who, reached, ends)
 
     def _table(self) -> Table | None:

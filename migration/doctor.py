@@ -80,7 +80,7 @@ def _kafka_checks(config: Config, name: str, log: Log) -> tuple[list[GateResult]
             committed = admin.committed(group_id(config.namespace, name, store), events, collection.partitions)
             is_source = store == config.migrations[name].source
             checks.append(group_check(store, committed, begin, collection, is_source=is_source))
-            ends = admin.end_offsets(events, collection.partitions, committed=False)
+            ends = admin.end_offsets(events, collection.partitions)
             checks += log_end_checks(store, committed, ends, collection, events)
     return checks, readable
 
@@ -113,7 +113,7 @@ def _store(config: Config, name: str, store: str, open_named: StoreOpener, log: 
             if problems or log is None:
                 return checks
             applied = handle.applied().live
-            ends = log.admin.end_offsets(events, collection.partitions, committed=False)
+            ends = log.admin.end_offsets(events, collection.partitions)
             return (*checks, *log_end_checks(store, applied, ends, collection, events))
     except (Unavailable, ConfigError, StoreError) as error:
         return store_checks(store, [str(error)], None, config.collection(name))

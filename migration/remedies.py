@@ -13,3 +13,11 @@ def lost_events(collection: str, *, is_source: bool) -> str:
         f"fill a store under another name: set migrations.{collection}.to to it, run `vecferry enrol {collection}`, "
         f"then `vecferry start {collection}`"
     )
+
+
+def end_transaction(topic: str, partition: int) -> str:
+    """The way out when another application leaves a transaction open in the live topic."""
+    return (
+        "end that transaction: `kafka-transactions.sh --bootstrap-server ADDRESS describe-producers --topic "
+        f"{topic} --partition {partition}` names its producer, and `abort` of the same tool ends it"
+    )

@@ -87,10 +87,16 @@ class Backend:
         topic = events_topic(self._config.namespace, name)
 
         def open_named(replica: str) -> Store:
-            return open_replica(self._config, name, replica)
+            store = open_replica(self._config, name, replica)
+            try:
+                progress.admit(replica, store)
+            except BaseException:
+                store.close()
+                raise
+            return store
 
         def end_offsets(timeout_s: float) -> tuple[int, ...]:
-            return self._log.admin.end_offsets(topic, collection.partitions, timeout_s=timeout_s)
+            return self._log.admin.end_offsets(topic, collection.partitions, stable=True, timeout_s=timeout_s)
 
         with self._lock:
             if name not in self._shared:

@@ -18,6 +18,7 @@ from ..schemas.filters import parse_filter
 from ..stores.base import Store
 from .arguments import After, Demand, asked_ids, check_operators, demand, query_vector, result_count, time_out_s
 from .deadline import Deadline, deadline_in
+from .marks import WentBack
 from .pool import StorePool
 from .results import Row, rows_in_order
 from .route import Split, bucket_of
@@ -185,11 +186,16 @@ class Reader:
                 self._await_writes(asked, store, within)
                 answer = self._ask(store, ask, within)
             except (StoreError, Unavailable, Inconclusive) as error:
-                if store != permit.store or not self._may_turn(permit, asked, error, deadline):
-                    raise
-                failure, avoid = error, permit.store
-                self._counters.add("fallbacks")
-                continue
+                if store == permit.store and self._may_turn(permit, asked, error, deadline):
+                    failure, avoid = error, permit.store
+                    self._counters.add("fallbacks")
+                    continue
+                if isinstance(error, WentBack):
+                    failure = error  # its worker may have brought it there again by the next look
+                    continue
+                if isinstance(failure, WentBack):
+                    raise failure from error
+                raise
             # A session that stays on another store than the route's is kept from going back by its own memory alone.
             if store == permit.store and not self._router.leave(permit, deadline):
                 self._counters.add("rereads")
@@ -246,6 +252,14 @@ class Reader:
                 ends = self._progress.ends(deadline)
             except Unavailable:
                 return False
-            if any(ends.get(partition, 0) < wanted for partition, wanted in asked.wanted.items()):
-                return False
+            for partition, wanted in asked.wanted.items():
+                if ends.get(partition, 0) < wanted:
+                    raise _Behind(f"{error}; {_held_back(partition, ends.get(partition, 0))}") from error
         return self._router.failed(permit)
+
+
+def _held_back(partition: int, end: int) -> str:
+    return (
+        f"no store can have applied it: Kafka gives readers partition {partition} up to offset {end} only, because a "
+        "transaction of another application is open there, or because the topic was made anew"
+    )

@@ -28,9 +28,10 @@ from ..journal.reading import parse
 from ..journal.record import Known, Unknown
 from ..journal.route import Route, route_key
 from .deadline import Deadline, deadline_in
+from .marks import Table
 from .route import Split, gaining_stores, split_of, without_canary
 from .stats import Counters
-from .watermarks import Table, Watermarks
+from .watermarks import Watermarks
 
 _log = logging.getLogger("vecferry.reads")
 

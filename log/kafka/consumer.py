@@ -140,12 +140,12 @@ class KafkaConsumer:
         except KafkaException as error:
             self._answered(reason_of(error), ())
 
-    def seen_end(self, place: Place) -> int:
+    def seen_end(self, place: Place) -> int | None:
         try:
             _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
         except KafkaException:
-            return -1  # its topic is gone; what is polled says so
-        return int(high)
+            return None  # its topic is gone; what is polled says so
+        return high if high >= 0 else None
 
     def close(self) -> None:
         self._client.close()
