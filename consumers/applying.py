@@ -135,6 +135,7 @@ class Applier:
             applied = found.live.get(partition, 0)
             if applied < reached:
                 raise gap(LiveMark(partition=partition, next_offset=reached, known=reached), applied)
+        self._reached |= found.live
         return found
 
     def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:

@@ -21,8 +21,8 @@ from .table import Connection, guarded_merge
 
 ROWS_PER_STEP = 10_000
 READS_OF_ITS_OWN = (
-    "note: deleted ids and marks become rows of {table} that have no vector; an application that reads it other than by "
-    f"vector searches adds the filter `{LIVE}`. Its lancedb must be 0.34 or newer"
+    "note: deleted ids and marks become rows of {table} without a vector; an application that reads it other than by "
+    f"vector searches adds the filter `{LIVE}`, and needs lancedb 0.34 or newer"
 )
 
 
