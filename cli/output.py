@@ -30,12 +30,14 @@ class Result:
 
     data        the JSON document, beside ``next_steps``
     tables      the same for people
+    text        what comes before them, to be piped into another program
     problems    lines for stderr: why the exit code is what it is
     next_steps  commands to run next
     """
 
     data: Mapping[str, object]
     tables: tuple[Table, ...]
+    text: str = ""
     problems: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
     exit_code: int = 0
@@ -60,6 +62,7 @@ class Console:
             document = {**jsonable(result.data), "next_steps": list(result.next_steps)}
             self.stdout.write(json.dumps(document, indent=None if compact else 2, ensure_ascii=False) + "\n")
         else:
+            self.stdout.write(result.text)
             for number, table in enumerate(result.tables):
                 self._table(table, first=number == 0)
         self.stdout.flush()

@@ -18,6 +18,7 @@ from .preflight import (
     group_check,
     live_topic_checks,
     migration_check,
+    no_migration_check,
     store_checks,
     table_topic_check,
     topic_identity_check,
@@ -53,7 +54,9 @@ def _kafka_checks(config: Config, name: str, log: Log) -> list[GateResult]:
         *(table_topic_check(topics.get(table), table, name) for table in tables),
         *collection_checks(record, collection),
     ]
-    if name in config.migrations and record is not None:
+    if name not in config.migrations and record is None:
+        checks.append(no_migration_check(name))
+    elif name in config.migrations and record is not None:
         checks.append(migration_check(record, name, _fed_stores(config, name)))
     if events in topics:
         checks.append(topic_identity_check(record, events, admin.topic_id(events)))
@@ -85,6 +88,8 @@ def _record(config: Config, name: str, topics: dict[str, Topic], log: Log) -> Co
 def _store(config: Config, name: str, store: str, open_named: StoreOpener) -> tuple[GateResult, ...]:
     try:
         with opened(open_named, store) as handle:
-            return store_checks(store, handle.check(), handle.capabilities, config.collection(name))
+            problems = handle.check()
+            remarks = () if problems else handle.remarks()
+            return store_checks(store, problems, handle.capabilities, config.collection(name), remarks)
     except (Unavailable, ConfigError, StoreError) as error:
         return store_checks(store, [str(error)], None, config.collection(name))

@@ -27,7 +27,8 @@ class Facts:
     run_chunks_done chunks of ``run`` that Kafka has acknowledged; ``run_rows_done`` their rows
     run_applied     partitions of ``run`` that the target has applied to their end
     run_problems    why the target can never close ``run``, one line each
-    held            the target's own marks; ``index_ready`` its own word; ``index_problem`` says why there is none
+    held            the target's own marks; ``index_ready`` its own word; ``index_problem`` says why there is none, and
+                    ``no_index`` why there can be no index
     """
 
     collection: str
@@ -53,6 +54,7 @@ class Facts:
     held: Applied | None
     index_ready: bool | None
     index_problem: str = ""
+    no_index: str = ""
 
     @property
     def percent(self) -> int:
@@ -65,6 +67,11 @@ class Facts:
             return False
         mark = self.held.snapshots.get((self.run.run, partition))
         return partition in self.held.complete and mark is not None and mark.closed
+
+    def running_workers(self, replica: Replica, within_s: float) -> list[str]:
+        """The worker processes of ``replica`` that were heard so lately, whatever they have to say of partitions."""
+        workers = self.workers.get(replica.name, {})
+        return sorted(name for name, one in workers.items() if abs(self.now_unix_s - one.beat_unix_s) <= within_s)
 
     def next_offset(self, replica: Replica, partition: int) -> int:
         """Up to where ``replica`` has applied a reported ``partition``: as reported, or less if the target says so."""

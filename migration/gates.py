@@ -90,7 +90,7 @@ def backfill_gate(facts: Facts) -> GateResult:
     if len(done) == facts.partitions:
         return answer(Verdict.PASS, measured)
     if len(reported) < facts.partitions:
-        return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts.target))
+        return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts, facts.target))
     if facts.held is None:
         return answer(
             Verdict.INCONCLUSIVE, facts.index_problem or "not known", f"make store {facts.target.store} answer"
@@ -114,7 +114,8 @@ def index_gate(facts: Facts) -> GateResult:
             required="ready",
             remedy=build,
         )
-    measured = {True: "ready", False: "not built", None: facts.index_problem or "not known"}[facts.index_ready]
+    why = facts.index_problem or "not known"
+    measured = {True: facts.no_index or "ready", False: "not built", None: why}[facts.index_ready]
     verdict = {True: Verdict.PASS, False: Verdict.FAIL, None: Verdict.INCONCLUSIVE}[facts.index_ready]
     remedy = {True: "", False: build, None: f"make store {facts.target.store} answer"}[facts.index_ready]
     return GateResult(name="index", verdict=verdict, measured=measured, required="ready", remedy=remedy)
@@ -136,7 +137,8 @@ def lag_gate(facts: Facts, replica: Replica, limits: GatesSection) -> GateResult
     silent = _silent(facts, replica)
     lag = lag_records(facts, replica)
     if silent or lag is None:
-        return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(replica))
+        unknown = "the live topic's end is not known"
+        return answer(Verdict.INCONCLUSIVE, silent or unknown, _start_worker(facts, replica) if silent else "ask again")
     if lag > limits.max_lag_records:
         return answer(
             Verdict.FAIL, count(lag, "record"), f"wait, or run a further `vecferry worker --store {replica.store}`"
@@ -162,7 +164,8 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
         )
         remedy = (
             f"see what stores refused with `vecferry dlq list {facts.collection}`; publish the right state of those "
-            f"ids again or delete them, or copy anew with `vecferry start {facts.collection} --new-run`; then {verify}"
+            f"ids again (a delete for one that should not be there), or copy anew with "
+            f"`vecferry start {facts.collection} --new-run`; then {verify}"
         )
         return answer(Verdict.FAIL, measured, remedy)
     if not record.clean:
@@ -286,5 +289,7 @@ def _beyond_the_end(facts: Facts, replica: Replica) -> str:
     return ""
 
 
-def _start_worker(replica: Replica) -> str:
+def _start_worker(facts: Facts, replica: Replica) -> str:
+    if running := facts.running_workers(replica, BEAT_TIMEOUT_S):
+        return f"its worker runs ({', '.join(running)}); its log says what it waits for"
     return f"start `vecferry worker --store {replica.store}`"

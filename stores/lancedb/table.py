@@ -84,7 +84,8 @@ class Connection:
             schema = self.latest().schema
             missing = {self.placement.id, self.placement.vector, *self.metadata_names()} - set(schema.names)
             if missing:
-                raise Refused(f"{self.where} has no column {sorted(missing)}; name its columns in the placement")
+                has = [name for name in schema.names if not name.startswith("vecferry_")]
+                raise Refused(f"{self.where} has no column {sorted(missing)}; correct the placement, it has {has}")
             self._layout = layout_of(schema, self.collection, self.placement)
         return self._layout
 
