@@ -39,6 +39,6 @@ def _next(collection: str, checks: Sequence[GateResult]) -> str:
         return f"vecferry status {collection}"
     failed = [check for check in checks if check.verdict is Verdict.FAIL]
     # Nothing stands in the way but what enrolling does: the topics may be there already, made by hand.
-    if failed and all(check.remedy == f"run `vecferry enrol {collection}`" for check in failed):
+    if failed and all(check.remedy.startswith(f"run `vecferry enrol {collection}`") for check in failed):
         return f"vecferry enrol {collection} --dry-run"
     return f"vecferry doctor {collection}"

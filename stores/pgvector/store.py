@@ -13,12 +13,12 @@ from ...errors import Inconclusive, Refused, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
-from ..base import Capabilities, Cursor, ExportPage, Guarantee
+from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
 from . import blocking, contents, enrol, mapping, read
 from . import search as searches
 from .apply import ApplySql, apply_sql, write_batch
-from .catalog import Table, read_table
+from .catalog import Table, read_companion, read_table
 from .connection import Connection, Session, run
 from .judging import Judged, judge, placement_remarks, row_problems
 from .layout import Layout, quote
@@ -169,6 +169,18 @@ class PgvectorStore:
             row = run(connection, f"SELECT count(*) FROM {layout.table} t WHERE {layout.present}").fetchone()
         assert row is not None
         return int(row[0])
+
+    def size(self) -> Size:
+        with self._session.use() as connection, connection.transaction():
+            table = read_table(connection, self._parts)
+            if table is None:
+                return Size(held=0, bound=None)
+            parts = (table.schema, table.name)
+            names = [quote(*parts), *(n for n in enrol.companion_names(parts) if read_companion(connection, n).exists)]
+            sizes = [
+                run(connection, "SELECT pg_total_relation_size($1::regclass)", [name]).fetchone() for name in names
+            ]
+            return Size(held=sum(row[0] for row in sizes if row is not None), bound=None)
 
     def count_unstamped(self) -> int:
         with self._session.use() as connection:
