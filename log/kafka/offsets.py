@@ -56,7 +56,7 @@ def list_offsets(
                 client.list_topics(topic, timeout=left_s)
             raise
 
-    return patiently(kafka, ask, clock=clock, timeout_s=timeout_s)
+    return patiently(kafka, client, ask, clock=clock, timeout_s=timeout_s)
 
 
 def _ask(client: AdminClient, topic: str, partitions: int, bound: Bound, timeout_s: float) -> list[Future[Any]]:
