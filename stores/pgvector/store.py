@@ -32,9 +32,9 @@ def _refusals(table: str) -> Iterator[None]:
     except LockNotAvailable as error:
         raise Refused(f"{table} is locked by another session; try again when its transaction has ended") from error
     except InsufficientPrivilege as error:
-        raise Refused(f"{str(error).strip()}; enrol as the owner of {table}") from error
+        raise Refused(f"{error.diag.message_primary}; enrol as the owner of {table}") from error
     except InvalidSchemaName as error:
-        raise Refused(f"{str(error).strip()}; create the schema first") from error
+        raise Refused(f"{error.diag.message_primary}; create the schema first") from error
 
 
 def _enrolled(table: Table | None) -> bool:
