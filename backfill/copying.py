@@ -12,7 +12,7 @@ from .pacing import Pacer
 from .plan import closed_run, first_open_chunk
 from .progress import OnProgress, Progress, RateMeter, share_done
 from .scanning import ChunkEnd, Page, Scanner
-from .screening import carried
+from .screening import block_bytes, carried
 from .sending import SnapshotSender
 
 _REPORT_INTERVAL_S = 0.5
@@ -42,8 +42,9 @@ def copy_run(mover: Mover, run: RunRecord, on_progress: OnProgress) -> RunRecord
     )
     topic = snapshot_topic(context.config.namespace, context.name, run.run)
     with scanner:
-        sender = SnapshotSender(mover.sender, topic, context.collection, run)
-        copy = _Copy(mover, run, sender, pacer, done, on_progress)
+        max_bytes = block_bytes(context.log.admin, topic)
+        sender = SnapshotSender(mover.sender, topic, context.collection, run, max_bytes)
+        copy = _Copy(mover, run, sender, max_bytes, pacer, done, on_progress)
         copy.chunks(scanner)
     return copy.close()
 
@@ -71,6 +72,7 @@ class _Copy:
         mover: Mover,
         run: RunRecord,
         sender: SnapshotSender,
+        max_bytes: int,
         pacer: Pacer,
         done: dict[int, ChunkDone],
         on_progress: OnProgress,
@@ -80,6 +82,7 @@ class _Copy:
         self._writer = mover.writer
         self._run = run
         self._sender = sender
+        self._max_bytes = max_bytes
         self._done = done
         self._on_progress = on_progress
         self._pacer = pacer
@@ -93,7 +96,7 @@ class _Copy:
         while len(self._done) < self._run.chunks:
             match scanner.next(_REPORT_INTERVAL_S):
                 case Page(chunk=chunk, rows=rows):
-                    kept = carried(rows, self._context.collection, self._run)
+                    kept = carried(rows, self._context.collection, self._run, self._max_bytes)
                     self._sender.send(chunk, kept)
                     self._rows += len(kept)
                     self._skipped += len(rows) - len(kept)

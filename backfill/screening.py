@@ -12,8 +12,10 @@ import numpy as np
 from ..compare.uncarried import Obstacle, uncarried
 from ..errors import Refused
 from ..journal.run import RunRecord
+from ..log.port import Admin
+from ..log.topics import largest_record
 from ..schemas.batch import Rows
-from ..schemas.collection import Collection
+from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from .context import Mover
 from .pacing import Pacer
 from .plan import page_rows
@@ -32,6 +34,12 @@ class Uncarried:
 OnUncarried = Callable[[Uncarried], None]
 
 
+def block_bytes(admin: Admin, topic: str) -> int:
+    """How long a block may be, framing left out: as long as a record at most, and as ``topic`` takes."""
+    described = admin.topics([topic]).get(topic)
+    return min(MAX_RECORD_BYTES, MAX_RECORD_BYTES if described is None else largest_record(described))
+
+
 def screen(mover: Mover, targets: tuple[str, ...], on_found: OnUncarried, on_progress: OnProgress) -> Counter[str]:
     """Read every row of the source once and return how many cannot be carried, by cause; ``on_found`` gets each.
 
@@ -44,11 +52,12 @@ def screen(mover: Mover, targets: tuple[str, ...], on_found: OnUncarried, on_pro
     size = page_rows(context.config.backfill.chunk_rows, context.collection.space.dimension)
     estimated, done = mover.source.count(), 0
     meter = RateMeter(context.clock.monotonic_s())
+    max_bytes = block_bytes(context.log.admin, context.events)  # the topic of the run is made alike
     causes: Counter[str] = Counter()
     for chunk in mover.source.plan_chunks(context.config.backfill.chunk_rows):
         pacer.wait_turn(never)
         for rows in mover.source.scan(chunk, size):
-            for found in _found(rows, context.collection):
+            for found in _found(rows, context.collection, max_bytes):
                 causes[found.obstacle.cause.value] += 1
                 on_found(found)
             done += len(rows)
@@ -67,16 +76,16 @@ def screen(mover: Mover, targets: tuple[str, ...], on_found: OnUncarried, on_pro
     return causes
 
 
-def _found(rows: Rows, collection: Collection) -> list[Uncarried]:
+def _found(rows: Rows, collection: Collection, max_bytes: int) -> list[Uncarried]:
     return [
         Uncarried(id=rows.ids[row], position=int(rows.positions[row]), obstacle=obstacle)
-        for row, obstacle in sorted(uncarried(rows, collection).items())
+        for row, obstacle in sorted(uncarried(rows, collection, max_bytes).items())
     ]
 
 
-def carried(rows: Rows, collection: Collection, run: RunRecord) -> Rows:
+def carried(rows: Rows, collection: Collection, run: RunRecord, max_bytes: int) -> Rows:
     """The ``rows`` that can be carried; raises Refused for another one unless ``run`` skips those."""
-    obstacles = uncarried(rows, collection)
+    obstacles = uncarried(rows, collection, max_bytes)
     if not obstacles:
         return rows
     if not run.skips:

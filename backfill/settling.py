@@ -19,11 +19,11 @@ from ..compare.content import State, repeated, states_of
 from ..compare.uncarried import uncarried
 from ..compare.verdict import Difference, Fault, Seen, judge, remembered
 from ..schemas.batch import Rows
-from ..schemas.collection import Collection
+from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.partitioner import partitions_of
 from ..schemas.position import encode_position
 from ..stores.base import Store
-from ..wording import count
+from ..wording import count, open_transactions
 from .log_end import LogEnd
 
 BARRIER_TIMEOUT_S = 60.0
@@ -46,10 +46,11 @@ class _Case:
 
 
 class Settler:
-    """Decides ids of one collection in two stores. ``live_ends`` returns the end offset of every live partition.
+    """Decides ids of one collection in two stores.
 
-    ``skips``: the copy left behind on purpose what the log cannot carry. ``on_wait`` is called with what is waited for,
-    before each pause of 0.05 s.
+    ``live_ends`` returns the end offset of every live partition, ``held_back`` where open transactions hold readers
+    back: partition -> first offset. ``skips``: the copy left behind on purpose what the log cannot carry, in
+    messages of ``max_bytes``. ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class Settler:
         on_wait: Callable[[str], None],
         clock: Clock,
         skips: bool = False,
+        max_bytes: int = MAX_RECORD_BYTES,
+        held_back: Callable[[], Mapping[int, int]] = dict,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
         watch_s: float = WATCH_S,
     ) -> None:
@@ -73,6 +76,8 @@ class Settler:
         self._live_ends = live_ends
         self._end = LogEnd(collection, live_ends)
         self._skips = skips
+        self._max_bytes = max_bytes
+        self._held_back = held_back
         self._tolerance = tolerance
         self._page_rows = page_rows
         self._on_wait = on_wait
@@ -143,7 +148,7 @@ class Settler:
             vectors=row.vector[None],
             metadata=[row.metadata],
         )
-        obstacle = uncarried(rows, self._collection).get(0)
+        obstacle = uncarried(rows, self._collection, self._max_bytes).get(0)
         if obstacle is None:
             return found
         if self._skips:
@@ -169,6 +174,8 @@ class Settler:
         """Block until both stores have applied up to ``ends``; returns who has not in time, by partition."""
         deadline_s = self._clock.monotonic_s() + self._patience_s
         lagging: dict[int, str] = {}
+        blocked = open_transactions(self._held_back())
+        what_for = "waiting for both stores to reach the same place" + (f", {blocked}" if blocked else "")
         for name, store in (("source", self._source), ("target", self._target)):
             while behind := _behind(store, ends):
                 if self._clock.monotonic_s() >= deadline_s:
@@ -177,7 +184,10 @@ class Settler:
                             f"the {name} did not apply {count(events, 'event')} within {self._patience_s:g} s"
                         )
                     break
-                self._pause("waiting for both stores to reach the same place")
+                self._pause(what_for)
+        for partition, offset in (self._held_back() if lagging else {}).items():
+            if partition in lagging:
+                lagging[partition] += f": {open_transactions({partition: offset})}"
         # The ids that come next need not wait as long again to learn the same of a store that has stopped.
         self._patience_s = min(_IMPATIENT_S, self._barrier_timeout_s) if lagging else self._barrier_timeout_s
         return lagging

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..journal.migration import VerifyRecord
 from ..migration.gates import GateResult, Verdict
 from ..migration.status import RunStatus, Status, StoreStatus
-from ..wording import count
+from ..wording import count, mib
 from .progress import duration, wrapped
 
 _NAME = 10
@@ -35,6 +35,9 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "copy", "none yet" if status.run is None else _copy(status.run)
     yield "lag", "; ".join(_lag(store) for store in status.stores)
     yield "verified", _verified(status.verification, status.verification_age_s)
+    size = status.size
+    if size is not None and size.held is not None and size.bound is not None and size.held > size.bound:
+        yield "size", f"{target.store} takes {mib(size.held)}, above its bound of {mib(size.bound)}"
     if status.controller:
         yield "command", status.controller
     passed = sum(gate.verdict is Verdict.PASS for gate in status.gates)

@@ -11,13 +11,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from ..schemas.batch import Rows
-from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_DEPTH, Collection, IdType
+from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_DEPTH, MAX_RECORD_BYTES, Collection, IdType
 from ..schemas.columns import all_finite, are_shallow, are_utf8
 from ..schemas.snapshot import largest_row, row_bytes, row_sizes
 
@@ -48,12 +49,17 @@ class Obstacle:
     detail: str
 
 
-def uncarried(rows: Rows, collection: Collection) -> dict[int, Obstacle]:
-    """The rows (live ones) that cannot be carried, by number, each with the first thing that stands in its way."""
+def uncarried(rows: Rows, collection: Collection, max_bytes: int = MAX_RECORD_BYTES) -> dict[int, Obstacle]:
+    """The rows (live ones) that cannot be carried, by number, each with the first thing that stands in its way.
+
+    ``max_bytes``: what one message may take.
+    """
     found: dict[int, Obstacle] = {}
-    for look in (_ids, _vectors, _sizes, _metadata):
-        for row, obstacle in look(rows, collection):
-            found.setdefault(row, obstacle)
+    limit = largest_row(collection, max_bytes)
+    for row, obstacle in chain(
+        _ids(rows, collection), _vectors(rows, collection), _sizes(rows, collection, limit), _metadata(rows)
+    ):
+        found.setdefault(row, obstacle)
     return found
 
 
@@ -114,8 +120,7 @@ def _vectors(rows: Rows, collection: Collection) -> Iterator[tuple[int, Obstacle
         yield row, Obstacle(cause=Cause.NO_DIRECTION, detail=detail)
 
 
-def _sizes(rows: Rows, collection: Collection) -> Iterator[tuple[int, Obstacle]]:
-    limit = largest_row(collection)
+def _sizes(rows: Rows, collection: Collection, limit: int) -> Iterator[tuple[int, Obstacle]]:
     widest = 4 * max(map(len, rows.ids), default=0) + max(map(len, rows.metadata), default=0)
     if row_bytes(collection) + widest <= limit:  # no character takes more than four bytes
         return
@@ -124,7 +129,7 @@ def _sizes(rows: Rows, collection: Collection) -> Iterator[tuple[int, Obstacle]]
         yield row, Obstacle(cause=Cause.TOO_LARGE, detail=f"the row takes {sizes[row]} bytes; a message holds {limit}")
 
 
-def _metadata(rows: Rows, collection: Collection) -> Iterator[tuple[int, Obstacle]]:
+def _metadata(rows: Rows) -> Iterator[tuple[int, Obstacle]]:
     if _are_plain(rows.metadata):
         return
     shallow = are_shallow(rows.metadata, MAX_METADATA_DEPTH + 1)

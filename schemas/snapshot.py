@@ -108,7 +108,9 @@ def encode_snapshot_blocks(
         end = int(np.searchsorted(totals, totals[start] + room, side="right")) - 1
         if end == start:
             problem = f"row {rows.ids[start]!r} takes {sizes[start]} bytes; a message holds {room}"
-            raise InvalidRecord("metadata", problem, "shorten the row's metadata")
+            raise InvalidRecord(
+                "metadata", problem, "shorten the row's metadata, or raise max.message.bytes of the topic"
+            )
         columns: tuple[Any, ...] = (  # bytes, and two other buffers: one copy of each
             head,
             encode_size(8 * (end - start)),
@@ -133,9 +135,9 @@ def row_sizes(rows: Rows, collection: Collection) -> NDArray[np.int64]:
     return _sizes([id_.encode(errors="replace") for id_ in rows.ids], rows.metadata, collection)
 
 
-def largest_row(collection: Collection) -> int:
-    """The most bytes of a row (see :func:`row_sizes`) that fit into a message of any run."""
-    return MAX_RECORD_BYTES - len(encode_space(collection.space)) - _SLACK_BYTES - _HEAD_BYTES
+def largest_row(collection: Collection, max_bytes: int) -> int:
+    """The most bytes of a row (see :func:`row_sizes`) that fit into a message of ``max_bytes``, of any run."""
+    return max_bytes - len(encode_space(collection.space)) - _SLACK_BYTES - _HEAD_BYTES
 
 
 def encode_row(collection: Collection, events: EventBatch, row: int, *, run: str, chunk: int, generation: int) -> bytes:

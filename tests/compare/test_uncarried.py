@@ -148,6 +148,8 @@ def test_what_is_carried_fits_into_a_message(spare: int) -> None:
     else:
         assert all(len(block.value) <= MAX_RECORD_BYTES for block in blocks)
     assert large == (spare > -400)
+    assert uncarried(found, collection(), 2 * MAX_RECORD_BYTES) == {}
+    assert uncarried(rows(), collection(), 100).keys() == {0}
 
 
 @pytest.mark.parametrize(
