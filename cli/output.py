@@ -44,12 +44,14 @@ class Result:
 
     data        the JSON document, beside ``next_steps``
     tables      the same for people
+    text        what comes before them, to be piped into another program
     problems    lines for stderr: why the exit code is what it is
     next_steps  commands to run next
     """
 
     data: Mapping[str, object]
     tables: tuple[Table | Page, ...]
+    text: str = ""
     problems: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
     exit_code: int = 0
@@ -87,6 +89,7 @@ class Console:
         if self.fmt == "json":
             self._document({**jsonable(result.data), "next_steps": list(result.next_steps)}, compact=compact)
         else:
+            self.stdout.write(result.text)
             below = len(result.problems) + len(result.next_steps) + bool(result.next_steps)
             for number, table in enumerate(result.tables):
                 self._table(table, first=number == 0, below=below)

@@ -34,6 +34,12 @@ def statements_table(statements: Mapping[str, Sequence[str]]) -> Table:
     return Table(title="Statements", columns=("store", "statement"), rows=rows)
 
 
+def remarks_tables(remarks: Mapping[str, Sequence[str]]) -> tuple[Table, ...]:
+    """What is worth knowing of each store; nothing where there is nothing."""
+    rows = [(store, line) for store, lines in remarks.items() for line in lines]
+    return (Table(title="Worth knowing", columns=("store", "remark"), rows=rows),) if rows else ()
+
+
 def facts_table(title: str, facts: Mapping[str, object]) -> Table:
     """Names and values."""
     return Table(title=title, columns=("what", "value"), rows=list(facts.items()))

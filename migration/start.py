@@ -117,8 +117,9 @@ def _copy(
 
 
 def _index(context: Context, lease: Lease, record: MigrationRecord, say: Say) -> MigrationRecord:
-    say(f"building the index of {context.target}")
     with opened(context.open_store, context.target) as store:
+        no_index = store.capabilities.no_index(context.collection.space.dimension)
+        say(f"{context.target}: {no_index}" if no_index else f"building the index of {context.target}")
         store.build_index()
     lease.check()
     hit("start.index-built")

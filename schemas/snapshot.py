@@ -277,17 +277,21 @@ def _check_rows(ids: list[bytes], rows: Rows) -> None:
 
     finite = all_finite(rows.vectors)
     if not finite.all():
-        raise InvalidRecord("vector", f"row {first(~finite)} is not finite", "correct or delete the row")
+        raise InvalidRecord("vector", f"row {first(~finite)} is not finite", "publish the right state of the row")
     usable = are_ids(ids) & np.fromiter(map(bool, ids), np.bool_, len(ids))
     if not usable.all():
-        raise InvalidRecord("id", f"{first(~usable)} is empty or holds NUL", "rename or delete the row")
+        raise InvalidRecord(
+            "id", f"{first(~usable)} is empty or holds NUL", "give the row an id that an event can carry"
+        )
     texts = are_utf8(rows.metadata)
     if not texts.all():
-        raise InvalidRecord("metadata", f"that of row {first(~texts)} is not UTF-8", "correct or delete the row")
+        raise InvalidRecord(
+            "metadata", f"that of row {first(~texts)} is not UTF-8", "publish the right state of the row"
+        )
     shallow = are_shallow(rows.metadata, MAX_METADATA_DEPTH + 1)
     if not shallow.all():
         problem = f"that of row {first(~shallow)} is nested deeper than {MAX_METADATA_DEPTH} levels"
-        raise InvalidRecord("metadata", problem, "flatten it, or delete the row")
+        raise InvalidRecord("metadata", problem, "publish it with fewer levels")
 
 
 def _text(text: str) -> bytes:
