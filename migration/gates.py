@@ -172,9 +172,9 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
             f"(missing {record.missing}, extra {record.extra}, stale {record.stale}, corrupt {record.corrupt})"
         )
         remedy = (
-            f"see what stores refused with `vecferry dlq list {facts.collection}`; publish the right state of those "
-            f"ids again (a delete for one that should not be there), or copy anew with "
-            f"`vecferry start {facts.collection} --new-run`; then {verify}"
+            f"list them with `vecferry verify {facts.collection} --out FILE`, and what stores refused with "
+            f"`vecferry dlq list {facts.collection}`; publish the right state of those ids again, or their deletes: "
+            f"another copy replaces nothing that was written past the log; then {verify}"
         )
         return answer(Verdict.FAIL, measured, remedy)
     if not record.clean:
@@ -185,7 +185,8 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
     age_s = facts.now_unix_s - record.finished_unix_s
     if abs(age_s) > limits.max_verify_age_s:
         return answer(Verdict.INCONCLUSIVE, f"clean, but {age_s:.0f} s old", verify)
-    return answer(Verdict.PASS, f"clean, {record.checked} rows, {max(age_s, 0):.0f} s old")
+    skipped = f", {record.skipped} left behind by choice" if record.skipped else ""
+    return answer(Verdict.PASS, f"clean, {record.checked} rows{skipped}, {max(age_s, 0):.0f} s old")
 
 
 def dead_letter_gate(facts: Facts) -> GateResult:

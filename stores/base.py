@@ -37,8 +37,8 @@ class Capabilities:
     id_types          preflight refuses a collection whose ids are of another type
     metrics           preflight refuses a collection of another metric
     filters           the reader refuses a filter that needs another operator
-    vector_tolerance  how far a component may come back from what was written, absolutely; 0 = bit by bit. ``verify``
-                      calls two vectors equal within the larger one of both stores
+    vector_tolerance  how far a component may come back from what was written, as a share of the vector's largest one;
+                      0 = bit by bit. ``verify`` calls two vectors equal within the larger one of both stores
     max_rows          the most rows that one ``apply`` takes, None = any number; the worker cuts what is larger
     max_bytes         the same for the bytes of ids (UTF-8), vectors and metadata together
     max_index_dimension  the most dimensions that an index holds, None = any number

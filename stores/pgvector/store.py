@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.errors import InsufficientPrivilege, LockNotAvailable, QueryCanceled, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvailable, QueryCanceled, UndefinedTable
 
 from ...errors import Inconclusive, Refused, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
@@ -231,6 +231,8 @@ class PgvectorStore:
         except InsufficientPrivilege as error:
             remedy = f"have its owner run what `vecferry enrol {self._collection.name} --sql` prints, then go on"
             raise Refused(f"{str(error).strip()}; {remedy}") from error
+        except InvalidSchemaName as error:
+            raise Refused(f"{error.diag.message_primary}; create the schema first") from error
 
     def _layout(self, connection: Connection) -> tuple[Layout, ApplySql]:
         if self._resolved is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from vecferry.cli.main import COMMANDS, make_parser
+from vecferry.cli.options import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 ASIDE = {"tests", "benchmarks", "examples", "docs", ".venv", ".typing", "build", "dist"}
@@ -46,8 +47,8 @@ def mistake(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Why ``command`` cannot be typed, or ""."""
     try:
         make_parser().parse_args(shlex.split(command)[1:])
-    except SystemExit:
-        return f"{command}: {capsys.readouterr().err.splitlines()[-1]}"
+    except UsageError as error:
+        return f"{command}: {error}"
     return ""
 
 
