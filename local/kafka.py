@@ -183,7 +183,7 @@ def _library(say: Say) -> Path:
         if lib.is_dir():
             return lib
         maven = _maven()
-        say(f"fetching Kafka {KAFKA_VERSION} through Maven into {release} (about 45 MB, once)")
+        say(f"fetching Kafka {KAFKA_VERSION} through Maven into {release} (about 65 MB, once)")
         fresh = release / "lib.new"
         shutil.rmtree(fresh, ignore_errors=True)
         done = subprocess.run(
