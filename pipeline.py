@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .reads.backend import Backend
     from .reads.reader import Reader
     from .schemas.collection import Collection
+    from .schemas.fields import RowFields
 
 _log = logging.getLogger("vecferry.pipeline")
 
@@ -65,7 +66,7 @@ class Pipeline:
             clock=self._clock,
         )
         try:
-            self._refuse_other_configuration(collection)
+            publisher.use_fields(self._enrolled_fields(collection))
         except BaseException:
             publisher.close()
             raise
@@ -73,21 +74,27 @@ class Pipeline:
             self._owned.callback(publisher.close)
         return publisher
 
-    def _refuse_other_configuration(self, collection: Collection) -> None:
-        """As the journal's. What cannot be read is not refused: an application may have no right to read the journal,
-        and its writes must not depend on that.
+    def _enrolled_fields(self, collection: Collection) -> Sequence[RowFields]:
+        """The columns of the replicas that are configured; raises Refused for another configuration than the journal's.
+
+        What cannot be read is not refused: an application may have no right to read the journal, and its writes must
+        not depend on that.
         """
-        from .journal.enrolled import refuse_other_configuration
+        from .journal.enrolled import enrolled_fields, refuse_other_configuration
 
         log, topic = self._shared_log(), control_topic(self.config.namespace)
         try:
             if not log.admin.topics([topic]):  # first: to ask for an absent topic by its name may create it
-                return
+                return ()
             with closing(log.table(topic)) as control:
                 control.sync(_JOURNAL_S)
                 refuse_other_configuration(control, collection)
+                fields = enrolled_fields(control, collection.name)
+                placements = self.config.collections[collection.name].placements
+                return [found for replica, found in fields.items() if replica in placements]
         except Unavailable as error:
             _log.warning("%s: what it was enrolled with is not known: %s", collection.name, error)
+            return ()
 
     def reader(self, name: str, *, open_timeout_s: float = 10.0) -> Reader:
         """A new reader for the collection called ``name``; raises ConfigError.

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
 from ..schemas.collection import Collection
+from ..schemas.fields import RowFields
+from ..schemas.ids import Id
 from .client import connect
 from .delivery import BatchDelivery, Delivery, describe
 from .outstanding import Book, Outstanding
@@ -80,29 +82,36 @@ class Publisher:
         self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
         _open_publishers.add(self)
 
+    def use_fields(self, replicas: Sequence[RowFields]) -> None:
+        """Hold values to the columns of ``replicas``, and spell them as these give them back. Does not block."""
+        self._records.use_fields(replicas)
+
     def upsert(
-        self, id: str, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
+        self, id: Id, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
     ) -> Delivery:
         """Publish a whole row: ``vector`` real numbers [d] (stored as float32), ``metadata`` a JSON object.
+
+        Dates, times, Decimal, UUID and NumPy's scalars are taken too; docs/developer/values.md says what becomes of
+        them. ``id`` may be an int or a UUID where the collection's ids are.
 
         ``source_text`` is what was embedded, kept for re-embedding. Blocks only as the class says. Raises
         InvalidRecord, NotDelivered (queue full), Refused.
         """
         key, value = self._records.upsert(id, vector, metadata, source_text)
-        delivery = Delivery(self._book, id)
+        delivery = Delivery(self._book, str(id))
         self._send(key, value, delivery)
         return delivery
 
-    def delete(self, id: str) -> Delivery:
+    def delete(self, id: Id) -> Delivery:
         """Publish that the row is gone; deleting what does not exist is fine. Blocks and raises as :meth:`upsert`."""
         key, value = self._records.delete(id)
-        delivery = Delivery(self._book, id)
+        delivery = Delivery(self._book, str(id))
         self._send(key, value, delivery)
         return delivery
 
     def upsert_many(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         vectors: ArrayLike,
         metadata: Sequence[Metadata | None] | None = None,
         *,
@@ -116,7 +125,7 @@ class Publisher:
         """
         ids = list(ids)  # the caller may change its list meanwhile
         records = self._records.upserts(ids, vectors, metadata, source_texts)
-        batch = BatchDelivery(self._book, ids[0] if ids else "")
+        batch = BatchDelivery(self._book, str(ids[0]) if ids else "")
         try:
             for key, value in records:
                 batch.taken += 1  # before: after an interrupt in between, too few are acknowledged and not too many

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..schemas.codec import EventEncoder
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
+from ..schemas.fields import RowFields
+from ..schemas.ids import Id
 from .validation import Metadata, Validator, each_of, rows_of, too_large
 
 _EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
@@ -21,7 +23,7 @@ Record = tuple[bytes, bytes]  # key and value
 class Records:
     """Makes the records of one collection, or raises InvalidRecord. ``unix_s`` is the time of day. Thread-safe."""
 
-    __slots__ = ("_encoder", "_event_ids", "_unix_s", "_validator")
+    __slots__ = ("_collection", "_encoder", "_event_ids", "_metadata_fields", "_unix_s", "_validator")
 
     def __init__(
         self,
@@ -30,12 +32,18 @@ class Records:
         unix_s: Callable[[], float],
         event_ids: Iterator[bytes],
     ) -> None:
+        self._collection = collection
+        self._metadata_fields = metadata_fields
         self._validator = Validator(collection, metadata_fields)
         self._encoder = EventEncoder(collection)
         self._event_ids = event_ids
         self._unix_s = unix_s
 
-    def upsert(self, id_: str, vector: ArrayLike, metadata: Metadata | None, source_text: str | None) -> Record:
+    def use_fields(self, replicas: Sequence[RowFields]) -> None:
+        """Spell values as the columns of ``replicas`` give them back, from the next call on."""
+        self._validator = Validator(self._collection, self._metadata_fields, replicas)
+
+    def upsert(self, id_: Id, vector: ArrayLike, metadata: Metadata | None, source_text: str | None) -> Record:
         """The record of one row."""
         validator = self._validator
         key = validator.key(id_)
@@ -51,7 +59,7 @@ class Records:
             raise too_large(len(value) + len(key), "record")
         return key, value
 
-    def delete(self, id_: str) -> Record:
+    def delete(self, id_: Id) -> Record:
         """The record that says that ``id_`` is gone."""
         key = self._validator.key(id_)
         now_ms = int(self._unix_s() * 1000)
@@ -59,7 +67,7 @@ class Records:
 
     def upserts(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         vectors: ArrayLike,
         metadata: Sequence[Metadata | None] | None,
         source_texts: Sequence[str | None] | None,

@@ -14,11 +14,13 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...errors import Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee
 from ..key_ranges import KeyRange, key_of
 from . import apply, check, enrol, read, search
 from .errors import translated
+from .fields import fields_of
 from .table import Connection
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,10 @@ class LanceStore:
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         with self._use():
             return enrol.create(self._connection, complete=complete, dry_run=dry_run)
+
+    def fields(self) -> RowFields:
+        with self._use():
+            return fields_of(self._connection.layout())
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         with self._use():

@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvai
 from ...errors import Inconclusive, Refused, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee
 from ..key_ranges import KeyRange, key_of
@@ -20,6 +21,7 @@ from . import search as searches
 from .apply import ApplySql, apply_sql, write_batch
 from .catalog import Table, read_server, read_table
 from .connection import Connection, Session, run
+from .fields import read_fields
 from .layout import Layout, make_layout, quote
 from .wire.arrays import MAX_BYTES
 
@@ -92,6 +94,13 @@ class PgvectorStore:
                 return statements
         finally:
             self._resolved = None
+
+    def fields(self) -> RowFields:
+        with self._session.use() as connection:
+            problems, table, _ = self._judge(connection)
+            if problems or table is None:
+                raise Refused(problems or f"table {self._placement.table} does not exist")
+            return read_fields(connection, table.oid, self._placement)
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         try:
