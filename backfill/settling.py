@@ -18,6 +18,7 @@ from ..compare.verdict import Difference, Fault, Seen, judge, remembered
 from ..schemas.collection import Collection
 from ..schemas.partitioner import partitions_of
 from ..schemas.position import encode_position
+from ..schemas.spelling import Spelling
 from ..stores.base import Store
 from ..wording import count
 
@@ -43,7 +44,8 @@ class _Case:
 class Settler:
     """Decides ids of one collection in two stores. ``live_ends`` returns the end offset of every live partition.
 
-    ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
+    ``on_wait`` is called with what is waited for, before each pause of 0.05 s. Metadata that ``spelling`` spells alike is
+    equal: a dead letter is redriven in the spelling of its store, after the other one took it as it was published.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Settler:
         page_rows: int,
         on_wait: Callable[[str], None],
         clock: Clock,
+        spelling: Spelling | None = None,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
         watch_s: float = WATCH_S,
     ) -> None:
@@ -68,6 +71,7 @@ class Settler:
         self._page_rows = page_rows
         self._on_wait = on_wait
         self._clock = clock
+        self._spelling = spelling
         self._barrier_timeout_s = barrier_timeout_s
         self._watch_s = watch_s
         self._patience_s = barrier_timeout_s
@@ -126,6 +130,8 @@ class Settler:
         self, store: Store, cases: Sequence[_Case], live: Mapping[int, int], earlier: Sequence[tuple[State, ...]]
     ) -> list[Seen]:
         rows = store.fetch([case.id for case in cases])
+        if self._spelling:
+            rows = replace(rows, metadata=self._spelling.texts(rows.metadata))
         states, twice = states_of(rows), repeated(rows.ids)
         return [
             Seen(

@@ -23,6 +23,7 @@ from ..log.port import Admin
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.partitioner import murmur2
+from ..schemas.spelling import Spelling
 from ..schemas.topics import events_topic
 from ..stores.base import Store
 from .progress import OnProgress, Progress, RateMeter, share_done
@@ -106,6 +107,7 @@ def compare_stores(
         tolerance=max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance),
         on_progress=on_progress,
         clock=clock,
+        spelling=Spelling([source.fields(), target.fields()]),
     )
     return verifier.run()
 
@@ -125,6 +127,7 @@ class Verifier:
         tolerance: float,
         on_progress: OnProgress,
         clock: Clock,
+        spelling: Spelling | None = None,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
     ) -> None:
         if sample is not None and not 0 < sample <= 1:
@@ -146,6 +149,7 @@ class Verifier:
             page_rows=self._page_rows,
             on_wait=lambda what_for: on_progress(Progress(phase=what_for, rows=self._checked)),
             clock=clock,
+            spelling=spelling,
             barrier_timeout_s=barrier_timeout_s,
         )
         self._checked = 0

@@ -63,6 +63,16 @@ class Spelling:
                 spelled = {**spelled, name: default if check is None else _judged(check, default, where, name)}
         return spelled
 
+    def texts(self, metadata: Iterable[bytes]) -> list[bytes]:
+        """Each text spelled, and as it is where that is not possible; b"" (no metadata) stays."""
+        return [self._text_or_itself(text) for text in metadata]
+
+    def _text_or_itself(self, metadata: bytes) -> bytes:
+        try:
+            return self.text(metadata) if metadata else metadata
+        except InvalidRecord:
+            return metadata
+
     def text(self, metadata: bytes) -> bytes:
         """As :meth:`row`, of a JSON object as text. Raises InvalidRecord, also for what is no JSON object."""
         try:
