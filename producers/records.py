@@ -21,9 +21,12 @@ Record = tuple[bytes, bytes]  # key and value
 
 
 class Records:
-    """Makes the records of one collection, or raises InvalidRecord. ``unix_s`` is the time of day. Thread-safe."""
+    """Makes the records of one collection, or raises InvalidRecord. ``unix_s`` is the time of day. Thread-safe.
 
-    __slots__ = ("_collection", "_encoder", "_event_ids", "_metadata_fields", "_unix_s", "_validator")
+    ``replicas``: as of :class:`Validator`.
+    """
+
+    __slots__ = ("_encoder", "_event_ids", "_unix_s", "_validator")
 
     def __init__(
         self,
@@ -31,17 +34,12 @@ class Records:
         metadata_fields: frozenset[str] | None,
         unix_s: Callable[[], float],
         event_ids: Iterator[bytes],
+        replicas: Sequence[RowFields] = (),
     ) -> None:
-        self._collection = collection
-        self._metadata_fields = metadata_fields
-        self._validator = Validator(collection, metadata_fields)
+        self._validator = Validator(collection, metadata_fields, replicas)
         self._encoder = EventEncoder(collection)
         self._event_ids = event_ids
         self._unix_s = unix_s
-
-    def use_fields(self, replicas: Sequence[RowFields]) -> None:
-        """Spell values as the columns of ``replicas`` give them back, from the next call on."""
-        self._validator = Validator(self._collection, self._metadata_fields, replicas)
 
     def upsert(self, id_: Id, vector: ArrayLike, metadata: Metadata | None, source_text: str | None) -> Record:
         """The record of one row."""

@@ -19,8 +19,8 @@ from ..schemas.dead_letters import parse_origin
 from ..schemas.position import offset_of
 from ..schemas.tokens import Run
 from .deadline import Deadline
+from .marks import Table as View
 from .pool import StorePool
-from .watermarks import Table as View
 
 
 class DeadLetters:

@@ -16,6 +16,7 @@ from .conditions import column
 from .mapping import JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
 from .marks import first_marks, lock_rows
 from .quirks import execute
+from .shape import POSITION, kept_as, remembered, shape_of
 from .table import Connection, guarded_merge
 
 ROWS_PER_STEP = 10_000
@@ -86,6 +87,14 @@ def _enrolment(connection: Connection, table: LanceTable) -> list[Step]:
             Step(
                 f"merge {JSON} from {placement.metadata} into {placement.table}, where it is null",
                 lambda: _mirror(connection, table),
+            )
+        )
+    if (kept := shape_of(schema, [placement.id, *connection.metadata_names()])) != remembered(schema):
+        types = ", ".join(f"{name} {kind}" for name, kind in kept.items())
+        steps.append(
+            Step(
+                f"alter table {placement.table} note at column {POSITION} the types of today: {types}",
+                lambda: table.update_field_metadata({"path": POSITION, "metadata": kept_as(kept)}),
             )
         )
     return steps
