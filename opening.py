@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from .config import Config
 from .errors import Unavailable, VecferryError
 from .executor import Daemon
@@ -95,10 +97,14 @@ def _measure(config: Config, collection: Collection, events: str, log: Log) -> F
 
 
 def _reported(log: Log, progress: str, collection: Collection) -> dict[str, dict[int, int]]:
-    """By store and partition: what workers have reported."""
+    """By store and partition: what workers have reported, as far as it can be read."""
     found: dict[str, dict[int, int]] = {}
     with closing(log.table(progress)) as table:
-        table.sync(_TABLE_S)
+        try:
+            table.sync(_TABLE_S)
+        except Unavailable as error:
+            _log.info("%s: what workers have reported is not known: %s", collection.name, error)
+            return found
         for key, record in all_known(table, live_progress_prefix(collection.name), LiveProgress).items():
             store, _, partition = key.rpartition("/")
             found.setdefault(store, {})[int(partition)] = record.next_offset
@@ -122,8 +128,8 @@ def _asked(config: Config, name: str) -> dict[str, dict[int, int]]:
 
 def _folder(config: Config, replica: Replica) -> str | None:
     """The place of an embedded store; None for a server."""
-    place: str | None = getattr(config.stores[replica.store].options, "uri", None)
-    return place
+    place: SecretStr | None = getattr(config.stores[replica.store].options, "uri", None)
+    return None if place is None else place.get_secret_value()
 
 
 def _is_there(config: Config, replica: Replica) -> bool:

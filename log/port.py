@@ -18,6 +18,7 @@ Place = tuple[str, int]  # topic, partition
 Headers = Sequence[tuple[str, str | bytes | None]]
 
 REQUEST_TIMEOUT_S = 15.0
+SYNC_TIMEOUT_S = 2 * REQUEST_TIMEOUT_S  # for the end of a topic, and for its records
 
 
 class Message(Protocol):
@@ -168,7 +169,7 @@ class Table(Protocol):
         """The headers of the newest record of ``key``; empty when there is none."""
         ...
 
-    def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
         """Block until all that was committed at the time of the call is in the table, at most ``timeout_s``.
 
         Raises TopicAbsent when there is no such topic, Unavailable when the log does not answer in time.

@@ -51,7 +51,7 @@ def _unjudged(value: object) -> object:
 
 
 def _text(field: Field) -> Check:
-    longest = field.length
+    longest, padded = field.length, field.kind == "char"
 
     def check(value: object) -> object:
         if type(value) is not str:
@@ -63,7 +63,7 @@ def _text(field: Field) -> Check:
                 raise _misfit(value, field, "pass str(value)")
         if longest is not None and len(value) > longest:
             raise Unfit(f"has {len(value)} characters, the column is {field.declared}", "shorten it")
-        return value
+        return value.ljust(longest or 0) if padded else value
 
     return check
 
@@ -301,6 +301,7 @@ def _shown(value: object) -> str:
 
 _CHECKS: dict[str, Callable[[Field], Check]] = {
     "text": _text,
+    "char": _text,
     "bool": _bool,
     "int": _int,
     "numeric": _numeric,

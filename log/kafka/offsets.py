@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -44,6 +45,7 @@ def list_offsets(
     All bounds are asked for at once, in this order.
     """
     deadline_s = clock.monotonic_s() + timeout_s
+    leaderless: list[KafkaException] = []
 
     def ask() -> list[tuple[int, ...]]:
         left_s = max(_SHORTEST_S, deadline_s - clock.monotonic_s())
@@ -51,12 +53,17 @@ def list_offsets(
             asked = [_ask(client, topic, partitions, bound, left_s) for bound in bounds]
             return [_answer(topic, answers) for answers in asked]
         except KafkaException as error:
-            if error.args[0].code() == KafkaError._NOENT:
+            code = error.args[0].code()
+            if code == KafkaError._NOENT:
+                leaderless.append(error)
                 # A client whose metadata lack this topic does not ask for its leaders unless told to.
-                client.list_topics(topic, timeout=left_s)
+                with suppress(KafkaException):
+                    client.list_topics(topic, timeout=max(_SHORTEST_S, deadline_s - clock.monotonic_s()))
+            elif code == KafkaError._TIMED_OUT and leaderless:
+                raise leaderless[-1] from error  # the last attempt had too little time to learn it again
             raise
 
-    return patiently(kafka, ask, clock=clock, timeout_s=timeout_s)
+    return patiently(kafka, client, ask, clock=clock, timeout_s=timeout_s)
 
 
 def _ask(client: AdminClient, topic: str, partitions: int, bound: Bound, timeout_s: float) -> list[Future[Any]]:

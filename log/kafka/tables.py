@@ -11,8 +11,8 @@ from confluent_kafka import KafkaException
 from ...clock import Clock
 from ...errors import Unavailable
 from ...schemas.position import next_offset
-from ..port import Admin, Message, Place, TopicAbsent
-from .clients import ABSENT, REQUEST_TIMEOUT_S
+from ..port import SYNC_TIMEOUT_S, Admin, Message, Place, TopicAbsent
+from .clients import ABSENT
 from .following import Following
 
 _OPEN_S = 2.0  # many times what a commit takes
@@ -104,11 +104,12 @@ class KafkaTable:
                 f"topic {self._followed.place[0]} was not read to its end yet: Kafka does not answer"
             )
 
-    def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
         """As the port says. Waits a short time for a transaction that is open at the time of the call."""
         until_s = self._clock.monotonic_s() + timeout_s
+        end = self._end(stable=False, until_s=until_s - timeout_s / 2)  # the records need time too
         # A commit returns before its marker is written, so a transaction that looks open may be committed.
-        if self._reach(self._end(stable=False, until_s=until_s), min(self._left_s(until_s) / 2, _OPEN_S)):
+        if self._reach(end, min(self._left_s(until_s) / 2, _OPEN_S)):
             return
         # A transaction that stays open belongs to a controller that was killed, so none of it counts. The broker ends
         # it only after its time-out, and checks every ten seconds.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...clock import Clock
 from ...errors import Unavailable
-from ..port import REQUEST_TIMEOUT_S, TopicAbsent
+from ..port import SYNC_TIMEOUT_S, TopicAbsent
 from .broker import Broker, Record
 from .consumer import refuse_absent
 
@@ -72,7 +72,7 @@ class MemoryTable:
         if not self._read:
             raise Unavailable(f"topic {self._place[0]} was not read to its end yet")
 
-    def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
         del timeout_s  # nothing to wait for
         if self._closed:
             raise Unavailable("this table is closed")

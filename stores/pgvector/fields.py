@@ -31,7 +31,15 @@ _CONSTANT = re.compile(r"""\(*('(?:[^']|'')*'|-?[\d.]+(?:e[+-]?\d+)?|true|false)
 
 _INTEGERS = {"int2": 16, "int4": 32, "int8": 64}
 _KINDS = {
-    **{"text": "text", "varchar": "text", "float8": "float", "float4": "real", "bool": "bool", "uuid": "uuid"},
+    **{
+        "text": "text",
+        "varchar": "text",
+        "bpchar": "char",
+        "float8": "float",
+        "float4": "real",
+        "bool": "bool",
+        "uuid": "uuid",
+    },
     **{"json": "jsonb", "jsonb": "jsonb", "date": "date"},  # a typed json column is written from jsonb
     **{"time": "time", "timestamp": "timestamp", "timestamptz": "timestamptz", "numeric": "numeric"},
 }
@@ -83,7 +91,7 @@ def _judged(name: str, type_: str, declared: str, modifier: int, labels: list[st
     if modifier < 0:
         return field
     match field.kind:
-        case "text":
+        case "text" | "char":
             return field.model_copy(update={"length": modifier - _VARCHAR_HEADER})
         case "numeric":
             # numeric.c, numeric_typmod_scale: eleven bits with a sign.

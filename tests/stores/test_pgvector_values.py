@@ -109,6 +109,18 @@ def test_columns_are_read_with_what_they_demand(store_factory: StoreFactory, pla
     assert fields["d"].items == Field(kind="text", declared="text")
 
 
+def test_enumerations_and_domains_are_judged_by_what_they_are(store_factory: StoreFactory, plain: Plain) -> None:
+    plain.execute("CREATE TYPE state AS ENUM ('new', 'old'); CREATE DOMAIN price AS numeric(10,2) CHECK (VALUE < 100)")
+    store = typed_store(store_factory, plain, {"state": "state", "states": "state[]", "price": "price"})
+    spelling = Spelling([store.fields()])
+    published = encode(spelling.row({"state": "old", "states": ["new"], "price": 0.1 + 0.2}))
+    store.apply(with_texts([published]), ())
+    assert exact(store.fetch(["r0"]).metadata[0]) == exact(published)
+    for wrong in ({"state": "gone"}, {"states": ["gone"]}, {"price": "cheap"}):
+        with pytest.raises(InvalidRecord):
+            spelling.row(wrong)
+
+
 def test_an_omitted_column_with_a_constant_default_is_stored_with_it(store_factory: StoreFactory, plain: Plain) -> None:
     store = typed_store(store_factory, plain, {"stock": "integer NOT NULL DEFAULT 3", "title": "text"})
     row = Spelling([store.fields()]).row({"title": "A thing"})
