@@ -22,7 +22,7 @@ class _Given(BaseModel):
 
 
 class StoreOptions(_Given):
-    """A connection. Fields are ``references.Secret`` (never printed) or ``references.Resolved`` (text)."""
+    """A connection. Fields are ``references.Secret`` (never printed), ``references.Resolved`` (text) or numbers."""
 
 
 class StorePlacement(_Given):
