@@ -85,6 +85,7 @@ def _record(config: Config, name: str, topics: dict[str, Topic], log: Log) -> Co
 def _store(config: Config, name: str, store: str, open_named: StoreOpener) -> tuple[GateResult, ...]:
     try:
         with opened(open_named, store) as handle:
-            return store_checks(store, handle.check(), handle.capabilities, config.collection(name))
+            problems, remarks = handle.check(), handle.remarks()
+            return store_checks(store, problems, handle.capabilities, config.collection(name), remarks)
     except (Unavailable, ConfigError, StoreError) as error:
         return store_checks(store, [str(error)], None, config.collection(name))

@@ -182,15 +182,20 @@ def group_check(
 
 
 def store_checks(
-    store: str, problems: Sequence[str], capabilities: Capabilities | None, collection: Collection
+    store: str,
+    problems: Sequence[str],
+    capabilities: Capabilities | None,
+    collection: Collection,
+    remarks: Sequence[str] = (),
 ) -> tuple[GateResult, ...]:
-    """The store answers and can hold the collection; its guarantee is printed. One check for each problem."""
+    """The store answers and can hold the collection; its guarantee is printed. A check per problem and remark."""
     name, required = f"store {store}", "reachable, can hold the collection"
     if problems:
         return tuple(
             GateResult(name=name, verdict=Verdict.FAIL, measured=problem, required=required) for problem in problems
         )
-    return (_able(name, required, capabilities, collection),)
+    known = (_check(f"server of {store}", remark, "known") for remark in remarks)
+    return (_able(name, required, capabilities, collection), *known)
 
 
 def _able(name: str, required: str, capabilities: Capabilities | None, collection: Collection) -> GateResult:

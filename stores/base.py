@@ -98,6 +98,13 @@ class Store(Protocol):
         """
         ...
 
+    def remarks(self) -> tuple[str, ...]:
+        """What an operator should know of the server, though it stands in nobody's way: limits, poolers; a line each.
+
+        Changes nothing. Blocks for a small read.
+        """
+        ...
+
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         """Make the table if absent, else enrol the existing one; idempotent. Returns the statements, in order.
 
@@ -116,8 +123,9 @@ class Store(Protocol):
         another writer of the partition for some seconds at most, then raises Transient.
         Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back, and none moves over a
         gap: a store whose own mark is below the ``known`` of a mark was made anew or restored, and raises Fatal
-        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch
-        may or may not be written: calling again with the same batch is safe).
+        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Oversized, Overloaded, Fatal
+        (the batch may or may not be written: calling again with the same batch is safe). Raises Refused when the table
+        has changed so that right events no longer fit it: what to undo is in its one line, and no event is at fault.
         """
         ...
 

@@ -28,15 +28,15 @@ def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> N
     Only the first mark of a run is an insert, which Lance cannot make conditional: whether the row of a later one is
     still there is looked up right before the merge.
     """
-    layout = connection.layout()
+    layout = connection.current_layout()
     if not (len(batch) or marks):
         return np.zeros(0, np.int8)
-    ledger: list[tuple[str, int | None]] = [*mark_rows(marks, layout.epoch), *lock_rows(_partitions(batch, marks))]
-    rows = pa.concat_tables([to_arrow(batch, layout), ledger_rows(ledger, layout)])
     known = known_rows(marks, layout.epoch)
     inserts = {row_id: entry for row_id, entry in known.items() if isinstance(entry[1], SnapshotMark)}
     if inserts:
-        refuse_gaps(inserts, positions_of(connection.latest(), list(inserts), layout))
+        refuse_gaps(inserts, positions_of(connection.current(), list(inserts), layout))
+    ledger: list[tuple[str, int | None]] = [*mark_rows(marks, layout.epoch), *lock_rows(_partitions(batch, marks))]
+    rows = pa.concat_tables([to_arrow(batch, layout), ledger_rows(ledger, layout)])
     floors = {row_id: floor for row_id, (floor, _) in known.items()}
     result = guarded_merge(connection.current(), rows, layout, floors)
     written = result.num_inserted_rows + result.num_updated_rows

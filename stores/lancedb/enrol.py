@@ -10,6 +10,7 @@ from lancedb.table import LanceTable
 
 from ...errors import Refused
 from ...wording import count
+from .altered import remember, remembered, types_of
 from .apply import positions_of
 from .check import is_key, problems
 from .conditions import column
@@ -81,6 +82,15 @@ def _enrolment(connection: Connection, table: LanceTable) -> list[Step]:
     if missing:
         names = ", ".join(f"{field.name} {field.type}" for field in missing)
         steps.append(Step(f"alter table {placement.table} add columns {names}", lambda: table.add_columns(missing)))
+    types = types_of(schema, connection)
+    if types and types != remembered(schema):
+        change = remember(types)
+        names = ", ".join(f"{name} {type_}" for name, type_ in types.items())
+        steps.append(
+            Step(
+                f"alter table {placement.table} remember the types {names}", lambda: table.update_field_metadata(change)
+            )
+        )
     if json_column and (JSON not in schema.names or _unmirrored(connection, table)):
         steps.append(
             Step(

@@ -17,7 +17,8 @@ from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee
 from ..key_ranges import KeyRange, key_of
-from . import apply, check, enrol, read, search
+from . import check, enrol, read, search
+from .altered import apply_as_it_is
 from .errors import translated
 from .table import Connection
 
@@ -73,13 +74,16 @@ class LanceStore:
         with self._use():
             return check.problems(self._connection)
 
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         with self._use():
             return enrol.create(self._connection, complete=complete, dry_run=dry_run)
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         with self._use():
-            outcomes = apply.apply(self._connection, batch, marks)
+            outcomes = apply_as_it_is(self._connection, batch, marks)
         self._commits += 1
         return outcomes
 

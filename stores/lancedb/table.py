@@ -11,7 +11,7 @@ import lancedb
 import pyarrow as pa
 from lancedb.table import LanceTable
 
-from ...errors import Fatal, Refused
+from ...errors import Fatal, Refused, Transient
 from ...schemas.collection import Collection, Placement
 from . import quirks
 from .conditions import column, text
@@ -32,6 +32,7 @@ class Connection:
         self._table: LanceTable | None = None
         self._pinned: LanceTable | None = None
         self._layout: Layout | None = None
+        self._schema: pa.Schema | None = None  # what the layout was made for
         self._process = os.getpid()
 
     def database(self) -> lancedb.DBConnection:
@@ -81,12 +82,21 @@ class Connection:
     def layout(self) -> Layout:
         """The collection's columns in the table. Raises Refused when there is no table, or it lacks columns."""
         if self._layout is None:
-            schema = self.latest().schema
+            self._schema = schema = self.latest().schema
             missing = {self.placement.id, self.placement.vector, *self.metadata_names()} - set(schema.names)
             if missing:
                 raise Refused(f"{self.where} has no column {sorted(missing)}; name its columns in the placement")
             self._layout = layout_of(schema, self.collection, self.placement)
         return self._layout
+
+    def current_layout(self) -> Layout:
+        """``layout``, made anew if somebody has altered the table: lancedb would cast rows to what the table is now.
+
+        Reads the latest version: under a millisecond.
+        """
+        if self._layout is not None and self.latest().schema != self._schema:
+            self._layout = None
+        return self.layout()
 
     def metadata_names(self) -> tuple[str, ...]:
         """The metadata columns of the placement."""
@@ -127,13 +137,17 @@ def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout, floors: Map
         .when_matched_update_all(where=" AND ".join([f"({layout.guard})", *_above(floors or {}, layout)]))
         .when_not_matched_insert_all()
     )
+    schema = None
     for _ in range(MERGE_TRIES - 1):
         try:
             return quirks.execute(merge, rows)
         except RuntimeError as error:
             if "too many concurrent writers" not in str(error).lower():
                 raise
+            schema = schema or table.schema
             table.checkout_latest()
+            if table.schema != schema:  # lancedb would cast the rows to it
+                raise Transient(f"table {table.name} was altered") from error
     return quirks.execute(merge, rows)
 
 

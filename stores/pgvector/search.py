@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -25,7 +24,7 @@ SMALL_ROWS = 10_000  # up to here an exact scan is as quick as an index
 
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 
-_SETTINGS = "SELECT set_config('hnsw.ef_search', $1, true), set_config('statement_timeout', $2, true), " + SEARCH_ON
+_SETTINGS = "SELECT set_config('hnsw.ef_search', $1, true), " + SEARCH_ON
 
 
 def search(
@@ -34,9 +33,11 @@ def search(
     vector: NDArray[np.float32],
     k: int,
     conditions: Sequence[Condition],
-    timeout_s: float,
 ) -> list[Hit]:
-    """See ``Store.search``. The distance is computed by pgvector; the index alone decides what is approximate."""
+    """See ``Store.search``. The distance is computed by pgvector; the index alone decides what is approximate.
+
+    Inside a transaction, which has the time limit.
+    """
     metric = METRICS[layout.collection.space.metric]
     distance = f"t.{layout.vector} {metric.distance} $1::vector"
     parameters: list[object] = [Wire(vector_value(vector)), k]
@@ -45,10 +46,8 @@ def search(
         f"SELECT t.{layout.id}::text, {metric.score.format(distance)}, {layout.position}, {layout.metadata} "
         f"FROM {layout.table} t WHERE {' AND '.join(where) or 'true'} ORDER BY {distance} LIMIT $2"
     )
-    with connection.transaction():
-        ef_search = min(max(k, MIN_EF_SEARCH), MAX_EF_SEARCH)
-        run(connection, _SETTINGS, [str(ef_search), f"{max(1, math.ceil(timeout_s * 1000))}ms"])
-        found = run(connection, statement, parameters).fetchall()
+    run(connection, _SETTINGS, [str(min(max(k, MIN_EF_SEARCH), MAX_EF_SEARCH))])
+    found = run(connection, statement, parameters).fetchall()
     hits = [
         Hit(id=id_, score=score, metadata=json.loads(metadata), position=position)
         for id_, score, position, metadata in found
@@ -149,18 +148,3 @@ def wants_index(connection: Connection, layout: Layout) -> bool:
     row = found.fetchone()
     assert row is not None
     return bool(row[0] == SMALL_ROWS)
-
-
-def build_index(connection: Connection, layout: Layout) -> None:
-    """See ``Store.build_index``. CONCURRENTLY, so that workers can write meanwhile."""
-    if layout.collection.space.dimension > MAX_HNSW_DIMENSION:
-        return  # searches stay exact
-    if not has_index(connection, layout):
-        run(connection, f"DROP INDEX IF EXISTS {layout.index}")  # the remains of an interrupted build
-        run(connection, "SET lock_timeout = 0")  # it waits for every transaction that began before it
-        run(
-            connection,
-            f"CREATE INDEX CONCURRENTLY {layout.index_name} ON {layout.table} "
-            f"USING hnsw ({layout.vector} {METRICS[layout.collection.space.metric].opclass})",
-        )
-    run(connection, f"ANALYZE {layout.table}")

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvailable, QueryCanceled, UndefinedTable
+from psycopg.errors import (
+    InsufficientPrivilege,
+    InvalidSchemaName,
+    LockNotAvailable,
+    QueryCanceled,
+    UndefinedColumn,
+    UndefinedTable,
+)
 
-from ...errors import Inconclusive, Refused, Transient, Unavailable
-from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
+from ...errors import Fatal, Inconclusive, Refused, Rejected, Transient, Unavailable
+from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee
 from ..key_ranges import KeyRange, key_of
-from . import contents, enrol, mapping, read, refusals
+from . import contents, enrol, indexing, limits, mapping, read, shape
 from . import search as searches
-from .apply import ApplySql, apply_sql, write_batch
-from .catalog import Table, read_server, read_table
-from .connection import Connection, Session, run
-from .layout import Layout, make_layout, quote
+from .apply import Altered, write_batch
+from .catalog import read_table
+from .connection import Connection, Session, run, transaction
+from .layout import Layout, quote
+from .marks import read_marks
+from .resolved import Resolved, is_enrolled, judge, resolve
 from .wire.arrays import MAX_BYTES
 
 
@@ -37,10 +47,6 @@ def _refusals(table: str) -> Iterator[None]:
         raise Refused(f"{str(error).strip()}; create the schema first") from error
 
 
-def _enrolled(table: Table | None) -> bool:
-    return table is not None and mapping.POSITION in table.columns
-
-
 def _companions(connection: Connection, parts: tuple[str, str]) -> tuple[str, ...]:
     """Those that exist beside the table of that schema and name, quoted."""
     names = [quote(parts[0], mapping.companion(parts[1], suffix)) for suffix in mapping.COMPANIONS]
@@ -49,6 +55,7 @@ def _companions(connection: Connection, parts: tuple[str, str]) -> tuple[str, ..
     )
 
 
+LOOKS = 3  # at a table that somebody alters at this very moment
 CAPABILITIES = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text", "bigint", "uuid"}),
@@ -68,25 +75,34 @@ class PgvectorStore:
         self._collection = collection
         self._placement = placement
         self._parts = mapping.table_parts(placement.table)
-        self._resolved: tuple[Layout, ApplySql] | None = None
+        self._resolved: Resolved | None = None
+        self._first_shape: shape.Shape | None = None
 
     def check(self) -> tuple[str, ...]:
-        with self._session.use() as connection:
-            return self._judge(connection)[0]
+        with self._use() as connection, transaction(connection):
+            return judge(connection, self._parts, self._collection, self._placement)[0]
+
+    def remarks(self) -> tuple[str, ...]:
+        with self._use() as connection:
+            return limits.remarks(connection)
 
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         try:
-            with self._session.use() as connection, _refusals(self._placement.table), connection.transaction():
-                run(connection, f"SET LOCAL lock_timeout = '{enrol.LOCK_TIMEOUT_S}s'")
+            with (
+                self._use() as connection,
+                _refusals(self._placement.table),
+                transaction(connection, lock_timeout_s=enrol.LOCK_TIMEOUT_S),
+            ):
                 # Two processes may enrol at once: IF NOT EXISTS alone is no protection against that.
                 run(connection, "SELECT pg_advisory_xact_lock(hashtext($1))", [f"vecferry {self._placement.table}"])
-                problems, table, parts = self._judge(connection)
+                problems, table, parts = judge(connection, self._parts, self._collection, self._placement)
                 if problems:
                     raise Refused(problems)
-                left_over = () if _enrolled(table) else _companions(connection, parts)
+                left_over = () if is_enrolled(table) else _companions(connection, parts)
                 statements = enrol.enrolment(
                     table, parts, left_over, self._collection, self._placement, complete=complete
                 )
+                statements += shape.to_remember(connection, table, parts, self._collection, self._placement)
                 for statement in () if dry_run else statements:
                     run(connection, statement)
                 return statements
@@ -95,22 +111,29 @@ class PgvectorStore:
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         try:
-            with self._session.use() as connection:
-                layout, sql = self._layout(connection)
-                return write_batch(connection, layout, sql, batch, marks)
+            return self._apply(batch, marks)
         except Unavailable as error:
             raise Transient(str(error)) from error
+        except Rejected as error:
+            if self._resolved is None or not self._resolved.changed:
+                raise
+            name = self._collection.name
+            raise Refused(
+                f"table {self._placement.table} was altered after its enrolment, and events no longer fit it: "
+                f"{'; '.join(self._resolved.changed)}; none was skipped: undo that, or run `vecferry enrol {name}` to "
+                "have a dead letter of each event that does not fit; then start the worker again"
+            ) from error
 
     def applied(self) -> Applied:
-        with self._session.use() as connection:
+        with self._use() as connection:
             try:
-                with connection.transaction():
-                    return self._read_marks(connection)
+                with transaction(connection):
+                    return read_marks(connection, self._parts, self._collection.epoch)
             except UndefinedTable:
                 return Applied(live={}, complete=frozenset(), snapshots={})
 
     def highest_position(self) -> int | None:
-        with self._session.use() as connection, connection.transaction():
+        with self._use() as connection, transaction(connection):
             table = read_table(connection, self._parts)
             if table is None:
                 return None
@@ -123,19 +146,19 @@ class PgvectorStore:
             return max((row[0] for row in highest if row is not None and row[0] is not None), default=None)
 
     def fetch(self, ids: Sequence[str]) -> Rows:
-        with self._session.use() as connection:
-            return contents.fetch(connection, self._layout(connection)[0], ids)
+        with self._reading() as (connection, layout):
+            return contents.fetch(connection, layout, ids)
 
     def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
-        with self._session.use() as connection:
-            return read.plan(connection, self._layout(connection)[0], rows_per_chunk)
+        with self._reading() as (connection, layout):
+            return read.plan(connection, layout, rows_per_chunk)
 
     def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
         keys = KeyRange.of(chunk)
         lower = keys.lower
         while True:
-            with self._session.use() as connection:  # given back between pages: other calls may come in between
-                rows = read.copy_page(connection, self._layout(connection)[0], lower, keys.upper, page_rows)
+            with self._reading() as (connection, layout):  # given back between pages: other calls may come in between
+                rows = read.copy_page(connection, layout, lower, keys.upper, page_rows)
             if len(rows):
                 yield rows
                 lower = rows.ids[-1]
@@ -143,45 +166,46 @@ class PgvectorStore:
                 return
 
     def export(self, after: Cursor, limit: int) -> ExportPage:
-        with self._session.use() as connection:
-            rows = contents.export(connection, self._layout(connection)[0], key_of(after), limit)
+        with self._reading() as (connection, layout):
+            rows = contents.export(connection, layout, key_of(after), limit)
         return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
     ) -> list[Hit]:
-        with self._session.use() as connection:
-            layout = self._layout(connection)[0]
+        with self._use() as connection:
             try:
-                return searches.search(connection, layout, vector, k, conditions, timeout_s)
+                with transaction(connection, statement_timeout_ms=max(1, math.ceil(timeout_s * 1000))):
+                    return searches.search(connection, self._resolve(connection).layout, vector, k, conditions)
             except QueryCanceled as error:
                 raise Inconclusive(f"the search did not end within {timeout_s} s") from error
 
     def count(self) -> int:
-        with self._session.use() as connection:
-            row = run(connection, f"SELECT count(*) FROM {self._layout(connection)[0].table}").fetchone()
+        with self._reading() as (connection, layout):
+            row = run(connection, f"SELECT count(*) FROM {layout.table}").fetchone()
         assert row is not None
         return int(row[0])
 
     def count_unstamped(self) -> int:
-        with self._session.use() as connection:
+        with self._use() as connection, transaction(connection):
             table = read_table(connection, self._parts)
             if table is None:
                 return 0
-            where = f"WHERE {mapping.POSITION} IS NULL" if _enrolled(table) else ""
+            where = f"WHERE {mapping.POSITION} IS NULL" if is_enrolled(table) else ""
             row = run(connection, f"SELECT count(*) FROM {quote(table.schema, table.name)} {where}").fetchone()
         assert row is not None
         return int(row[0])
 
     def build_index(self) -> None:
-        with self._session.use() as connection:
-            searches.build_index(connection, self._layout(connection)[0])
-        self._session.close()  # with the settings of the build
+        with self._reading() as (_, layout):
+            pass
+        indexing.build_index(self._session, layout)
 
     def index_ready(self) -> bool:
-        with self._session.use() as connection:
-            layout = self._layout(connection)[0]
-            return searches.has_index(connection, layout) or not searches.wants_index(connection, layout)
+        with self._reading() as (connection, layout):
+            if searches.has_index(connection, layout):
+                return True
+            return not (searches.wants_index(connection, layout) or indexing.has_remains(connection, layout))
 
     def maintain(self) -> None:
         """Nothing is due: autovacuum does it."""
@@ -189,66 +213,47 @@ class PgvectorStore:
     def close(self) -> None:
         self._session.close()
 
-    def _judge(self, connection: Connection) -> tuple[tuple[str, ...], Table | None, tuple[str, str]]:
-        """Problems, the table if it exists, and schema and name of the table that is or will be."""
-        server, table = read_server(connection), read_table(connection, self._parts)
-        problems = [*refusals.server_problems(server)]
-        if table is None:
-            problems += refusals.new_table_problems(server, self._placement)
-            schema = self._parts[0] if len(self._parts) == 2 else server.schema or ""
-            return tuple(problems), None, (schema, self._parts[-1])
-        problems += refusals.table_problems(table, self._collection, self._placement)
-        if not problems and mapping.POSITION not in table.columns:
-            problems += self._judge_rows(connection, table)
-        return tuple(problems), table, (table.schema, table.name)
+    @contextmanager
+    def _use(self) -> Iterator[Connection]:
+        """See ``Session.use``. After an unknown failure the columns of the table are read again."""
+        try:
+            with self._session.use() as connection:
+                yield connection
+        except Fatal:
+            self._resolved = None
+            raise
 
-    def _judge_rows(self, connection: Connection, table: Table) -> list[str]:
-        """What the rows of a table that is not enrolled yet hold; reads it once."""
-        oid = read_server(connection).vector_oid
-        assert oid is not None
-        layout = make_layout(table, self._collection, self._placement, oid)
-        statement, explain = refusals.row_checks(layout, nullable_vector=table.columns[self._placement.vector].nullable)
-        row = run(connection, statement).fetchone()
-        assert row is not None
-        return [text for found, text in zip(row, explain, strict=True) if found]
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Connection, Layout]]:
+        with self._use() as connection, transaction(connection):
+            yield connection, self._resolve(connection).layout
 
-    def _layout(self, connection: Connection) -> tuple[Layout, ApplySql]:
+    def _apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+        for left in reversed(range(LOOKS)):
+            with self._use() as connection:
+                at = self._resolved or self._resolve_for_events(connection)
+                try:
+                    return write_batch(connection, at.layout, at.sql, at.fingerprint, batch, marks)
+                except Altered:
+                    self._resolved = None
+                except (UndefinedColumn, UndefinedTable):
+                    if not left:
+                        raise
+                    self._resolved = None
+        raise Transient(f"table {self._placement.table} is being altered")
+
+    def _resolve_for_events(self, connection: Connection) -> Resolved:
+        try:
+            with transaction(connection):
+                return self._resolve(connection)
+        except Refused as refused:
+            raise Refused(
+                f"table {self._placement.table} takes no events: {'; '.join(refused.problems)}; none was skipped: put "
+                "that right, or undo what was altered, and start the worker again"
+            ) from refused
+
+    def _resolve(self, connection: Connection) -> Resolved:
         if self._resolved is None:
-            problems, table, _ = self._judge(connection)
-            if problems:
-                raise Refused(problems)
-            if table is None or not _enrolled(table):
-                name = self._collection.name
-                raise Refused(f"table {self._placement.table} is not enrolled; run `vecferry enrol {name}`")
-            oid = read_server(connection).vector_oid
-            assert oid is not None
-            layout = make_layout(table, self._collection, self._placement, oid)
-            self._resolved = layout, apply_sql(layout)
+            self._resolved = resolve(connection, self._parts, self._collection, self._placement, self._first_shape)
+            self._first_shape = self._first_shape or self._resolved.shape
         return self._resolved
-
-    def _read_marks(self, connection: Connection) -> Applied:
-        table = read_table(connection, self._parts)
-        if table is None or not _enrolled(table):
-            return Applied(live={}, complete=frozenset(), snapshots={})
-        partitions, snapshots = (
-            quote(table.schema, mapping.companion(table.name, suffix)) for suffix in ("partitions", "snapshots")
-        )
-        # One statement, one snapshot: marks of one moment.
-        found = run(
-            connection,
-            f"SELECT NULL, partition, applied, 0, complete FROM {partitions} WHERE epoch = $1 "
-            f"UNION ALL SELECT run, partition, next_offset, next_chunk, closed FROM {snapshots} WHERE epoch = $1",
-            [self._collection.epoch],
-        ).fetchall()
-        marks = [row for row in found if row[0] is not None]
-        lives = [row for row in found if row[0] is None]
-        return Applied(
-            live={partition: applied for _, partition, applied, _, _ in lives},
-            complete=frozenset(partition for _, partition, _, _, complete in lives if complete),
-            snapshots={
-                (run, partition): SnapshotMark(
-                    run=run, partition=partition, next_offset=next_offset, next_chunk=next_chunk, closed=closed
-                )
-                for run, partition, next_offset, next_chunk, closed in marks
-            },
-        )

@@ -63,6 +63,9 @@ class MemoryStore:
         self._before("check")
         return ()
 
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         self._before("create")
         partitions = range(self.collection.partitions)
