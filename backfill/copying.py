@@ -6,6 +6,8 @@ from .. import failpoints
 from ..errors import Refused
 from ..journal.run import ChunkDone, RunRecord, chunk_key, run_key
 from ..journal.runs import read_done, read_group, read_plan
+from ..log.topics import largest_record
+from ..schemas.collection import MAX_RECORD_BYTES
 from ..schemas.topics import snapshot_topic
 from .context import Context, Mover
 from .pacing import Pacer
@@ -41,7 +43,7 @@ def copy_run(mover: Mover, run: RunRecord, on_progress: OnProgress) -> RunRecord
     )
     topic = snapshot_topic(context.config.namespace, context.name, run.run)
     with scanner:
-        sender = SnapshotSender(mover.sender, topic, context.collection, run)
+        sender = SnapshotSender(mover.sender, topic, context.collection, run, _block_bytes(context, topic))
         copy = _Copy(mover, run, sender, pacer, done, on_progress)
         copy.chunks(scanner)
     return copy.close()
@@ -60,6 +62,12 @@ def _await_plan(context: Context, run: RunRecord) -> None:
 def _live_starts(context: Context, run: RunRecord) -> dict[str, tuple[int, ...]]:
     groups = {store: read_group(context.control, context.name, store) for store in run.targets}
     return {store: group.live_start for store, group in groups.items() if group is not None}
+
+
+def _block_bytes(context: Context, topic: str) -> int:
+    """How long a block may be, framing left out: as long as a record at most, and as the topic takes."""
+    described = context.log.admin.topics([topic]).get(topic)
+    return min(MAX_RECORD_BYTES, MAX_RECORD_BYTES if described is None else largest_record(described))
 
 
 class _Copy:

@@ -7,15 +7,13 @@ from ..errors import Refused
 from ..executor import result_of
 from ..journal.run import PlanPage, RunRecord, plan_key, run_key, to_pages
 from ..journal.runs import read_runs
+from ..log.topics import SNAPSHOT_TOPIC
 from ..schemas.topics import control_topic, snapshot_topic
 from ..wording import count, partitions
 from .context import Context, Mover
 from .fencing import note_fences
 from .groups import check_may_read
 from .plan import next_run_id
-
-# The topic is kept for replays; `decommission` is what removes it.
-SNAPSHOT_TOPIC = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
 def open_run(mover: Mover, targets: tuple[str, ...]) -> RunRecord:

@@ -19,7 +19,7 @@ from ..schemas.collection import Collection
 from ..schemas.partitioner import partitions_of
 from ..schemas.position import encode_position
 from ..stores.base import Store
-from ..wording import count
+from ..wording import count, open_transactions
 
 BARRIER_TIMEOUT_S = 60.0
 WATCH_S = 30.0  # how long ids are read again behind the barrier
@@ -41,8 +41,10 @@ class _Case:
 
 
 class Settler:
-    """Decides ids of one collection in two stores. ``live_ends`` returns the end offset of every live partition.
+    """Decides ids of one collection in two stores.
 
+    ``live_ends`` returns the end offset of every live partition, ``held_back`` where open transactions hold readers
+    back: partition -> first offset.
     ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
     """
 
@@ -57,6 +59,7 @@ class Settler:
         page_rows: int,
         on_wait: Callable[[str], None],
         clock: Clock,
+        held_back: Callable[[], Mapping[int, int]] = dict,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
         watch_s: float = WATCH_S,
     ) -> None:
@@ -64,6 +67,7 @@ class Settler:
         self._target = target
         self._collection = collection
         self._live_ends = live_ends
+        self._held_back = held_back
         self._tolerance = tolerance
         self._page_rows = page_rows
         self._on_wait = on_wait
@@ -141,6 +145,8 @@ class Settler:
         """Block until both stores have applied up to ``ends``; returns who has not in time, by partition."""
         deadline_s = self._clock.monotonic_s() + self._patience_s
         lagging: dict[int, str] = {}
+        blocked = open_transactions(self._held_back())
+        what_for = "waiting for both stores to reach the same place" + (f", {blocked}" if blocked else "")
         for name, store in (("source", self._source), ("target", self._target)):
             while behind := _behind(store, ends):
                 if self._clock.monotonic_s() >= deadline_s:
@@ -149,7 +155,10 @@ class Settler:
                             f"the {name} did not apply {count(events, 'event')} within {self._patience_s:g} s"
                         )
                     break
-                self._pause("waiting for both stores to reach the same place")
+                self._pause(what_for)
+        for partition, offset in (self._held_back() if lagging else {}).items():
+            if partition in lagging:
+                lagging[partition] += f": {open_transactions({partition: offset})}"
         # The ids that come next need not wait as long again to learn the same of a store that has stopped.
         self._patience_s = min(_IMPATIENT_S, self._barrier_timeout_s) if lagging else self._barrier_timeout_s
         return lagging

@@ -7,7 +7,7 @@ instead of to a snapshot of a whole table.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..compare.verdict import Difference, Fault
 from ..config import Config
 from ..errors import Refused
 from ..journal.migration import VerifyRecord
-from ..log.port import Admin
+from ..log.port import Admin, held_back
 from ..schemas.batch import Rows
 from ..schemas.collection import Collection
 from ..schemas.partitioner import murmur2
@@ -101,6 +101,7 @@ def compare_stores(
         target=target,
         collection=resolved,
         live_ends=lambda: admin.end_offsets(topic, resolved.partitions),
+        held_back=lambda: _held_back(admin, topic, resolved.partitions),
         sample=sample,
         seed=int(clock.unix_s()) % 2**31 if seed is None else seed,
         tolerance=max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance),
@@ -111,7 +112,7 @@ def compare_stores(
 
 
 class Verifier:
-    """One verification. ``live_ends`` returns the end offset of every partition of the live topic."""
+    """One verification. ``live_ends`` and ``held_back``: as for a Settler."""
 
     def __init__(
         self,
@@ -125,6 +126,7 @@ class Verifier:
         tolerance: float,
         on_progress: OnProgress,
         clock: Clock,
+        held_back: Callable[[], Mapping[int, int]] = dict,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
     ) -> None:
         if sample is not None and not 0 < sample <= 1:
@@ -142,6 +144,7 @@ class Verifier:
             target=target,
             collection=collection,
             live_ends=live_ends,
+            held_back=held_back,
             tolerance=tolerance,
             page_rows=self._page_rows,
             on_wait=lambda what_for: on_progress(Progress(phase=what_for, rows=self._checked)),
@@ -243,3 +246,8 @@ def sampled(ids: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
     """Which of ``ids`` fall into a sample of ``share`` (0 to 1): by a hash of id and seed, the same in every store."""
     hashes = murmur2([f"{seed}:{id_}".encode() for id_ in ids])
     return hashes < share * 2**32
+
+
+def _held_back(admin: Admin, topic: str, partitions: int) -> dict[int, int]:
+    offsets = admin.offsets(topic, partitions)
+    return held_back(offsets.stable, offsets.end)

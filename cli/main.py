@@ -124,3 +124,5 @@ def _log_to_stderr(*, verbose: bool, debug: bool) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose or debug else logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("vecferry.kafka").setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    if verbose:  # what a worker waits for; another command says it when it gives up
+        logging.getLogger("vecferry.kafka.contact").setLevel(logging.WARNING)

@@ -8,14 +8,12 @@ from ..config import Config
 from ..migration.context import open_context
 from ..migration.plan import StartPlan
 from ..migration.previewing import preview_start
-from ..wording import count
+from ..wording import count, mib
 from .options import add_collection, config_of, log_of
 from .output import Console, Result, Table
 from .shown import facts_table, statements_table
 
 HELP = "show what `start` would do; change nothing"
-
-_MIB = 1024 * 1024
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +47,11 @@ def _facts(plan: StartPlan) -> Table:
         "rows": plan.rows,
         "chunks": f"{plan.chunks} of about {count(plan.chunk_rows, 'row')}",
         "partitions": plan.partitions,
-        "vectors": f"{plan.vector_bytes / _MIB:.1f} MiB, once in the snapshot topic and once in {plan.target}",
+        "vectors": f"{mib(plan.vector_bytes)}, once in the snapshot topic and once in {plan.target}",
     }
+    if plan.max_growth is not None:
+        most = mib(int(plan.vector_bytes * plan.max_growth))
+        facts["disk"] = f"{plan.target} takes at most {plan.max_growth:g} times a fresh copy: {most} for the vectors"
     return facts_table(f"Plan of {plan.collection}", facts)
 
 

@@ -11,11 +11,12 @@ from ..migration.context import open_context
 from ..migration.gates import Verdict
 from ..migration.gather import gather
 from ..migration.status import Status, summarise
-from ..wording import count
+from ..wording import count, mib
 from .options import add_collection, config_of, log_of, positive_s
 from .output import Console, Result, Table
 from .shown import facts_table, gate_table
 
+ABOVE_BOUND = "which it is not: see its worker's log"
 HELP = "phase, route, lag, copy, verification, dead letters, gates, and what to do next"
 
 
@@ -75,8 +76,19 @@ def _overview(status: Status) -> Table:
         "dead letters": sum(store.dead_letters for store in status.stores),
         "gates": f"{passed} of {len(status.gates)} pass",
         "controller": status.controller or "none",
+        f"size of {new}": _size(status),
     }
     return facts_table(status.collection, facts)
+
+
+def _size(status: Status) -> str:
+    size = status.size
+    if size is None or size.held is None:
+        return "not known"
+    if size.bound is None:
+        return mib(size.held)
+    above = f", {ABOVE_BOUND}" if size.held > size.bound else ""
+    return f"{mib(size.held)}, kept below {mib(size.bound)}{above}"
 
 
 def _stores(status: Status) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,10 +15,9 @@ from ..clock import Clock
 from ..errors import Overloaded, Oversized, Rejected, Transient, Unavailable, VecferryError
 from ..schemas.batch import Applied, EventBatch, LiveMark, Mark, Outcome
 from ..stores.base import Store, gap
+from .complaints import Complaints
 from .conflation import UNDECIDED, Folded, conflate, unfold
 from .pieces import RowLimit, pieces
-
-_log = logging.getLogger("vecferry.worker")
 
 T = TypeVar("T")
 
@@ -73,6 +71,7 @@ class Applier:
         self._reached: dict[int, int] = {}  # live partition -> the highest mark that the store has acknowledged
         self._random = random.Random()
         self._limit = RowLimit()
+        self._complaints = Complaints(clock)
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> Result:
         """Fold, apply, and write ``marks`` in the same step when nothing was rejected.
@@ -105,13 +104,7 @@ class Applier:
         try:
             task.outcomes[folded.kept[rows]] = self._persist(part, marks)
         except Oversized as error:
-            self._limit.exceeded(len(rows))
-            _log.warning(
-                "%d events at once are too much for the store (%s); going on with %d",
-                len(rows),
-                error,
-                self._limit.rows,
-            )
+            self._complaints.too_much(len(rows), str(error), self._limit.exceeded(len(rows)))
             return [rows]
         except Rejected as error:
             if len(rows) > 1:
@@ -143,6 +136,7 @@ class Applier:
             applied = found.live.get(partition, 0)
             if applied < reached:
                 raise gap(LiveMark(partition=partition, next_offset=reached, known=reached), applied)
+        self._reached |= found.live
         return found
 
     def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
@@ -167,7 +161,9 @@ class Applier:
         while True:
             began_s = self._clock.monotonic_s()
             try:
-                return call()
+                answer = call()
+                self._complaints.answered()
+                return answer
             except (Transient, Unavailable) as error:
                 slow_failures += self._clock.monotonic_s() - began_s >= _SLOW_S
                 if may_be_cut and isinstance(error, Oversized):
@@ -178,7 +174,7 @@ class Applier:
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             except Overloaded as error:
                 wait_s, cause = error.retry_after_s, str(error)
-            _log.warning("the store does not answer (%s); trying again in %.2f s", cause, wait_s)
+            self._complaints.failed(cause, wait_s)
             self._wait(wait_s, cause)
 
     def _wait(self, seconds: float, cause: str) -> None:

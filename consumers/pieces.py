@@ -41,9 +41,10 @@ class RowLimit:
         """Those that may go now, and the rest."""
         return rows[: self.rows], rows[len(rows) if self.rows is None else self.rows :]
 
-    def exceeded(self, rows: int) -> None:
-        """A call with ``rows`` rows was too much."""
+    def exceeded(self, rows: int) -> int:
+        """A call with ``rows`` rows was too much; returns how many go in the next one."""
         self.rows = max(1, rows // 2)
+        return self.rows
 
     def met(self, rows: int) -> None:
         """A call with ``rows`` rows went through."""

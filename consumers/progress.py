@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..clock import Clock
 from ..journal.progress import (
@@ -55,6 +55,14 @@ class ProgressPublisher:
     def problem(self, run: str, partition: int, next_chunk: int, problem: str) -> None:
         """Publish that a partition of ``run`` can never be closed in this store."""
         self._send_snapshot(run, partition, next_chunk, closed=False, problem=problem)
+        self._sender.serve()
+
+    def beyond(self, applied: Mapping[int, int]) -> None:
+        """Publish what the store has applied beyond the end of the live topic, although nothing of it is read."""
+        with self._lock:
+            for partition, next_offset in applied.items():
+                place = (self._live_topic, partition)
+                self._send_live(Partition(place=place, next_offset=0, handled_below=0, applied=next_offset))
         self._sender.serve()
 
     def beat(self, worker: WorkerProgress | None) -> None:

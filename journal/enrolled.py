@@ -24,7 +24,7 @@ def refuse_other_enrolment(control: Table, topics: Topics, collection: Collectio
     Offsets and marks belong to the enrolled topic; in a recreated one they would skip events. Blocks for one request;
     raises Unavailable.
     """
-    record = _enrolled(control, collection.name)
+    record = enrolled_topic(control, collection.name)
     if record is None:
         return
     problems = _differences(record, collection)
@@ -40,7 +40,7 @@ def refuse_other_configuration(control: Table, collection: Collection) -> None:
     The partition count decides where an event belongs, and the epoch decides its order. No event of another space could
     be applied, whatever part of the space differs: each would become a dead letter.
     """
-    record = _enrolled(control, collection.name)
+    record = enrolled_topic(control, collection.name)
     if record is not None and (problems := _differences(record, collection)):
         raise Refused(problems)
 
@@ -49,8 +49,11 @@ def _differences(record: EnrolledTopic, collection: Collection) -> list[str]:
     return [f"{found.problem}; {found.remedy}" for found in record.differences(collection)]
 
 
-def _enrolled(control: Table, collection: str) -> EnrolledTopic | None:
-    """The enrolled topic. Of an Unknown record, only the part that a worker must obey."""
+def enrolled_topic(control: Table, collection: str) -> EnrolledTopic | None:
+    """What the live topic was enrolled with; None before that. Of an Unknown record, the part that nobody may ignore.
+
+    Does not block; raises Refused where that part is not known either.
+    """
     match read(control, collection_key(collection), CollectionRecord):
         case None:
             return None

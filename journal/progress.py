@@ -25,6 +25,11 @@ def live_progress_key(collection: str, store: str, partition: int | None = None)
     return f"live/{collection}/{store}/{'' if partition is None else partition}"
 
 
+def live_progress_prefix(collection: str) -> str:
+    """What the keys of every LiveProgress of ``collection`` begin with; ``<store>/<partition>`` follows."""
+    return f"live/{collection}/"
+
+
 class SnapshotProgress(Record):
     """A store's place in one partition of a run, in whole chunks. ``problem``: why it can never be closed, or ""."""
 

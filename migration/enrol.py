@@ -31,6 +31,7 @@ from ..wording import partitions
 from .enrolled import journal, refuse_another
 from .preflight import live_topic_checks, refuse_unless_passed, store_checks, table_topic_check
 from .sampling import sampled_partitioner_check
+from .topic_settings import record_time_checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,8 @@ def _refuse_topics(config: Config, collection: Collection, present: Mapping[str,
     checks = [table_topic_check(topic, name, collection.name) for name, topic in present.items() if name != events]
     if events in present:
         checks += live_topic_checks(present[events], events, collection, config.gates)
+    if present:
+        checks += record_time_checks(list(present.values()), log.address)
     if checks:
         refuse_unless_passed(checks)
     if events in present:

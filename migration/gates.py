@@ -7,16 +7,16 @@ passes. Every answer says what was measured, what was asked for, and what to do 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..config import GatesSection
 from ..journal.progress import LiveProgress
 from ..schemas.collection import Replica
 from ..schemas.dead_letters import parse_origin
-from ..wording import count, partitions
+from ..wording import count, open_transactions, partitions
 from .facts import Facts
-from .remedies import lost_events, start_over
+from .remedies import end_transaction, lost_events, start_over
 
 BEAT_TIMEOUT_S = 10.0  # a worker reports about every second; one that was silent for longer counts as absent
 
@@ -137,10 +137,18 @@ def lag_gate(facts: Facts, replica: Replica, limits: GatesSection) -> GateResult
     lag = lag_records(facts, replica)
     if silent or lag is None:
         return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(replica))
-    if lag > limits.max_lag_records:
-        return answer(
-            Verdict.FAIL, count(lag, "record"), f"wait, or run a further `vecferry worker --store {replica.store}`"
-        )
+    if facts.own_word(replica) is None:
+        return answer(Verdict.INCONCLUSIVE, facts.silence(replica), f"make store {replica.store} answer")
+    if lost := _lost_writes(facts, replica):
+        return answer(Verdict.FAIL, f"{count(lag, 'record')}: {lost}", f"{_start_worker(replica)} anew")
+    fits = lag <= limits.max_lag_records
+    if held_back := facts.held_back():  # how many writes more are acknowledged by the time it ends, nobody knows
+        measured = f"{count(lag, 'record')}, {open_transactions(held_back)}"
+        remedy = end_transaction(facts.events, min(held_back))
+        return answer(Verdict.INCONCLUSIVE if fits else Verdict.FAIL, measured, remedy)
+    if not fits:
+        remedy = f"wait, or run a further `vecferry worker --store {replica.store}`"
+        return answer(Verdict.FAIL, count(lag, "record"), remedy)
     return answer(Verdict.PASS, count(lag, "record"))
 
 
@@ -219,7 +227,7 @@ def retention_gate(facts: Facts) -> GateResult:
                 what = f"the group of {store} has no committed offset in partition {partition}"
                 return answer(Verdict.FAIL, what, f"run `vecferry enrol {facts.collection}`")
             reported = facts.live.get(store, {}).get(partition)
-            needed = committed if reported is None else min(committed, reported.next_offset)
+            needed = committed if reported is None else min(committed, facts.next_offset(replica, partition))
             if begin > needed:
                 what = f"{store} needs offset {needed} of partition {partition}, the topic begins at {begin}"
                 remedy = lost_events(facts.collection, is_source=replica == facts.source)
@@ -230,11 +238,12 @@ def retention_gate(facts: Facts) -> GateResult:
 
 
 def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
-    """The old store is a full copy and keeps up, so reads can go back to it at once."""
-    lag = lag_gate(facts, facts.source, limits)
-    partial = sorted(
-        partition for partition, progress in facts.live.get(facts.source.name, {}).items() if not progress.complete
-    )
+    """The old store is a full copy and keeps up, so reads can go back to it at once.
+
+    An open transaction holds both stores back alike, so it is no reason to stay.
+    """
+    lag = lag_gate(facts if facts.stable is None else replace(facts, end=facts.stable), facts.source, limits)
+    partial = missing_partitions(facts)
     required = f"{facts.source.name} complete and at most {limits.max_lag_records} records behind"
     if partial:
         return GateResult(
@@ -246,6 +255,16 @@ def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
         )
     return GateResult(
         name="rollback ready", verdict=lag.verdict, measured=lag.measured, required=required, remedy=lag.remedy
+    )
+
+
+def missing_partitions(facts: Facts) -> list[int]:
+    """The partitions in which the source is no full copy, by its worker's word or its own."""
+    held = facts.source_held
+    return sorted(
+        partition
+        for partition, progress in facts.live.get(facts.source.name, {}).items()
+        if not progress.complete or (held is not None and partition not in held.complete)
     )
 
 
@@ -282,6 +301,18 @@ def _beyond_the_end(facts: Facts, replica: Replica) -> str:
         if progress is not None and progress.next_offset > end:
             return (
                 f"{replica.name} has applied partition {partition} to {progress.next_offset}, the topic ends at {end}"
+            )
+    return ""
+
+
+def _lost_writes(facts: Facts, replica: Replica) -> str:
+    """Where ``replica`` itself is behind what was reported of it, or ""."""
+    for partition, report in facts.live.get(replica.name, {}).items():
+        applied = facts.next_offset(replica, partition)
+        if applied < report.next_offset:
+            return (
+                f"it had applied partition {partition} up to offset {report.next_offset} and is at {applied} now "
+                "(another server took over, a backup came back, or its table was made anew)"
             )
     return ""
 

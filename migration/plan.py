@@ -17,6 +17,7 @@ class StartPlan:
     rows, chunks   of the copy: estimated for a new run, as planned for one that is open
     vector_bytes   of those rows, as float32; metadata comes on top
     guarantees     store -> atomic or single-writer
+    max_growth     what the target takes at most, as a multiple of a fresh copy; None = the store sees to it
     statements     what the target would run, in order; empty when it is prepared
     """
 
@@ -32,6 +33,7 @@ class StartPlan:
     vector_bytes: int
     guarantees: Mapping[str, str]
     statements: tuple[str, ...]
+    max_growth: float | None = None
 
 
 def remaining_steps(record: MigrationRecord, run: RunRecord | None) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ import numpy as np
 from ..config import GatesSection
 from ..errors import Inconclusive, Refused
 from ..journal.collection import CollectionRecord
+from ..journal.log_end import beyond_the_end, start_over
 from ..log.port import Topic
 from ..schemas.collection import Collection
 from ..schemas.partitioner import murmur2
 from ..stores.base import Capabilities
 from ..wording import count, partitions
 from .gates import GateResult, Verdict, decide
-from .remedies import lost_events, start_over
+from .remedies import lost_events
 
 _MS_PER_H = 3_600_000
 
@@ -46,7 +47,8 @@ def live_topic_checks(
 ) -> tuple[GateResult, ...]:
     """The live topic exists, is not compacted, keeps events long enough, and has the configured partitions."""
     if topic is None:
-        return (_check("live topic", f"{name} is missing", "exists", f"run `vecferry enrol {collection.name}`"),)
+        remedy = f"run `vecferry enrol {collection.name}`, or allow this user DESCRIBE on it if it is there"
+        return (_check("live topic", f"{name} is missing", "exists", remedy),)
     alter = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config"
     policy = topic.settings.get("cleanup.policy", "delete")
     compacted = _check(
@@ -130,6 +132,21 @@ def collection_checks(record: CollectionRecord | None, collection: Collection) -
     )
 
 
+def model_checks(record: CollectionRecord | None, collection: Collection) -> tuple[GateResult, ...]:
+    """That the model was compared: () where the journal names it. A release before this one did not write it there."""
+    if record is None or record.space_model:
+        return ()
+    return (
+        GateResult(
+            name="embedding model",
+            verdict=Verdict.INCONCLUSIVE,
+            measured="the journal does not name it",
+            required=f"{collection.space.model} {collection.space.version}",
+            remedy=f"run `vecferry enrol {collection.name}`, which writes it there",
+        ),
+    )
+
+
 def migration_check(record: CollectionRecord | None, collection: str, stores: tuple[str, str]) -> GateResult:
     """The collection moves between the stores that it was enrolled for."""
     if record is None or record.stores == stores:
@@ -179,6 +196,17 @@ def group_check(
             where = f"partition {partition}: next offset {committed[partition]}, the topic begins at {first}"
             return _check(name, where, required, lost_events(collection.name, is_source=is_source))
     return _check(name, count(len(begin), "partition"), required)
+
+
+def log_end_checks(
+    store: str, reached: Mapping[int, int], ends: Sequence[int], collection: Collection, topic: str
+) -> tuple[GateResult, ...]:
+    """Nothing was applied, or committed, beyond the end of the live topic; () where that is so."""
+    failure = beyond_the_end(collection.name, topic, f"store {store} has applied", reached, ends)
+    if failure is None:
+        return ()
+    required = "every store at or below the end of the topic"
+    return (_check("log end", failure.problem, required, failure.remedy),)
 
 
 def store_checks(

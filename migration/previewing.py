@@ -44,5 +44,6 @@ def preview_start(context: Context, *, new_run: bool = False) -> StartPlan:
                 context.source: source.capabilities.guarantee.value,
                 context.target: target.capabilities.guarantee.value,
             },
+            max_growth=target.capabilities.max_growth,
             statements=target.create(complete=False, dry_run=True),
         )

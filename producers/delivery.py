@@ -9,6 +9,7 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, Message
 
 from ..errors import NotDelivered
+from ..kafka_errors import meaning_of
 from ..schemas.position import encode_position
 from ..schemas.tokens import WriteToken
 from .outstanding import Book, Outstanding
@@ -132,5 +133,8 @@ class BatchDelivery(Outstanding):
 
 
 def describe(error: KafkaError | None) -> str:
-    """Kafka's reason, by name and in words."""
-    return "" if error is None else f"{error.name()} ({error.str()})"
+    """Kafka's reason, by name and in words, and what to do about one that lasts."""
+    if error is None:
+        return ""
+    meaning = meaning_of(error)
+    return f"{error.name()} ({error.str()}{f'; {meaning.remedy}' if meaning.lasts else ''})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
@@ -14,9 +14,12 @@ from numpy.typing import ArrayLike
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
+from ..kafka_contact import Contact
 from ..schemas.collection import Collection
-from .client import connect
+from ..schemas.position import next_offset
+from .client import bounds, connect
 from .delivery import BatchDelivery, Delivery, describe
+from .outages import Outages
 from .outstanding import Book, Outstanding
 from .records import Records, event_ids
 from .reports import CALLS_PER_TURN, Reports
@@ -56,29 +59,53 @@ class Publisher:
         open_timeout_s: float = 10.0,
         close_timeout_s: float = 30.0,
         clock: Clock = SYSTEM_CLOCK,
+        max_record_bytes: int | None = None,
+        log_ends: Sequence[int] = (),
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
+        """``max_record_bytes``: what ``topic`` takes. ``log_ends``: where it ends; no record gets an offset below.
+
+        ``on_doubt`` is called, from the thread that serves reports, when one does: the topic may be another one now.
+        """
         self._blocks = on_full == "block"
         self._close_timeout_s = close_timeout_s
         self._clock = clock
         self._book = Book(
-            topic, epoch=collection.epoch, partitions=collection.partitions, on_outgrown=self._on_outgrown
+            topic,
+            epoch=collection.epoch,
+            partitions=collection.partitions,
+            on_outgrown=self._on_outgrown,
+            log_ends=log_ends,
+            on_doubt=on_doubt,
         )
         self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)))
         self._refusal: str | None = None
         self._closed = False
         self._forked = False
         self._topic = topic
+        contact = Contact(str(producer_config.get("bootstrap.servers")), clock)
+        self._outages = Outages(contact, self._book)
         self._producer = connect(
             collection,
             topic,
-            producer_config,
+            {**producer_config, **bounds(max_record_bytes)},
+            contact,
             timeout_s=open_timeout_s,
             on_error=self._on_client_error,
             clock=clock,
         )
         self._produce = self._producer.produce
-        self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
+        name = f"vecferry-publisher-{topic}"
+        self._reports = Reports(self._producer, name, self._on_client_error, clock, self._outages.served)
         _open_publishers.add(self)
+
+    def reached(self) -> dict[int, int]:
+        """By partition: the next offset after the last one that is known to have been given out."""
+        return {partition: next_offset(offset) for partition, offset in enumerate(self._book.newest())}
+
+    def refuse(self, problem: Refused) -> None:
+        """Take no more writes, because of ``problem``; callable from any thread. What is under way may still arrive."""
+        self._refusal = str(problem)
 
     def upsert(
         self, id: str, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
@@ -233,6 +260,7 @@ class Publisher:
         return NotDelivered(f"the Kafka client did not take the record: {describe(cause)}")
 
     def _on_client_error(self, error: KafkaError) -> None:
+        self._outages.failed(error)
         # The client recovers from other errors (a lost connection), or reports them with a delivery.
         if error.fatal():
             self._refusal = (

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
+from ..journal.topic_watch import TopicWatch
 from ..log.port import Log
 from ..replicas import open_replica
 from ..schemas.collection import Collection
 from ..schemas.topics import events_topic
 from ..stores.base import Store
 from .async_reader import AsyncReader
+from .enrolled import Enrolled
 from .pool import StorePool
 from .reader import Reader
 from .route import Split, whole
@@ -29,14 +31,16 @@ class _Shared:
     topic: str
     pool: StorePool
     progress: Watermarks
+    enrolled: Enrolled
 
 
 class Backend:
     """Makes readers; thread-safe. Connects to nothing before a reader reads."""
 
-    def __init__(self, config: Config, log: Log, *, clock: Clock) -> None:
+    def __init__(self, config: Config, log: Log, watch: TopicWatch, *, clock: Clock) -> None:
         self._config = config
         self._log = log
+        self._watch = watch
         self._clock = clock
         self._views = SharedViews(log, config.namespace, clock=clock)
         self._lock = threading.Lock()
@@ -48,7 +52,7 @@ class Backend:
         counters = Counters()
         router = Router(
             collection=name,
-            control=self._views.control,
+            control=lambda timeout_s: shared.enrolled.compared(self._views.control(timeout_s)),
             without_record=lambda: split_without_record(self._config, name),
             progress=shared.progress,
             connect=shared.pool.open,
@@ -63,6 +67,7 @@ class Backend:
             pool=shared.pool,
             counters=counters,
             clock=self._clock,
+            distrust=shared.enrolled.problem,
         )
 
     def async_reader(self, name: str, *, max_reads: int) -> AsyncReader:
@@ -82,10 +87,16 @@ class Backend:
         topic = events_topic(self._config.namespace, name)
 
         def open_named(replica: str) -> Store:
-            return open_replica(self._config, name, replica)
+            store = open_replica(self._config, name, replica)
+            try:
+                progress.admit(replica, store)
+            except BaseException:
+                store.close()
+                raise
+            return store
 
         def end_offsets(timeout_s: float) -> tuple[int, ...]:
-            return self._log.admin.end_offsets(topic, collection.partitions, timeout_s=timeout_s)
+            return self._log.admin.end_offsets(topic, collection.partitions, stable=True, timeout_s=timeout_s)
 
         with self._lock:
             if name not in self._shared:
@@ -97,7 +108,13 @@ class Backend:
                     pool=pool,
                     clock=self._clock,
                 )
-                self._shared[name] = _Shared(collection=collection, topic=topic, pool=pool, progress=progress)
+                self._shared[name] = _Shared(
+                    collection=collection,
+                    topic=topic,
+                    pool=pool,
+                    progress=progress,
+                    enrolled=Enrolled(collection, self._watch),
+                )
             return self._shared[name]
 
 

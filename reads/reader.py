@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from ..clock import Clock
-from ..errors import Inconclusive, StoreError, Unavailable, VecferryError
+from ..errors import Inconclusive, Refused, StoreError, Unavailable, VecferryError
 from ..schemas.batch import Hit
 from ..schemas.collection import Collection
 from ..schemas.filters import parse_filter
 from ..stores.base import Store
 from .arguments import After, Demand, asked_ids, check_operators, demand, query_vector, result_count, time_out_s
 from .deadline import Deadline, deadline_in
+from .marks import WentBack
 from .pool import StorePool
 from .results import Row, rows_in_order
 from .route import Split, bucket_of
@@ -46,6 +46,7 @@ class Reader:
 
     InvalidRecord  an argument is wrong
     Inconclusive   no store could answer in time, or none had applied what ``after`` or ``session`` asks for
+    Refused        the configuration is not what was enrolled; or ``after`` asks of a live topic that was made anew
     Unavailable    the store cannot be reached, or Kafka never could be since the pipeline was opened
     StoreError     the store failed otherwise
     """
@@ -60,7 +61,10 @@ class Reader:
         pool: StorePool,
         counters: Counters,
         clock: Clock,
+        distrust: Callable[[], Refused | None] = lambda: None,
     ) -> None:
+        """``distrust``: why positions of the live topic mean nothing any more, if that is so."""
+        self._distrust = distrust
         self._collection = collection
         self._topic = topic
         self._router = router
@@ -89,13 +93,18 @@ class Reader:
     def open(self, timeout_s: float) -> None:
         """Learn the route and open the store that it names, so that the first read need not.
 
-        Blocks at most ``timeout_s``. Raises nothing for what is not there by then: the reads will say it.
+        Blocks at most ``timeout_s``. Raises Refused where the configuration is not what was enrolled, and nothing for
+        what is not there by then: the reads will say it.
         """
         deadline = deadline_in(time_out_s(timeout_s), self._clock)
-        with suppress(VecferryError):
+        try:
             permit = self._router.enter(self._bucket, deadline)
             if permit is not None:
                 self._pool.open(permit.store, deadline)
+        except Refused:
+            raise
+        except VecferryError:
+            return
 
     def search(
         self,
@@ -160,6 +169,8 @@ class Reader:
             raise Unavailable(f"this reader belongs to another process; open a pipeline in process {os.getpid()}")
         deadline = deadline_in(time_out_s(timeout), self._clock)
         asked = demand(after, session, self._collection, self._topic)
+        if asked.wanted and (problem := self._distrust()) is not None:
+            raise Refused(problem.problems)  # the write may be in no store, and its position in every one
         own = key if key is not None else session.key if session is not None else None
         bucket = self._bucket if own is None else bucket_of(own)
         failure: Exception | None = None
@@ -175,11 +186,16 @@ class Reader:
                 self._await_writes(asked, store, within)
                 answer = self._ask(store, ask, within)
             except (StoreError, Unavailable, Inconclusive) as error:
-                if store != permit.store or not self._may_turn(permit, asked, error, deadline):
-                    raise
-                failure, avoid = error, permit.store
-                self._counters.add("fallbacks")
-                continue
+                if store == permit.store and self._may_turn(permit, asked, error, deadline):
+                    failure, avoid = error, permit.store
+                    self._counters.add("fallbacks")
+                    continue
+                if isinstance(error, WentBack):
+                    failure = error  # its worker may have brought it there again by the next look
+                    continue
+                if isinstance(failure, WentBack):
+                    raise failure from error
+                raise
             # A session that stays on another store than the route's is kept from going back by its own memory alone.
             if store == permit.store and not self._router.leave(permit, deadline):
                 self._counters.add("rereads")
@@ -236,6 +252,14 @@ class Reader:
                 ends = self._progress.ends(deadline)
             except Unavailable:
                 return False
-            if any(ends.get(partition, 0) < wanted for partition, wanted in asked.wanted.items()):
-                return False
+            for partition, wanted in asked.wanted.items():
+                if ends.get(partition, 0) < wanted:
+                    raise _Behind(f"{error}; {_held_back(partition, ends.get(partition, 0))}") from error
         return self._router.failed(permit)
+
+
+def _held_back(partition: int, end: int) -> str:
+    return (
+        f"no store can have applied it: Kafka gives readers partition {partition} up to offset {end} only, because a "
+        "transaction of another application is open there, or because the topic was made anew"
+    )

@@ -108,7 +108,9 @@ def encode_snapshot_blocks(
         end = int(np.searchsorted(totals, totals[start] + room, side="right")) - 1
         if end == start:
             problem = f"row {rows.ids[start]!r} takes {sizes[start]} bytes; a message holds {room}"
-            raise InvalidRecord("metadata", problem, "shorten the row's metadata")
+            raise InvalidRecord(
+                "metadata", problem, "shorten the row's metadata, or raise max.message.bytes of the topic"
+            )
         columns: tuple[Any, ...] = (  # bytes, and two other buffers: one copy of each
             head,
             encode_size(8 * (end - start)),

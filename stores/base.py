@@ -41,6 +41,7 @@ class Capabilities:
                       calls two vectors equal within the larger one of both stores
     max_rows          the most rows that one ``apply`` takes, None = any number; the worker cuts what is larger
     max_bytes         the same for the bytes of ids (UTF-8), vectors and metadata together
+    max_growth        at most that many times the space of a fresh copy is taken; None = the store sees to that itself
     """
 
     guarantee: Guarantee
@@ -50,6 +51,7 @@ class Capabilities:
     vector_tolerance: float = 0.0
     max_rows: int | None = None
     max_bytes: int | None = None
+    max_growth: float | None = None
 
 
 Cursor = JsonValue
@@ -68,6 +70,14 @@ class ExportPage:
 
     rows: Rows
     next: Cursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Bytes: ``held`` now (None = cannot be told), and ``bound``, which it should not outgrow (None = none is kept)."""
+
+    held: int | None
+    bound: int | None
 
 
 def gap(mark: Mark, applied: int) -> Fatal:
@@ -191,6 +201,13 @@ class Store(Protocol):
 
     def count(self) -> int:
         """The number of live rows. Blocks; may read all of them."""
+        ...
+
+    def size(self) -> Size:
+        """What the collection takes in the store, indices and whatever else is kept for it included; 0 without a table.
+
+        Blocks for a small read.
+        """
         ...
 
     def count_unstamped(self) -> int:

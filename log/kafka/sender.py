@@ -11,8 +11,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ...clock import Clock
 from ...config import KafkaSection
 from ...errors import VecferryError
-from ..port import Headers, OnFailure, TooLarge
-from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
+from ..port import Headers, OnFailure
+from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, made, own_producer_config
+from .errors import contact_of, reason_of, refusal_of_record, unavailable
+from .quirks import unmasked
 
 # Above the client's default: a dead letter adds headers to a record that may already be as large as its topic allows.
 # The topic's own limit decides what is too large.
@@ -33,7 +35,8 @@ class Sending:
 
     def __init__(self, kafka: KafkaSection, settings: dict[str, Any], clock: Clock) -> None:
         self.kafka = kafka
-        self.producer = Producer(settings)
+        self.contact = contact_of(kafka)
+        self.producer = made(Producer, settings)
         self._clock = clock
         self._has_id = False
 
@@ -45,6 +48,14 @@ class Sending:
         except KafkaException as error:
             raise unavailable(self.kafka, error) from error
         self._has_id = True
+
+    def serve(self, timeout_s: float) -> None:
+        """Serve the reports of every sender of this client; raises Unavailable once the client has stopped for good."""
+        try:
+            with unmasked():
+                self.producer.poll(timeout_s)
+        except KafkaException as error:
+            raise unavailable(self.kafka, error) from error
 
 
 def small_records(kafka: KafkaSection, clock: Clock) -> Sending:
@@ -92,7 +103,7 @@ class KafkaSender:
             self.serve()
             return False
         except KafkaException as error:
-            report(error.args[0], None)
+            report(reason_of(error), None)
         self.serve()
         return True
 
@@ -100,7 +111,7 @@ class KafkaSender:
         self._sending.learn(topic)
 
     def serve(self, timeout_s: float = 0.0) -> None:
-        self._producer.poll(timeout_s)
+        self._sending.serve(timeout_s)
         self._hand_over()
 
     def flush(self, timeout_s: float) -> int:
@@ -109,24 +120,21 @@ class KafkaSender:
             left_s = deadline_s - self._clock.monotonic_s()
             if left_s <= 0:
                 break
-            self._producer.poll(min(left_s, _SLICE_S))
+            self._sending.serve(min(left_s, _SLICE_S))
         self._hand_over()
         return self._outstanding
 
     def _reported(self, topic: str, on_failure: OnFailure | None, error: KafkaError | None, _message: object) -> None:
         """Called by whichever sender of the client serves; what failed waits until this one does."""
-        if error is not None:
-            self._failed.append((on_failure, self._explain(topic, error)))
+        if error is None:
+            self._sending.contact.answered()
+        else:
+            self._failed.append((on_failure, refusal_of_record(self._sending.kafka, topic, error)))
         self._count_down()
 
     def _count_down(self) -> None:
         with self._lock:
             self._outstanding -= 1
-
-    def _explain(self, topic: str, error: KafkaError) -> VecferryError:
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return TooLarge(f"topic {topic} does not take a record of this size")
-        return unavailable(self._sending.kafka, error)
 
     def _hand_over(self) -> None:
         while self._failed:
@@ -139,6 +147,10 @@ class BulkSender(KafkaSender):
     """A Sender with a client of its own, which reports failures only. Records in the client's queue are outstanding."""
 
     def flush(self, timeout_s: float) -> int:
-        left = self._producer.flush(timeout_s)
+        try:
+            with unmasked():
+                left = self._producer.flush(timeout_s)
+        except KafkaException as error:
+            raise unavailable(self._sending.kafka, error) from error
         self._hand_over()
         return left

@@ -16,4 +16,4 @@ def open(options: Options, collection: Collection, placement: Placement) -> Stor
     defer_rest_client()
     from .store import LanceStore
 
-    return LanceStore(options.uri.get_secret_value(), collection, placement)
+    return LanceStore(options.uri.get_secret_value(), collection, placement, max_growth=options.max_growth)

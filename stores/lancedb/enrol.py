@@ -10,13 +10,13 @@ from lancedb.table import LanceTable
 
 from ...errors import Refused
 from ...wording import count
-from .altered import remember, remembered, types_of
 from .apply import positions_of
 from .check import is_key, problems
 from .conditions import column
 from .mapping import JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
 from .marks import first_marks, lock_rows
 from .quirks import execute
+from .shape import POSITION, kept_as, remembered, shape_of
 from .table import Connection, guarded_merge
 
 ROWS_PER_STEP = 10_000
@@ -82,20 +82,19 @@ def _enrolment(connection: Connection, table: LanceTable) -> list[Step]:
     if missing:
         names = ", ".join(f"{field.name} {field.type}" for field in missing)
         steps.append(Step(f"alter table {placement.table} add columns {names}", lambda: table.add_columns(missing)))
-    types = types_of(schema, connection)
-    if types and types != remembered(schema):
-        change = remember(types)
-        names = ", ".join(f"{name} {type_}" for name, type_ in types.items())
-        steps.append(
-            Step(
-                f"alter table {placement.table} remember the types {names}", lambda: table.update_field_metadata(change)
-            )
-        )
     if json_column and (JSON not in schema.names or _unmirrored(connection, table)):
         steps.append(
             Step(
                 f"merge {JSON} from {placement.metadata} into {placement.table}, where it is null",
                 lambda: _mirror(connection, table),
+            )
+        )
+    if (kept := shape_of(schema, [placement.id, *connection.metadata_names()])) != remembered(schema):
+        types = ", ".join(f"{name} {kind}" for name, kind in kept.items())
+        steps.append(
+            Step(
+                f"alter table {placement.table} note at column {POSITION} the types of today: {types}",
+                lambda: table.update_field_metadata({"path": POSITION, "metadata": kept_as(kept)}),
             )
         )
     return steps

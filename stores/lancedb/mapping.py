@@ -14,7 +14,7 @@ vecferry_json      the same metadata as JSONB (only beside JSON metadata): Lance
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +28,9 @@ from ...schemas.filters import Condition
 from ...schemas.position import base_position
 from .conditions import column, json_conditions, text, typed_conditions
 from .quirks import Finite, below_source
+from .shape import POSITION, kept_as
 from .typed import kind_of, to_columns, to_json
 
-POSITION = "vecferry_position"
 DELETED = "vecferry_deleted"
 JSON = "vecferry_json"
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
@@ -53,6 +53,7 @@ class Layout:
     dimension: int
     base: int  # the position of rows that have none
     epoch: int
+    exact: frozenset[str]  # columns of float32 that were float64 at enrolment: nothing is rounded into them
 
     @property
     def row_columns(self) -> list[str]:
@@ -79,10 +80,22 @@ def new_schema(collection: Collection, placement: Placement, metadata: str) -> p
         pa.field(placement.vector, vector),
         pa.field(metadata, pa.string()),
     )
-    return pa.schema([*own, *LEDGER_FIELDS, JSON_FIELD])
+    position, deleted = LEDGER_FIELDS
+    kept = kept_as({field.name: str(field.type) for field in own if field.name != placement.vector})
+    return pa.schema([*own, position.with_metadata(kept), deleted, JSON_FIELD])
 
 
-def layout_of(schema: pa.Schema, collection: Collection, placement: Placement) -> Layout:
+def missing_columns(missing: Iterable[str], names: Sequence[str]) -> str:
+    """What is wrong with a table of columns ``names`` that lacks ``missing``, and what to do."""
+    lacks = f"no column {sorted(missing)} (it has {', '.join(names)})"
+    if POSITION in names:  # it was enrolled or made with all of them
+        return f"{lacks}; it was dropped or renamed after the enrolment, or the placement was changed: undo that"
+    return f"{lacks}; name the table's own columns in the placement"
+
+
+def layout_of(
+    schema: pa.Schema, collection: Collection, placement: Placement, exact: frozenset[str] = frozenset()
+) -> Layout:
     """The layout of a table whose columns all exist (``enrol.problems`` says whether they do)."""
     names = (placement.metadata,) if isinstance(placement.metadata, str) else placement.metadata
     id_, vector, metadata = schema.field(placement.id), schema.field(placement.vector), [*map(schema.field, names)]
@@ -98,6 +111,7 @@ def layout_of(schema: pa.Schema, collection: Collection, placement: Placement) -
         dimension=collection.space.dimension,
         base=base_position(collection.epoch),
         epoch=collection.epoch,
+        exact=exact,
     )
 
 
@@ -179,7 +193,7 @@ def between(name: str, lower: str | None, upper: str | None) -> list[str]:
 
 def _metadata_arrays(metadata: list[bytes], deleted: NDArray[np.bool_] | None, layout: Layout) -> list[pa.Array]:
     if not layout.json:
-        return to_columns(metadata, layout.metadata)
+        return to_columns(metadata, layout.metadata, layout.exact)
     # As bytes first: the cast sees to it that every one of them is UTF-8, all at once, where ``pa.array`` would look at
     # one after the other.
     texts = pa.array(metadata, pa.binary(), mask=deleted).cast(pa.string())

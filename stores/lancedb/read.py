@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,9 @@ from ..base import Cursor
 from ..key_ranges import KeyRange, cut
 from .apply import where_ids
 from .conditions import column, text
-from .mapping import DELETED, LIVE, POSITION, Layout, between, to_rows
+from .mapping import DELETED, LIVE, Layout, between, to_rows
 from .marks import PREFIX, PREFIX_END, read_marks
+from .shape import POSITION
 from .table import Connection, rows_where
 
 LISTED_IDS = 250_000
@@ -86,14 +87,19 @@ def plan_chunks(connection: Connection, rows_per_chunk: int) -> tuple[Cursor, ..
     return cut(cuts)
 
 
-def scan(connection: Connection, keys: KeyRange, page_rows: int) -> Iterator[Rows]:
-    """See ``Store.scan``. The rows are those of one version: the latest when the first page is asked for."""
+def scan(connection: Connection, keys: KeyRange, page_rows: int, given: Set[str]) -> Iterator[Rows]:
+    """See ``Store.scan``. The rows are those of one version: the latest when the first page is asked for.
+
+    The ids in ``given`` are left out.
+    """
     layout = connection.layout()
     where = " AND ".join([layout.live, *between(layout.id.name, keys.lower, keys.upper)])
     query = connection.latest().search().where(where).select(layout.row_columns).limit(None)
     pending: list[pa.RecordBatch] = []
     rows = 0
     for batch in query.to_batches(batch_size=page_rows):
+        if given:
+            batch = batch.filter(pc.invert(pc.is_in(batch.column(layout.id.name), pa.array(given, layout.id.type))))
         pending.append(batch)
         rows += batch.num_rows
         if rows >= page_rows:

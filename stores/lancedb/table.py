@@ -11,11 +11,12 @@ import lancedb
 import pyarrow as pa
 from lancedb.table import LanceTable
 
-from ...errors import Fatal, Refused, Transient
+from ...errors import Fatal, Refused
 from ...schemas.collection import Collection, Placement
 from . import quirks
 from .conditions import column, text
-from .mapping import POSITION, Layout, layout_of
+from .mapping import Layout, layout_of, missing_columns
+from .shape import POSITION, narrowed
 
 MERGE_TRIES = 5  # each of them ten of Lance's
 
@@ -32,7 +33,7 @@ class Connection:
         self._table: LanceTable | None = None
         self._pinned: LanceTable | None = None
         self._layout: Layout | None = None
-        self._schema: pa.Schema | None = None  # what the layout was made for
+        self._seen: tuple[int, pa.Schema] | None = None
         self._process = os.getpid()
 
     def database(self) -> lancedb.DBConnection:
@@ -66,11 +67,22 @@ class Connection:
             raise Refused(f"{self.where} does not exist; create it first")
         return table
 
-    def current(self) -> LanceTable:
-        """The table at the version this handle last saw. A merge may use it: Lance retries on the latest version."""
-        if self._table is None or os.getpid() != self._process:
-            return self.latest()
-        return self._table
+    def unmoved(self, version: int) -> bool:
+        """Whether ``version`` is the one that was last seen or written here."""
+        return self._seen is not None and self._seen[0] == version
+
+    def has_schema(self, schema: pa.Schema) -> bool:
+        """Whether ``schema`` is the one that was last seen."""
+        return self._seen is not None and bool(self._seen[1].equals(schema, check_metadata=True))
+
+    def saw(self, version: int, schema: pa.Schema) -> None:
+        """Rows fit ``schema``, which ``version`` has."""
+        self._seen = version, schema
+
+    def wrote(self, version: int) -> None:
+        """A merge of rows made ``version``; nobody else has committed since if it follows the one that was seen."""
+        if self._seen is not None and version == self._seen[0] + 1:
+            self._seen = version, self._seen[1]
 
     def at(self, version: int) -> LanceTable:
         """The table as of ``version``: a second handle, valid until the next call."""
@@ -82,21 +94,13 @@ class Connection:
     def layout(self) -> Layout:
         """The collection's columns in the table. Raises Refused when there is no table, or it lacks columns."""
         if self._layout is None:
-            self._schema = schema = self.latest().schema
+            schema = self.latest().schema
             missing = {self.placement.id, self.placement.vector, *self.metadata_names()} - set(schema.names)
             if missing:
-                raise Refused(f"{self.where} has no column {sorted(missing)}; name its columns in the placement")
-            self._layout = layout_of(schema, self.collection, self.placement)
+                raise Refused(f"{self.where}: {missing_columns(missing, schema.names)}")
+            exact = narrowed(schema, self.metadata_names())
+            self._layout = layout_of(schema, self.collection, self.placement, exact)
         return self._layout
-
-    def current_layout(self) -> Layout:
-        """``layout``, made anew if somebody has altered the table: lancedb would cast rows to what the table is now.
-
-        Reads the latest version: under a millisecond.
-        """
-        if self._layout is not None and self.latest().schema != self._schema:
-            self._layout = None
-        return self.layout()
 
     def metadata_names(self) -> tuple[str, ...]:
         """The metadata columns of the placement."""
@@ -105,11 +109,11 @@ class Connection:
 
     def forget_layout(self) -> None:
         """Call after a change of the schema."""
-        self._layout = None
+        self._layout = self._seen = None
 
     def close(self) -> None:
         """Release all handles; idempotent."""
-        self._database = self._table = self._pinned = self._layout = None
+        self._database = self._table = self._pinned = self._layout = self._seen = None
 
     def _open(self) -> LanceTable:
         return cast(LanceTable, self.database().open_table(self.placement.table))
@@ -137,17 +141,13 @@ def guarded_merge(table: LanceTable, rows: pa.Table, layout: Layout, floors: Map
         .when_matched_update_all(where=" AND ".join([f"({layout.guard})", *_above(floors or {}, layout)]))
         .when_not_matched_insert_all()
     )
-    schema = None
     for _ in range(MERGE_TRIES - 1):
         try:
             return quirks.execute(merge, rows)
         except RuntimeError as error:
             if "too many concurrent writers" not in str(error).lower():
                 raise
-            schema = schema or table.schema
             table.checkout_latest()
-            if table.schema != schema:  # lancedb would cast the rows to it
-                raise Transient(f"table {table.name} was altered") from error
     return quirks.execute(merge, rows)
 
 

@@ -21,7 +21,7 @@ from ...errors import Fatal, Inconclusive, Refused, Rejected, Transient, Unavail
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
-from ..base import Capabilities, Cursor, ExportPage, Guarantee
+from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
 from . import contents, enrol, indexing, limits, mapping, read, shape
 from . import search as searches
@@ -185,6 +185,18 @@ class PgvectorStore:
             row = run(connection, f"SELECT count(*) FROM {layout.table}").fetchone()
         assert row is not None
         return int(row[0])
+
+    def size(self) -> Size:
+        with self._use() as connection, transaction(connection):
+            table = read_table(connection, self._parts)
+            if table is None:
+                return Size(held=0, bound=None)
+            parts = (table.schema, table.name)
+            names = [quote(*parts), *_companions(connection, parts)]
+            sizes = [
+                run(connection, "SELECT pg_total_relation_size($1::regclass)", [name]).fetchone() for name in names
+            ]
+            return Size(held=sum(row[0] for row in sizes if row is not None), bound=None)
 
     def count_unstamped(self) -> int:
         with self._use() as connection, transaction(connection):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from moving_world import MovingWorld
-from vecferry.backfill.progress import Progress
+from vecferry.backfill.progress import OnProgress, Progress
 from vecferry.backfill.settling import Settler
 from vecferry.backfill.verification import MAX_EXAMPLES, Verifier, VerifyReport, sampled
 from vecferry.compare.verdict import Fault
@@ -17,7 +18,15 @@ QUIET = frozenset(IDS[::10])
 HOT, FEW_IDS = IDS[12], IDS[:40]
 
 
-def run(world: MovingWorld, *, sample: float | None = None, seed: int = 1, timeout_s: float = 60.0) -> VerifyReport:
+def run(
+    world: MovingWorld,
+    *,
+    sample: float | None = None,
+    seed: int = 1,
+    timeout_s: float = 60.0,
+    on_progress: OnProgress = lambda progress: None,
+    held_back: Callable[[], Mapping[int, int]] = dict,
+) -> VerifyReport:
     verifier = Verifier(
         source=world.source,
         target=world.target,
@@ -26,8 +35,9 @@ def run(world: MovingWorld, *, sample: float | None = None, seed: int = 1, timeo
         sample=sample,
         seed=seed,
         tolerance=1e-6,
-        on_progress=lambda progress: None,
+        on_progress=on_progress,
         clock=world,
+        held_back=held_back,
         barrier_timeout_s=timeout_s,
     )
     # Small pages: many store calls, so the world moves many times within one verification.
@@ -217,6 +227,18 @@ def test_a_store_that_does_not_keep_up_leaves_ids_undecided() -> None:
     assert "target did not apply" in report.examples[0].reason
     assert world.now_s < 60.0  # waited for once, not once per page of ids
     assert not report.to_record("old", "new", 0.0).clean
+
+
+def test_a_transaction_that_holds_the_barrier_back_is_named() -> None:
+    world = MovingWorld(0, IDS, pace=3)
+    world.stalled.add("target")
+    for _ in range(20):
+        world.sleep_s(1.0)
+    seen: list[Progress] = []
+    report = run(world, timeout_s=5.0, on_progress=seen.append, held_back=lambda: dict.fromkeys(range(8), 7))
+    assert "did not apply" in report.examples[0].reason
+    assert "held back by an open transaction in partition" in report.examples[0].reason
+    assert any("reach the same place, held back by an open transaction in partition 0 since" in p.phase for p in seen)
 
 
 def test_a_sample_is_never_complete_and_finds_what_it_covers() -> None:

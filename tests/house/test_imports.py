@@ -10,7 +10,8 @@ from sources import ROOT, Source, imports, package_sources, parse
 
 # A part may import itself and what stands on an earlier line; parts of one line do not import each other.
 LAYERS = (
-    ("errors", "clock", "executor", "failpoints", "heap", "references", "wording"),
+    ("errors", "clock", "executor", "failpoints", "heap", "kafka_errors", "references", "wording"),
+    ("kafka_contact",),
     ("schemas",),
     ("compare", "stores"),
     ("config",),
@@ -19,6 +20,7 @@ LAYERS = (
     ("journal",),
     ("producers", "consumers", "reads", "backfill"),
     ("migration",),
+    ("opening",),
     ("pipeline",),
     ("local",),
     ("cli",),
@@ -62,6 +64,7 @@ PURE = {
     "journal/collection.py",
     "journal/controller.py",
     "journal/kinds.py",
+    "journal/log_end.py",
     "journal/migration.py",
     "journal/progress.py",
     "journal/record.py",
@@ -71,6 +74,7 @@ PURE = {
     "migration/phase.py",
     "migration/plan.py",
     "migration/remedies.py",
+    "migration/topic_settings.py",
     "reads/route.py",
     "schemas/*.py",
     "stores/pgvector/wire/*.py",
@@ -184,8 +188,8 @@ def test_a_misplaced_client_is_found() -> None:
 
 # Where Kafka's client may be imported, and where the log is told to be Kafka; everything else is handed a log.
 # proof reads and writes topics by itself.
-CLIENT_PARTS = {"producers", "local", "proof"}
-KAFKA_PARTS = {"pipeline", "cli", "consumers", "proof"}
+CLIENT_PARTS = {"kafka_errors", "kafka_contact", "producers", "local", "proof"}
+KAFKA_PARTS = {"opening", "pipeline", "cli", "consumers", "proof"}
 
 
 def stray_clients(sources: Iterable[Source]) -> list[str]:

@@ -72,4 +72,4 @@ def test_a_handle_from_before_a_fork_is_refused(tmp_path: Path, monkeypatch: pyt
     connection = Connection(str(tmp_path), collection(), PLACEMENT)
     monkeypatch.setattr("vecferry.stores.lancedb.table.os.getpid", lambda: -1)
     with pytest.raises(Fatal, match="before a fork"):
-        connection.current()
+        connection.latest()

@@ -13,7 +13,8 @@ from vecferry.schemas.batch import EventBatch, LiveMark, Op, SnapshotMark
 from vecferry.schemas.collection import Metric, Placement
 from vecferry.schemas.filters import parse_filter
 from vecferry.stores.lancedb import search as search_module
-from vecferry.stores.lancedb.store import COMMITS_AWAITING_INDEX, COMMITS_PER_COMPACTION, INDEX_TRIES, LanceStore
+from vecferry.stores.lancedb.housekeeping import COMMITS_AWAITING_INDEX, COMMITS_PER_COMPACTION
+from vecferry.stores.lancedb.store import INDEX_TRIES, LanceStore
 
 DIMENSION = 16
 ROWS = 3_000
@@ -157,7 +158,7 @@ def test_a_loaded_table_is_left_alone_until_its_index_is_built(tmp_path: Path) -
 
     def merges(commits: int) -> bool:
         """Whether files are merged once ``commits`` commits have piled up."""
-        store._commits = commits
+        store._housekeeping._commits = commits
         table.checkout_latest()
         before = table.version
         store.maintain()

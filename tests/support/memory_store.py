@@ -19,7 +19,7 @@ from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op,
 from vecferry.schemas.collection import Collection
 from vecferry.schemas.filters import Condition, Operator
 from vecferry.schemas.position import base_position
-from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, gap
+from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, Size, gap
 from vecferry.stores.key_ranges import KeyRange, cut, key_of
 
 
@@ -143,6 +143,10 @@ class MemoryStore:
     def count(self) -> int:
         self._before("count")
         return len(self._live_ids())
+
+    def size(self) -> Size:
+        self._before("size")
+        return Size(held=0, bound=None)
 
     def count_unstamped(self) -> int:
         self._before("count_unstamped")

@@ -49,6 +49,9 @@ class FakeTable:
             self._values[key] = value
             self._changed.notify_all()
 
+    def sync(self, timeout_s: float) -> None:
+        del timeout_s  # what was put is there
+
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         if self.ended:
             raise Unavailable("the view has ended")
@@ -79,6 +82,7 @@ class World:
         return lambda method: self.before.get(name, lambda _: None)(method)
 
     def open_store(self, name: str) -> Store:
+        self.shared.admit(name, self.stores[name])
         return self.stores[name]
 
     def write(self, id_: str, version: int, partition: int = 0) -> WriteToken:

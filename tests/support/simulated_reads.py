@@ -75,17 +75,23 @@ class Application:
     ) -> None:
         self._random = chance
         self._machine = machine
-        self.failing = 0.02
+        self.failing = 0.02  # how often a store does not answer, and Kafka
         self.log = MemoryLog(world.broker, machine.clock)
         self.moves = Moves(machine, faults)
         views = SharedViews(self.log, world.namespace, clock=machine.clock)
         counters = Counters()
         pool = DirectPool(machine, lambda: chance.random() < self.failing)
-        partitions = world.collection.partitions
+
+        def end_offsets(timeout_s: float) -> tuple[int, ...]:
+            if chance.random() < self.failing:
+                raise Unavailable("Kafka does not answer")
+            partitions = world.collection.partitions
+            return machine.log.admin.end_offsets(world.topic, partitions, stable=True, timeout_s=timeout_s)
+
         progress = progress_type(
             collection=world.collection,
             table=views.progress,
-            end_offsets=lambda timeout_s: machine.log.admin.end_offsets(world.topic, partitions, timeout_s=timeout_s),
+            end_offsets=end_offsets,
             pool=pool,
             clock=machine.clock,
         )
