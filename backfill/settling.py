@@ -12,14 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..clock import Clock
 from ..compare.content import State, repeated, states_of
+from ..compare.uncarried import uncarried
 from ..compare.verdict import Difference, Fault, Seen, judge, remembered
-from ..schemas.collection import Collection
+from ..schemas.batch import Rows
+from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.partitioner import partitions_of
 from ..schemas.position import encode_position
 from ..stores.base import Store
 from ..wording import count, open_transactions
+from .log_end import LogEnd
 
 BARRIER_TIMEOUT_S = 60.0
 WATCH_S = 30.0  # how long ids are read again behind the barrier
@@ -44,8 +49,8 @@ class Settler:
     """Decides ids of one collection in two stores.
 
     ``live_ends`` returns the end offset of every live partition, ``held_back`` where open transactions hold readers
-    back: partition -> first offset.
-    ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
+    back: partition -> first offset. ``skips``: the copy left behind on purpose what the log cannot carry, in
+    messages of ``max_bytes``. ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class Settler:
         page_rows: int,
         on_wait: Callable[[str], None],
         clock: Clock,
+        skips: bool = False,
+        max_bytes: int = MAX_RECORD_BYTES,
         held_back: Callable[[], Mapping[int, int]] = dict,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
         watch_s: float = WATCH_S,
@@ -67,6 +74,9 @@ class Settler:
         self._target = target
         self._collection = collection
         self._live_ends = live_ends
+        self._end = LogEnd(collection, live_ends)
+        self._skips = skips
+        self._max_bytes = max_bytes
         self._held_back = held_back
         self._tolerance = tolerance
         self._page_rows = page_rows
@@ -112,10 +122,13 @@ class Settler:
             ours = self._read(self._source, page, applied[0], [case.source for case in page])
             theirs = self._read(self._target, page, applied[1], [case.target for case in page])
             for case, source, target in zip(page, ours, theirs, strict=True):
-                found = judge(case.id, source, target, self._tolerance)
+                end = self._end.above(case.partition, [seen.now.position for seen in (source, target) if seen.now])
+                found = judge(case.id, source, target, self._tolerance, end)
                 if found is None:
                     continue
-                if found.fault is not Fault.UNDECIDED:
+                if found.fault is Fault.MISSING and source.now is not None:
+                    yield self._missing(found, source.now)
+                elif found.fault is not Fault.UNDECIDED:
                     yield found
                 elif case.partition in lagging:
                     yield replace(found, reason=lagging[case.partition])
@@ -125,6 +138,22 @@ class Settler:
                     kept = remembered(source, target.now, keep), remembered(target, source.now, keep)
                     again.append(replace(case, source=kept[0], target=kept[1]))
         return again
+
+    def _missing(self, found: Difference, row: State) -> Difference:
+        """``found``, or what it is when the log cannot carry ``row`` of the source."""
+        rows = Rows(
+            ids=[found.id],
+            positions=np.array([row.position], np.int64),
+            deleted=np.zeros(1, np.bool_),
+            vectors=row.vector[None],
+            metadata=[row.metadata],
+        )
+        obstacle = uncarried(rows, self._collection, self._max_bytes).get(0)
+        if obstacle is None:
+            return found
+        if self._skips:
+            return replace(found, fault=Fault.SKIPPED, reason=f"not copied: {obstacle.detail}")
+        return replace(found, reason=f"{found.reason}, and the log cannot carry it: {obstacle.detail}")
 
     def _read(
         self, store: Store, cases: Sequence[_Case], live: Mapping[int, int], earlier: Sequence[tuple[State, ...]]

@@ -37,10 +37,8 @@ def run(args: argparse.Namespace, console: Console) -> Result:
 def _next(collection: str, checks: Sequence[GateResult]) -> str:
     if gate_exit_code(checks) == 0:
         return f"vecferry status {collection}"
-    failed = {check.name for check in checks if check.verdict is Verdict.FAIL}
-    # Nothing stands in the way but that the topics are not there yet.
-    if {"live topic", "enrolment"} <= failed and not any(
-        name == "kafka" or name.startswith("store ") for name in failed
-    ):
+    failed = [check for check in checks if check.verdict is Verdict.FAIL]
+    # Nothing stands in the way but what enrolling does: the topics may be there already, made by hand.
+    if failed and all(check.remedy.startswith(f"run `vecferry enrol {collection}`") for check in failed):
         return f"vecferry enrol {collection} --dry-run"
     return f"vecferry doctor {collection}"

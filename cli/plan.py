@@ -11,7 +11,7 @@ from ..migration.previewing import preview_start
 from ..wording import count, mib
 from .options import add_collection, config_of, log_of
 from .output import Console, Result, Table
-from .shown import facts_table, statements_table
+from .shown import facts_table, remarks_tables, statements_table
 
 HELP = "show what `start` would do; change nothing"
 
@@ -32,7 +32,12 @@ def show_plan(config: Config, collection: str, *, new_run: bool = False) -> Resu
         plan = preview_start(context, new_run=new_run)
     return Result(
         data={"plan": plan},
-        tables=(_facts(plan), _steps(plan), statements_table({plan.target: plan.statements})),
+        tables=(
+            _facts(plan),
+            _steps(plan),
+            statements_table({plan.target: plan.statements}),
+            *remarks_tables(plan.remarks),
+        ),
         next_steps=(f"vecferry start {collection}{' --new-run' if new_run else ''}",)
         if plan.steps
         else (f"vecferry status {collection}",),

@@ -25,7 +25,8 @@ def start_over(collection: str) -> str:
     """The way out when the live topic can no longer be trusted as the one order of all writes."""
     return (
         "stop publishers and workers, set another `namespace`, raise "
-        f"collections.{collection}.epoch by one, empty the target, and run `vecferry enrol {collection}`"
+        f"collections.{collection}.epoch by one, give the target an empty table "
+        f"(collections.{collection}.in.TARGET.table), and run `vecferry enrol {collection}`; the old one keeps its rows"
     )
 
 

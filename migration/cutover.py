@@ -16,7 +16,7 @@ from .context import require_as_enrolled, require_source_as_enrolled
 from .facts import Facts
 from .gates import GateResult, Verdict, cutover_gates, decide, missing_partitions, rollback_gate
 from .gather import gather
-from .start import Say
+from .leaving import Say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from .preflight import (
     log_end_checks,
     migration_check,
     model_checks,
+    no_migration_check,
     store_checks,
     table_topic_check,
     topic_identity_check,
@@ -64,7 +65,9 @@ def _kafka_checks(config: Config, name: str, log: Log) -> tuple[list[GateResult]
         *collection_checks(record, collection),
         *model_checks(record, collection),
     ]
-    if name in config.migrations and record is not None:
+    if name not in config.migrations and record is None:
+        checks.append(no_migration_check(name))
+    elif name in config.migrations and record is not None:
         checks.append(migration_check(record, name, _fed_stores(config, name)))
     if topics:
         checks += record_time_checks([*topics.values(), *snapshots.values()], log.address)
@@ -108,7 +111,8 @@ def _store(config: Config, name: str, store: str, open_named: StoreOpener, log: 
     collection, events = config.collection(name), events_topic(config.namespace, name)
     try:
         with opened(open_named, store) as handle:
-            problems, remarks = handle.check(), handle.remarks()
+            problems = handle.check()
+            remarks = () if problems else handle.remarks()
             checks = store_checks(store, problems, handle.capabilities, collection, remarks)
             if problems or log is None:
                 return checks

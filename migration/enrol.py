@@ -39,7 +39,8 @@ class Enrolment:
     """What enrolling does, or has done.
 
     topics, groups   names; the topics that existed before are left out
-    statements       store -> what it runs, in order
+    statements       store -> what is left for it to run, in order
+    remarks          store -> what is worth knowing, though it stands in nobody's way
     """
 
     collection: str
@@ -48,6 +49,7 @@ class Enrolment:
     topics: tuple[str, ...]
     groups: tuple[str, ...]
     statements: Mapping[str, tuple[str, ...]]
+    remarks: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ def enrol(
             )
             for store in stores
         },
+        remarks={store: _remarks(open_named, store, collection) for store in stores},
     )
     _refuse_foreign(open_named, collection, stores, begun)
     if dry_run:
@@ -109,6 +112,24 @@ def enrol(
             _carry_out(context, lease)
             journal(lease, context.control, collection, stores, admin.topic_id(context.events), clock)
     return planned
+
+
+def owner_statements(
+    config: Config, name: str, log: Log, *, open_store: StoreOpener | None = None
+) -> Mapping[str, tuple[str, ...]]:
+    """Store -> what the owner of its table runs, after which ``enrol`` needs no right to change it; changes nothing.
+
+    Blocks while the stores look at their rows. Raises Refused with one line per problem, ConfigError, Unavailable.
+    """
+    collection, migration = config.collection(name), config.migration(name)
+    open_named, stores = open_store or store_opener(config, name), (migration.source, migration.target)
+    present = log.admin.topics([topic.name for topic in _topics(config, collection)])
+    _, known = _look_back(config, collection, stores, log, present)
+    found = {}
+    for store in stores:
+        with opened(open_named, store) as handle:
+            found[store] = handle.owner_statements(complete=store == migration.source and known is None)
+    return found
 
 
 def _look_back(
@@ -200,6 +221,11 @@ def _prepare(
         return store.create(complete=complete, dry_run=dry_run)
 
 
+def _remarks(open_named: StoreOpener, name: str, collection: Collection) -> tuple[str, ...]:
+    with opened(open_named, name) as store:
+        return (*filter(None, [store.capabilities.no_index(collection.space.dimension)]), *store.remarks())
+
+
 def _begin(context: Context, lease: Lease, store_name: str) -> None:
     """Let the store's group begin at the topic's first offsets, which must still be there."""
     begin = context.log.admin.offsets(context.events, context.collection.partitions).begin
@@ -210,7 +236,7 @@ def _begin(context: Context, lease: Lease, store_name: str) -> None:
     if removed and is_source and context.control.get(group_key(context.name, store_name)) is None:
         raise Refused(
             f"topic {context.events} has lost its first events in {partitions(removed)} before the group of "
-            f"{store_name} began; delete the topic, or take another namespace, and enrol before the first publish"
+            f"{store_name} began; take another namespace, and enrol there before the first publish"
         )
     with opened(context.open_store, store_name) as store:
         begin_group(context, lease.writer, store_name, store, begin)

@@ -31,7 +31,8 @@ class Facts:
     run_applied     partitions of ``run`` that the target has applied to their end
     run_problems    why the target can never close ``run``, one line each
     size            what the target takes, and at most should
-    held            the target's own marks; ``index_ready`` its own word; ``index_problem`` says why there is none
+    held            the target's own marks; ``index_ready`` its own word; ``index_problem`` says why there is none, and
+                    ``no_index`` why there can be no index
     source_held     the source's own marks; ``source_problem`` says why there are none
     """
 
@@ -58,6 +59,7 @@ class Facts:
     held: Applied | None
     index_ready: bool | None
     index_problem: str = ""
+    no_index: str = ""
     source_held: Applied | None = None
     source_problem: str = ""
     stable: tuple[int, ...] | None = None
@@ -75,6 +77,11 @@ class Facts:
             return False
         mark = self.held.snapshots.get((self.run.run, partition))
         return partition in self.held.complete and mark is not None and mark.closed
+
+    def running_workers(self, replica: Replica, within_s: float) -> list[str]:
+        """The worker processes of ``replica`` that were heard so lately, whatever they have to say of partitions."""
+        workers = self.workers.get(replica.name, {})
+        return sorted(name for name, one in workers.items() if abs(self.now_unix_s - one.beat_unix_s) <= within_s)
 
     def own_word(self, replica: Replica) -> Applied | None:
         """The marks that ``replica`` itself has; None when it did not say."""

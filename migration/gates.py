@@ -90,7 +90,7 @@ def backfill_gate(facts: Facts) -> GateResult:
     if len(done) == facts.partitions:
         return answer(Verdict.PASS, measured)
     if len(reported) < facts.partitions:
-        return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts.target))
+        return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts, facts.target))
     if facts.held is None:
         return answer(
             Verdict.INCONCLUSIVE, facts.index_problem or "not known", f"make store {facts.target.store} answer"
@@ -114,7 +114,8 @@ def index_gate(facts: Facts) -> GateResult:
             required="ready",
             remedy=build,
         )
-    measured = {True: "ready", False: "not built", None: facts.index_problem or "not known"}[facts.index_ready]
+    why = facts.index_problem or "not known"
+    measured = {True: facts.no_index or "ready", False: "not built", None: why}[facts.index_ready]
     verdict = {True: Verdict.PASS, False: Verdict.FAIL, None: Verdict.INCONCLUSIVE}[facts.index_ready]
     remedy = {True: "", False: build, None: f"make store {facts.target.store} answer"}[facts.index_ready]
     return GateResult(name="index", verdict=verdict, measured=measured, required="ready", remedy=remedy)
@@ -136,11 +137,13 @@ def lag_gate(facts: Facts, replica: Replica, limits: GatesSection) -> GateResult
     silent = _silent(facts, replica)
     lag = lag_records(facts, replica)
     if silent or lag is None:
-        return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(replica))
+        unknown = "the live topic's end is not known"
+        return answer(Verdict.INCONCLUSIVE, silent or unknown, _start_worker(facts, replica) if silent else "ask again")
     if facts.own_word(replica) is None:
         return answer(Verdict.INCONCLUSIVE, facts.silence(replica), f"make store {replica.store} answer")
     if lost := _lost_writes(facts, replica):
-        return answer(Verdict.FAIL, f"{count(lag, 'record')}: {lost}", f"{_start_worker(replica)} anew")
+        anew = f"start `vecferry worker --store {replica.store}` anew"
+        return answer(Verdict.FAIL, f"{count(lag, 'record')}: {lost}", anew)
     fits = lag <= limits.max_lag_records
     if held_back := facts.held_back():  # how many writes more are acknowledged by the time it ends, nobody knows
         measured = f"{count(lag, 'record')}, {open_transactions(held_back)}"
@@ -169,8 +172,9 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
             f"(missing {record.missing}, extra {record.extra}, stale {record.stale}, corrupt {record.corrupt})"
         )
         remedy = (
-            f"see what stores refused with `vecferry dlq list {facts.collection}`; publish the right state of those "
-            f"ids again or delete them, or copy anew with `vecferry start {facts.collection} --new-run`; then {verify}"
+            f"list them with `vecferry verify {facts.collection} --out FILE`, and what stores refused with "
+            f"`vecferry dlq list {facts.collection}`; publish the right state of those ids again, or their deletes: "
+            f"another copy replaces nothing that was written past the log; then {verify}"
         )
         return answer(Verdict.FAIL, measured, remedy)
     if not record.clean:
@@ -181,7 +185,8 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
     age_s = facts.now_unix_s - record.finished_unix_s
     if abs(age_s) > limits.max_verify_age_s:
         return answer(Verdict.INCONCLUSIVE, f"clean, but {age_s:.0f} s old", verify)
-    return answer(Verdict.PASS, f"clean, {record.checked} rows, {max(age_s, 0):.0f} s old")
+    skipped = f", {record.skipped} left behind by choice" if record.skipped else ""
+    return answer(Verdict.PASS, f"clean, {record.checked} rows{skipped}, {max(age_s, 0):.0f} s old")
 
 
 def dead_letter_gate(facts: Facts) -> GateResult:
@@ -317,5 +322,7 @@ def _lost_writes(facts: Facts, replica: Replica) -> str:
     return ""
 
 
-def _start_worker(replica: Replica) -> str:
+def _start_worker(facts: Facts, replica: Replica) -> str:
+    if running := facts.running_workers(replica, BEAT_TIMEOUT_S):
+        return f"its worker runs ({', '.join(running)}); its log says what it waits for"
     return f"start `vecferry worker --store {replica.store}`"

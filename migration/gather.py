@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..backfill.context import Context, opened
 from ..errors import VecferryError
 from ..journal.controller import ControllerRecord, controller_key
@@ -38,7 +40,7 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     route = require(context.control, route_key(name), Route)
     away = towards is not None and route is not None and towards <= route.moved(context.source)
     live = {store: _live(context, store) for store in stores}
-    held, index_ready, size, index_problem = (None, None, None, "not asked") if away else _ask_target(context)
+    asked = _Asked(problem="not asked") if away else _ask_target(context)
     source_held, source_problem = _ask_source(context)
     offsets = context.log.admin.offsets(context.events, partitions)
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
@@ -67,12 +69,13 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
             store: all_known(context.progress, worker_progress_key(name, store), WorkerProgress) for store in stores
         },
         dead_letters=tuple(sorted(context.letters.items(""))),
-        held=held,
-        index_ready=index_ready,
-        index_problem=index_problem,
+        held=asked.held,
+        index_ready=asked.index_ready,
+        index_problem=asked.problem,
+        no_index=asked.no_index,
         source_held=source_held,
         source_problem=source_problem,
-        size=size,
+        size=asked.size,
     )
 
 
@@ -104,12 +107,25 @@ def _reports(context: Context, run: RunRecord) -> dict[str, SnapshotProgress]:
     return all_known(context.progress, prefix, SnapshotProgress)
 
 
-def _ask_target(context: Context) -> tuple[Applied | None, bool | None, Size | None, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the target says of itself, or why it does not."""
+
+    held: Applied | None = None
+    index_ready: bool | None = None
+    no_index: str = ""
+    size: Size | None = None
+    problem: str = ""
+
+
+def _ask_target(context: Context) -> _Asked:
+    dimension = context.collection.space.dimension
     try:
         with opened(context.open_store, context.target) as store:
-            return store.applied(), store.index_ready(), store.size(), ""
+            no_index = store.capabilities.no_index(dimension)
+            return _Asked(held=store.applied(), index_ready=store.index_ready(), no_index=no_index, size=store.size())
     except VecferryError as error:
-        return None, None, None, str(error)
+        return _Asked(problem=str(error))
 
 
 def _ask_source(context: Context) -> tuple[Applied | None, str]:

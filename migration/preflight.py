@@ -93,12 +93,14 @@ def table_topic_check(topic: Topic | None, name: str, collection: str) -> GateRe
     if topic is None:
         return _check(name, "missing", required, f"run `vecferry enrol {collection}`")
     policy = topic.settings.get("cleanup.policy", "delete")
-    fine = topic.partitions == 1 and policy == "compact"
-    remedy = (
-        ""
-        if fine
-        else f"delete topic {name} while nothing uses it, or take another namespace; then `vecferry enrol {collection}`"
-    )
+    remedy = ""
+    if topic.partitions != 1:
+        remedy = f"set another `namespace`, and run `vecferry enrol {collection}`, which makes its topics itself"
+    elif policy != "compact":
+        remedy = (
+            f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact; "
+            f"if it has lost records already, set another `namespace` and run `vecferry enrol {collection}`"
+        )
     return _check(name, f"{count(topic.partitions, 'partition')}, cleanup.policy={policy}", required, remedy)
 
 
@@ -130,6 +132,12 @@ def collection_checks(record: CollectionRecord | None, collection: Collection) -
         )
         for found in differences
     )
+
+
+def no_migration_check(collection: str) -> GateResult:
+    """Without a migration there is nothing to enrol: no store is named."""
+    remedy = f"add [migrations.{collection}] with from and to, then run `vecferry enrol {collection}`"
+    return _check("migration", f"no [migrations.{collection}] in the configuration", "named", remedy)
 
 
 def model_checks(record: CollectionRecord | None, collection: Collection) -> tuple[GateResult, ...]:
@@ -222,7 +230,7 @@ def store_checks(
         return tuple(
             GateResult(name=name, verdict=Verdict.FAIL, measured=problem, required=required) for problem in problems
         )
-    known = (_check(f"server of {store}", remark, "known") for remark in remarks)
+    known = (_check(f"remark on {store}", remark, "known") for remark in remarks)
     return (_able(name, required, capabilities, collection), *known)
 
 
@@ -235,7 +243,8 @@ def _able(name: str, required: str, capabilities: Capabilities | None, collectio
     if collection.id_type not in capabilities.id_types:
         known = ", ".join(sorted(capabilities.id_types))
         return _check(name, f"has no id type {collection.id_type}", required, f"use one of {known}")
-    return _check(name, f"guarantee {capabilities.guarantee.value}", required)
+    facts = (f"guarantee {capabilities.guarantee.value}", capabilities.no_index(collection.space.dimension))
+    return _check(name, "; ".join(fact for fact in facts if fact), required)
 
 
 def _check(name: str, measured: str, required: str, remedy: str = "") -> GateResult:

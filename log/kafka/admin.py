@@ -79,6 +79,7 @@ class Admin:
             self._client.create_topics([new], request_timeout=REQUEST_TIMEOUT_S)[name].result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                self._client.poll(0)
                 raise unavailable(self._kafka, error) from error
             return False
         return True
@@ -123,7 +124,7 @@ class Admin:
         self._patiently(ask)
 
     def _patiently(self, request: Callable[[], T], timeout_s: float = REQUEST_TIMEOUT_S) -> T:
-        return patiently(self._kafka, request, clock=self._clock, timeout_s=timeout_s)
+        return patiently(self._kafka, self._client, request, clock=self._clock, timeout_s=timeout_s)
 
 
 def _succeeded(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from ...clock import Clock
 from ...config import KafkaSection
@@ -110,7 +111,12 @@ def made(kind: Callable[[dict[str, Any]], C], config: dict[str, Any]) -> C:
 
 
 def patiently(
-    kafka: KafkaSection, request: Callable[[], T], *, clock: Clock, timeout_s: float = REQUEST_TIMEOUT_S
+    kafka: KafkaSection,
+    client: Producer | AdminClient,
+    request: Callable[[], T],
+    *,
+    clock: Clock,
+    timeout_s: float = REQUEST_TIMEOUT_S,
 ) -> T:
     """Call ``request``, and repeat it while the cluster settles (a new topic without leaders, a new coordinator).
 
@@ -122,6 +128,7 @@ def patiently(
         try:
             answer = request()
         except KafkaException as error:
+            client.poll(0)  # the cause, a wrong password perhaps, is a report of its own
             if reason_of(error).code() not in _SETTLING or clock.monotonic_s() > deadline_s:
                 raise unavailable(kafka, error) from error
         else:

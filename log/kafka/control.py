@@ -51,7 +51,7 @@ class ControlWriter:
         identity = f"{namespace}.{collection}.controller"
         settings = {**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity}
         self._producer = made(Producer, settings)
-        patiently(kafka, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
+        patiently(kafka, self._producer, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
 
     def write(self, records: Mapping[str, Encodable | None]) -> None:
         """Write all of ``records`` or none (None removes a key); blocks until committed.

@@ -63,7 +63,7 @@ def list_offsets(
                 raise leaderless[-1] from error  # the last attempt had too little time to learn it again
             raise
 
-    return patiently(kafka, ask, clock=clock, timeout_s=timeout_s)
+    return patiently(kafka, client, ask, clock=clock, timeout_s=timeout_s)
 
 
 def _ask(client: AdminClient, topic: str, partitions: int, bound: Bound, timeout_s: float) -> list[Future[Any]]:

@@ -46,6 +46,7 @@ class Sending:
         try:
             learn(self.producer, topic, clock=self._clock, timeout_s=REQUEST_TIMEOUT_S)
         except KafkaException as error:
+            self.producer.poll(0)  # the cause is a report of its own
             raise unavailable(self.kafka, error) from error
         self._has_id = True
 

@@ -97,14 +97,14 @@ def _content_problems(table: LanceTable, connection: Connection) -> list[str]:
     live = LIVE if enrolled else "true"
     found = []
     if nulls := table.count_rows(f"{column(placement.vector)} IS NULL AND {live}"):
-        found.append(f"{nulls} rows have no vector; fill them in or delete them")
+        found.append(f"{nulls} rows have no vector; fill them in, or name a table of the rows that have one")
     if enrolled and is_key(table.schema.field(placement.id)):
         return found
     ids = table.search().select([placement.id]).limit(None).to_arrow()[placement.id]
     if ids.null_count:
-        found.append(f"{ids.null_count} rows have no id; give them one or delete them")
+        found.append(f"{ids.null_count} rows have no id; give them one")
     if twice := [id_ for id_, n in Counter(ids.drop_null().to_pylist()).items() if n > 1]:
-        found.append(f"{len(twice)} ids appear more than once ({twice[:3]}); keep one row of each")
+        found.append(f"{len(twice)} ids appear more than once ({twice[:3]}); give each row an id of its own")
     if pc.any(pc.match_substring(ids, "\x00")).as_py():
         found.append("an id contains NUL, which is reserved for the ledger; rename it")
     if isinstance(placement.metadata, str):

@@ -62,6 +62,11 @@ class Layout:
         return [self.id.name, self.vector.name, *(field.name for field in self.metadata), *ledger]
 
     @property
+    def compared_columns(self) -> list[str]:
+        """The columns that make up a row, and what filters see of it."""
+        return [*self.row_columns, *([JSON] if self.json and self.enrolled else [])]
+
+    @property
     def live(self) -> str:
         """SQL: the row is neither deleted nor a mark."""
         return LIVE if self.enrolled else "true"
@@ -155,14 +160,19 @@ def ledger_rows(rows: Sequence[tuple[str, int | None]], layout: Layout) -> pa.Ta
 
 
 def to_rows(table: pa.Table, layout: Layout) -> Rows:
-    """Rows from the columns ``layout.row_columns``; vectors are not copied unless a row has none or it is chunked."""
+    """Rows from the columns ``layout.row_columns``, or ``compared_columns``.
+
+    Vectors are not copied unless a row has none or they are chunked.
+    """
     n = table.num_rows
     metadata = (
         _texts(table[layout.metadata[0].name]) if layout.json else to_json(table, [f.name for f in layout.metadata])
     )
     deleted = _deleted(table) if layout.enrolled else np.zeros(n, np.bool_)
+    filtered = _texts(table[JSON]) if JSON in table.column_names else None
     for row in np.flatnonzero(deleted):
-        metadata[row] = b""
+        for texts in (metadata, *([] if filtered is None else [filtered])):
+            texts[row] = b""
     positions = (
         table[POSITION].fill_null(layout.base).to_numpy() if layout.enrolled else np.full(n, layout.base, np.int64)
     )
@@ -170,8 +180,9 @@ def to_rows(table: pa.Table, layout: Layout) -> Rows:
         ids=table[layout.id.name].to_pylist(),
         positions=positions,
         deleted=deleted,
-        vectors=_vectors(table[layout.vector.name], layout.dimension),
+        vectors=_vectors(table[layout.vector.name], layout.dimension, deleted),
         metadata=metadata,
+        filtered=filtered,
     )
 
 
@@ -203,7 +214,7 @@ def _metadata_arrays(metadata: list[bytes], deleted: NDArray[np.bool_] | None, l
 
 
 def _texts(metadata: pa.ChunkedArray) -> list[bytes]:
-    texts: list[bytes] = metadata.fill_null("{}").cast(pa.large_binary()).to_pylist()
+    texts: list[bytes] = metadata.cast(pa.string()).fill_null("{}").cast(pa.large_binary()).to_pylist()
     return texts
 
 
@@ -212,11 +223,13 @@ def _deleted(table: pa.Table) -> NDArray[np.bool_]:
     return deleted
 
 
-def _vectors(vectors: pa.ChunkedArray, dimension: int) -> NDArray[np.float32]:
+def _vectors(vectors: pa.ChunkedArray, dimension: int, deleted: NDArray[np.bool_]) -> NDArray[np.float32]:
     chunks = [_chunk_vectors(chunk, dimension) for chunk in vectors.chunks]
-    if len(chunks) == 1:
-        return chunks[0]
-    return np.concatenate(chunks) if chunks else np.zeros((0, dimension), np.float32)
+    matrix = chunks[0] if len(chunks) == 1 else np.concatenate([np.zeros((0, dimension), np.float32), *chunks])
+    if vectors.null_count:
+        without = vectors.is_null().to_numpy()
+        matrix[without & ~deleted] = np.nan
+    return matrix
 
 
 def _chunk_vectors(chunk: pa.FixedSizeListArray, dimension: int) -> NDArray[np.float32]:

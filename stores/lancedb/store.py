@@ -83,6 +83,9 @@ class LanceStore:
     def remarks(self) -> tuple[str, ...]:
         return ()
 
+    def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
+        return ()  # a directory or a bucket has no owner who could run them
+
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         with self._use():
             return enrol.create(self._connection, complete=complete, dry_run=dry_run)

@@ -45,6 +45,8 @@ def to_columns(metadata: Sequence[bytes], fields: Sequence[pa.Field], exact: Set
 
 def to_json(table: pa.Table, names: Sequence[str]) -> list[bytes]:
     """n JSON objects from typed columns; a null is left out, which means the same as missing."""
+    if not names:
+        return [b"{}"] * table.num_rows
     columns = [table[name].to_pylist() for name in names]
     return [
         _dump({n: v for n, v in zip(names, row, strict=True) if v is not None}) for row in zip(*columns, strict=True)

@@ -6,14 +6,13 @@ from ...schemas.batch import Applied, SnapshotMark
 from .catalog import read_table
 from .connection import Connection, run
 from .layout import quote
-from .mapping import companion
-from .resolved import is_enrolled
+from .mapping import POSITION, companion
 
 
 def read_marks(connection: Connection, parts: tuple[str, ...], epoch: int) -> Applied:
     """See ``Store.applied``. Raises psycopg's UndefinedTable when a companion is gone."""
     table = read_table(connection, parts)
-    if table is None or not is_enrolled(table):
+    if table is None or POSITION not in table.columns:
         return Applied(live={}, complete=frozenset(), snapshots={})
     partitions, snapshots = (quote(table.schema, companion(table.name, kind)) for kind in ("partitions", "snapshots"))
     # One statement, one snapshot: marks of one moment.

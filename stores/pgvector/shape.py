@@ -18,18 +18,29 @@ from .connection import Connection, run
 from .layout import literal, quote
 from .mapping import companion
 
-_CONSTRAINTS = """
-SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE conrelid = $1::bigint::oid AND contype IN ('c', 'f') ORDER BY conname
+# What may refuse or change an event beside the columns: not the key that every collection has.
+_RULES = """
+SELECT 'constraint ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = $1::bigint::oid AND contype IN ('c', 'f')
+UNION ALL
+SELECT 'index ' || c.relname, pg_get_indexdef(c.oid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND i.indnatts = 1
+WHERE i.indrelid = $1::bigint::oid AND (i.indisunique OR i.indisexclusion) AND a.attname IS DISTINCT FROM $2::text
+UNION ALL
+SELECT 'trigger ' || tgname, pg_get_triggerdef(oid) FROM pg_trigger
+WHERE tgrelid = $1::bigint::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A')
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The id and the metadata columns as they are declared, and the constraints of the table in PostgreSQL's words."""
+    """``columns``: the id and the metadata columns as they are declared.
+
+    ``rules``: "constraint NAME", "index NAME" (a unique one) or "trigger NAME" -> its definition.
+    """
 
     columns: Mapping[str, str]
-    constraints: Mapping[str, str]
+    rules: Mapping[str, str]
 
 
 def fingerprint(table: str) -> str:
@@ -55,7 +66,7 @@ def read_shape(connection: Connection, table: Table, placement: Placement) -> Sh
     found = [table.columns[name] for name in (placement.id, *_metadata(placement)) if name in table.columns]
     return Shape(
         columns={column.name: column.declared + ("" if column.nullable else " NOT NULL") for column in found},
-        constraints=dict(run(connection, _CONSTRAINTS, [table.oid]).fetchall()),
+        rules=dict(run(connection, _RULES, [table.oid, placement.id]).fetchall()),
     )
 
 
@@ -64,7 +75,7 @@ def remembered(connection: Connection, schema: str, name: str) -> Shape | None:
     found = run(connection, "SELECT obj_description(to_regclass($1), 'pg_class')", [_keeper(schema, name)]).fetchone()
     try:
         kept = json.loads(found[0] if found and found[0] else "")
-        return Shape(columns=kept["columns"], constraints=kept["constraints"])
+        return Shape(columns=kept["columns"], rules=kept["rules"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -76,7 +87,7 @@ def to_remember(
     now = _new_shape(collection, placement) if table is None else read_shape(connection, table, placement)
     if table is not None and remembered(connection, *parts) == now:
         return ()
-    text = json.dumps({"columns": dict(now.columns), "constraints": dict(now.constraints)}, ensure_ascii=False)
+    text = json.dumps({"columns": dict(now.columns), "rules": dict(now.rules)}, ensure_ascii=False)
     return (f"COMMENT ON TABLE {_keeper(*parts)} IS {literal(text)}",)
 
 
@@ -85,16 +96,15 @@ def changes(before: Shape, now: Shape) -> Iterator[str]:
     for name, declared in now.columns.items():
         if name in before.columns and before.columns[name] != declared:
             yield f"column {name} was {before.columns[name]} and is {declared}"
-    for name, definition in now.constraints.items():
-        if before.constraints.get(name) != definition:
-            yield f"constraint {name} is new: {definition}"
+    for name, definition in now.rules.items():
+        if before.rules.get(name) != definition:
+            yield f"{name} is new: {definition}"
 
 
 def _new_shape(collection: Collection, placement: Placement) -> Shape:
     """That of the table that ``enrol`` makes."""
-    (metadata,) = _metadata(placement)
-    columns = {placement.id: f"{collection.id_type} NOT NULL", metadata: "jsonb NOT NULL"}
-    return Shape(columns=columns, constraints={})
+    types = {placement.id: collection.id_type, **dict.fromkeys(_metadata(placement), "jsonb")}
+    return Shape(columns={name: f"{type_} NOT NULL" for name, type_ in types.items()}, rules={})
 
 
 def _keeper(schema: str, name: str) -> str:

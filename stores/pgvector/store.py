@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import ProgrammingError
 from psycopg.errors import (
     InsufficientPrivilege,
     InvalidSchemaName,
@@ -23,36 +24,21 @@ from ...schemas.collection import Collection, Placement
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
-from . import contents, enrol, indexing, limits, mapping, read, shape
+from . import blocking, contents, enrol, indexing, limits, mapping, read, shape
 from . import search as searches
 from .apply import Altered, write_batch
-from .catalog import read_table
+from .catalog import Table, read_companion, read_table
 from .connection import Connection, Session, run, transaction
+from .enrol import Steps
+from .judging import Judged, judge, placement_remarks, row_problems
 from .layout import Layout, quote
 from .marks import read_marks
-from .resolved import Resolved, is_enrolled, judge, resolve
+from .resolved import Resolved, resolve
 from .wire.arrays import MAX_BYTES
 
 
-@contextmanager
-def _refusals(table: str) -> Iterator[None]:
-    """What an operator can put right is a refusal, not a failure of the store."""
-    try:
-        yield
-    except LockNotAvailable as error:
-        raise Refused(f"{table} is locked by another session; try again when its transaction has ended") from error
-    except InsufficientPrivilege as error:
-        raise Refused(f"{str(error).strip()}; enrol as the owner of {table}") from error
-    except InvalidSchemaName as error:
-        raise Refused(f"{str(error).strip()}; create the schema first") from error
-
-
-def _companions(connection: Connection, parts: tuple[str, str]) -> tuple[str, ...]:
-    """Those that exist beside the table of that schema and name, quoted."""
-    names = [quote(parts[0], mapping.companion(parts[1], suffix)) for suffix in mapping.COMPANIONS]
-    return tuple(
-        name for name in names if run(connection, "SELECT to_regclass($1) IS NOT NULL", [name]).fetchone() == (True,)
-    )
+def _enrolled(table: Table | None) -> bool:
+    return table is not None and mapping.POSITION in table.columns
 
 
 LOOKS = 3  # at a table that somebody alters at this very moment
@@ -62,6 +48,7 @@ CAPABILITIES = Capabilities(
     metrics=frozenset(mapping.METRICS),
     filters=frozenset(Operator),
     max_bytes=MAX_BYTES,
+    max_index_dimension=mapping.MAX_INDEX_DIMENSION,
 )
 
 
@@ -71,6 +58,7 @@ class PgvectorStore:
     capabilities = CAPABILITIES
 
     def __init__(self, url: str, collection: Collection, placement: Placement) -> None:
+        self._url = url
         self._session = Session(url)
         self._collection = collection
         self._placement = placement
@@ -79,35 +67,56 @@ class PgvectorStore:
         self._first_shape: shape.Shape | None = None
 
     def check(self) -> tuple[str, ...]:
-        with self._use() as connection, transaction(connection):
-            return judge(connection, self._parts, self._collection, self._placement)[0]
+        with self._use() as connection, self._refusals(connection), transaction(connection):
+            judged = self._judge(connection)
+            if judged.problems:
+                return judged.problems
+            rights = judged.rights(connection, self._steps(connection, judged, complete=False))
+            return (*rights, *judged.privileges, *row_problems(connection, judged))
 
     def remarks(self) -> tuple[str, ...]:
-        with self._use() as connection:
-            return limits.remarks(connection)
+        with self._use() as connection, self._refusals(connection):
+            found = limits.remarks(connection)
+            with transaction(connection):
+                return (*found, *placement_remarks(connection, self._judge(connection)))
 
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         try:
             with (
                 self._use() as connection,
-                _refusals(self._placement.table),
+                self._refusals(connection),
                 transaction(connection, lock_timeout_s=enrol.LOCK_TIMEOUT_S),
             ):
                 # Two processes may enrol at once: IF NOT EXISTS alone is no protection against that.
                 run(connection, "SELECT pg_advisory_xact_lock(hashtext($1))", [f"vecferry {self._placement.table}"])
-                problems, table, parts = judge(connection, self._parts, self._collection, self._placement)
-                if problems:
+                judged = self._judge(connection)
+                if judged.problems:
+                    raise Refused(judged.problems)
+                steps = self._steps(connection, judged, complete=complete)
+                rights = judged.rights(connection, steps)
+                if problems := (*rights, *judged.privileges, *row_problems(connection, judged)):
                     raise Refused(problems)
-                left_over = () if is_enrolled(table) else _companions(connection, parts)
-                statements = enrol.enrolment(
-                    table, parts, left_over, self._collection, self._placement, complete=complete
-                )
-                statements += shape.to_remember(connection, table, parts, self._collection, self._placement)
-                for statement in () if dry_run else statements:
+                for statement in () if dry_run else steps.all:
                     run(connection, statement)
-                return statements
+                return steps.all
         finally:
             self._resolved = None
+
+    def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
+        with self._use() as connection, self._refusals(connection), transaction(connection):
+            judged = self._judge(connection)
+            if problems := judged.problems or row_problems(connection, judged):
+                raise Refused(problems)
+            steps = self._steps(connection, judged, complete=complete, as_owner=True)
+            if not steps.ddl and not judged.privileges:
+                return ()
+            return (
+                "BEGIN",
+                f"SET LOCAL lock_timeout = '{enrol.LOCK_TIMEOUT_S}s'",
+                *steps.all,
+                *enrol.grants(judged.parts, judged.server.user),
+                "COMMIT",
+            )
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         try:
@@ -120,8 +129,8 @@ class PgvectorStore:
             name = self._collection.name
             raise Refused(
                 f"table {self._placement.table} was altered after its enrolment, and events no longer fit it: "
-                f"{'; '.join(self._resolved.changed)}; none was skipped: undo that, or run `vecferry enrol {name}` to "
-                "have a dead letter of each event that does not fit; then start the worker again"
+                f"{'; '.join(self._resolved.changed)}; none was skipped: undo that, or, as its owner, run `vecferry "
+                f"enrol {name}` to have a dead letter of each event that does not fit; then start the worker again"
             ) from error
 
     def applied(self) -> Applied:
@@ -175,14 +184,16 @@ class PgvectorStore:
     ) -> list[Hit]:
         with self._use() as connection:
             try:
-                with transaction(connection, statement_timeout_ms=max(1, math.ceil(timeout_s * 1000))):
-                    return searches.search(connection, self._resolve(connection).layout, vector, k, conditions)
+                timeout_ms = max(1, math.ceil(timeout_s * 1000))
+                with transaction(connection, statement_timeout_ms=timeout_ms):
+                    layout = self._resolve(connection).layout
+                    return searches.search(connection, layout, vector, k, conditions, timeout_ms)
             except QueryCanceled as error:
                 raise Inconclusive(f"the search did not end within {timeout_s} s") from error
 
     def count(self) -> int:
         with self._reading() as (connection, layout):
-            row = run(connection, f"SELECT count(*) FROM {layout.table}").fetchone()
+            row = run(connection, f"SELECT count(*) FROM {layout.table} t WHERE {layout.present}").fetchone()
         assert row is not None
         return int(row[0])
 
@@ -192,7 +203,7 @@ class PgvectorStore:
             if table is None:
                 return Size(held=0, bound=None)
             parts = (table.schema, table.name)
-            names = [quote(*parts), *_companions(connection, parts)]
+            names = [quote(*parts), *(n for n in enrol.companion_names(parts) if read_companion(connection, n).exists)]
             sizes = [
                 run(connection, "SELECT pg_total_relation_size($1::regclass)", [name]).fetchone() for name in names
             ]
@@ -203,15 +214,15 @@ class PgvectorStore:
             table = read_table(connection, self._parts)
             if table is None:
                 return 0
-            where = f"WHERE {mapping.POSITION} IS NULL" if is_enrolled(table) else ""
+            where = f"WHERE {mapping.POSITION} IS NULL" if _enrolled(table) else ""
             row = run(connection, f"SELECT count(*) FROM {quote(table.schema, table.name)} {where}").fetchone()
         assert row is not None
         return int(row[0])
 
     def build_index(self) -> None:
         with self._reading() as (_, layout):
-            pass
-        indexing.build_index(self._session, layout)
+            what = f"the index build of {self._placement.table}"
+        indexing.build_index(self._session, layout, lambda at: blocking.watched(at, Session(self._url), what))
 
     def index_ready(self) -> bool:
         with self._reading() as (connection, layout):
@@ -227,18 +238,46 @@ class PgvectorStore:
 
     @contextmanager
     def _use(self) -> Iterator[Connection]:
-        """See ``Session.use``. After an unknown failure the columns of the table are read again."""
+        """See ``Session.use``. When the table has no such column any more, its columns are read again."""
         try:
             with self._session.use() as connection:
                 yield connection
-        except Fatal:
-            self._resolved = None
+        except Fatal as error:
+            if isinstance(error.__cause__, ProgrammingError):
+                self._resolved = None
             raise
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Connection, Layout]]:
         with self._use() as connection, transaction(connection):
             yield connection, self._resolve(connection).layout
+
+    def _judge(self, connection: Connection) -> Judged:
+        return judge(connection, self._collection, self._placement, self._parts)
+
+    def _steps(self, connection: Connection, judged: Judged, *, complete: bool, as_owner: bool = False) -> Steps:
+        """What is left to run; what the table is like is kept by its owner alone."""
+        steps = judged.steps(connection, complete=complete)
+        table = judged.table
+        if not (as_owner or steps.ddl or table is None or table.owned):
+            return steps
+        kept = shape.to_remember(connection, table, judged.parts, self._collection, self._placement)
+        return Steps(ddl=(*steps.ddl, *kept), marks=steps.marks)
+
+    @contextmanager
+    def _refusals(self, connection: Connection) -> Iterator[None]:
+        """What an operator can put right is a refusal, not a failure of the store."""
+        table = self._placement.table
+        try:
+            yield
+        except LockNotAvailable as error:
+            held = blocking.holders(connection, quote(*self._parts)) or "another enrolment is at work"
+            raise Refused(f"{table} is locked: {held}; try again when that has ended") from error
+        except InsufficientPrivilege as error:
+            remedy = f"have its owner run what `vecferry enrol {self._collection.name} --sql` prints, then go on"
+            raise Refused(f"{str(error).strip()}; {remedy}") from error
+        except InvalidSchemaName as error:
+            raise Refused(f"{error.diag.message_primary}; create the schema first") from error
 
     def _apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         for left in reversed(range(LOOKS)):

@@ -102,6 +102,8 @@ def test_backfill_gate() -> None:
 def test_index_gate() -> None:
     assert index_gate(ready()).verdict is Verdict.PASS
     assert index_gate(replace(ready(), index_ready=False)).verdict is Verdict.FAIL
+    without = "no index is possible: it holds at most 2000 dimensions"
+    assert index_gate(replace(ready(), no_index=without)).measured == without
     early = index_gate(replace(ready(), run=None))
     assert (early.verdict, early.measured) == (Verdict.INCONCLUSIVE, "nothing was copied yet")
     unknown = index_gate(replace(ready(), index_ready=None, index_problem="store new: connection refused"))

@@ -188,6 +188,32 @@ def test_failures_come_before_what_is_not_known() -> None:
     assert refused.value.problems == ("c: m; do this",)
 
 
+def test_a_dimension_that_no_index_holds_is_said() -> None:
+    bounded = replace(CAPABLE, max_index_dimension=2_000)
+    wide = replace(COLLECTION, space=replace(COLLECTION.space, dimension=3_072))
+    (check,) = store_checks("old", (), bounded, wide)
+    assert check.verdict is Verdict.PASS
+    assert "no index is possible: it holds at most 2000 dimensions, these vectors have 3072" in check.measured
+    for capable, collection in ((bounded, COLLECTION), (CAPABLE, wide)):
+        assert store_checks("old", (), capable, collection)[0].measured == "guarantee atomic"
+
+
+def test_a_remark_is_shown_and_refuses_nothing() -> None:
+    (able, remark) = store_checks("old", (), CAPABLE, COLLECTION, ("2 rows without a vector stay as they are",))
+    assert (able.verdict, remark.verdict) == (Verdict.PASS, Verdict.PASS)
+    assert remark.measured == "2 rows without a vector stay as they are"
+
+
+def test_no_remedy_deletes_a_topic() -> None:
+    for topic in (
+        Topic(name="shop.control", partitions=1, settings={"cleanup.policy": "delete"}),
+        Topic(name="shop.control", partitions=2, settings={"cleanup.policy": "compact"}),
+    ):
+        check = table_topic_check(topic, "shop.control", "products")
+        assert check.verdict is Verdict.FAIL
+        assert "delete topic" not in check.remedy
+
+
 def test_record_times_that_a_producers_clock_decides_are_named_topic_by_topic_with_the_command() -> None:
     right = Topic(name="shop.control", partitions=1, settings={"message.timestamp.type": "LogAppendTime"})
     wrong = [Topic(name=f"shop.{n}", partitions=1, settings={"message.timestamp.type": "CreateTime"}) for n in "ab"]

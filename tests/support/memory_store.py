@@ -66,6 +66,9 @@ class MemoryStore:
     def remarks(self) -> tuple[str, ...]:
         return ()
 
+    def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
+        return ()
+
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         self._before("create")
         partitions = range(self.collection.partitions)
