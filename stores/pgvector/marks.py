@@ -1,10 +1,11 @@
-"""What the companions of a table say that it has applied."""
+"""What the companions of a table say that it has applied, and what all of them take."""
 
 from __future__ import annotations
 
 from ...schemas.batch import Applied, SnapshotMark
-from .catalog import read_table
+from .catalog import read_companion, read_table
 from .connection import Connection, run
+from .enrol import companion_names
 from .layout import quote
 from .mapping import POSITION, companion
 
@@ -34,3 +35,14 @@ def read_marks(connection: Connection, parts: tuple[str, ...], epoch: int) -> Ap
             for run_name, partition, next_offset, next_chunk, closed in marks
         },
     )
+
+
+def held_bytes(connection: Connection, parts: tuple[str, ...]) -> int:
+    """Table, companions and their indexes; 0 without a table."""
+    table = read_table(connection, parts)
+    if table is None:
+        return 0
+    where = (table.schema, table.name)
+    names = [quote(*where), *(name for name in companion_names(where) if read_companion(connection, name).exists)]
+    sizes = [run(connection, "SELECT pg_total_relation_size($1::regclass)", [name]).fetchone() for name in names]
+    return sum(row[0] for row in sizes if row is not None)

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import ProgrammingError
-from psycopg.errors import (
-    InsufficientPrivilege,
-    InvalidSchemaName,
-    LockNotAvailable,
-    QueryCanceled,
-    UndefinedColumn,
-    UndefinedTable,
-)
+from psycopg.errors import QueryCanceled, UndefinedColumn, UndefinedTable
 
 from ...errors import Fatal, Inconclusive, Refused, Rejected, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
 from . import blocking, contents, enrol, indexing, limits, mapping, read, shape
 from . import search as searches
 from .apply import Altered, write_batch
-from .catalog import Table, read_companion, read_table
+from .catalog import Table, read_table
 from .connection import Connection, Session, run, transaction
 from .enrol import Steps
+from .fields import read_fields
 from .judging import Judged, judge, placement_remarks, row_problems
 from .layout import Layout, quote
-from .marks import read_marks
+from .marks import held_bytes, read_marks
+from .remedies import remedied
 from .resolved import Resolved, resolve
 from .wire.arrays import MAX_BYTES
 
@@ -101,6 +97,13 @@ class PgvectorStore:
                 return steps.all
         finally:
             self._resolved = None
+
+    def fields(self) -> RowFields:
+        with self._use() as connection, transaction(connection):
+            judged = self._judge(connection)
+            if judged.problems or judged.table is None:
+                raise Refused(judged.problems or f"table {self._placement.table} does not exist")
+            return read_fields(connection, judged.table.oid, self._placement)
 
     def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
         with self._use() as connection, self._refusals(connection), transaction(connection):
@@ -199,15 +202,7 @@ class PgvectorStore:
 
     def size(self) -> Size:
         with self._use() as connection, transaction(connection):
-            table = read_table(connection, self._parts)
-            if table is None:
-                return Size(held=0, bound=None)
-            parts = (table.schema, table.name)
-            names = [quote(*parts), *(n for n in enrol.companion_names(parts) if read_companion(connection, n).exists)]
-            sizes = [
-                run(connection, "SELECT pg_total_relation_size($1::regclass)", [name]).fetchone() for name in names
-            ]
-            return Size(held=sum(row[0] for row in sizes if row is not None), bound=None)
+            return Size(held=held_bytes(connection, self._parts), bound=None)
 
     def count_unstamped(self) -> int:
         with self._use() as connection, transaction(connection):
@@ -264,20 +259,8 @@ class PgvectorStore:
         kept = shape.to_remember(connection, table, judged.parts, self._collection, self._placement)
         return Steps(ddl=(*steps.ddl, *kept), marks=steps.marks)
 
-    @contextmanager
-    def _refusals(self, connection: Connection) -> Iterator[None]:
-        """What an operator can put right is a refusal, not a failure of the store."""
-        table = self._placement.table
-        try:
-            yield
-        except LockNotAvailable as error:
-            held = blocking.holders(connection, quote(*self._parts)) or "another enrolment is at work"
-            raise Refused(f"{table} is locked: {held}; try again when that has ended") from error
-        except InsufficientPrivilege as error:
-            remedy = f"have its owner run what `vecferry enrol {self._collection.name} --sql` prints, then go on"
-            raise Refused(f"{str(error).strip()}; {remedy}") from error
-        except InvalidSchemaName as error:
-            raise Refused(f"{error.diag.message_primary}; create the schema first") from error
+    def _refusals(self, connection: Connection) -> AbstractContextManager[None]:
+        return remedied(connection, self._collection.name, self._placement.table, self._parts)
 
     def _apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         for left in reversed(range(LOOKS)):

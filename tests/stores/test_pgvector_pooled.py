@@ -97,7 +97,13 @@ def test_no_call_leaves_anything_in_the_session_of_the_application(open_pooled: 
         "index_ready": store.index_ready,
         "build_index": store.build_index,
         "remarks": store.remarks,
+        "fields": store.fields,
+        "size": store.size,
+        "owner_statements": lambda: store.owner_statements(complete=False),
+        "plan_chunks": lambda: store.plan_chunks(2),
+        "maintain": store.maintain,
     }
+    assert {name for name in vars(Store) if not name.startswith("_")} - set(calls) == {"close"}
     for name, call in calls.items():
         call()
         after = pooled.state()
