@@ -15,7 +15,7 @@ from .layout import quote
 
 @contextmanager
 def remedied(connection: Connection, collection: str, table: str, parts: tuple[str, ...]) -> Iterator[None]:
-    """Around the transaction of an enrolment of ``table``, as the placement names it: raises Refused with the remedy."""
+    """Goes around the transaction of an enrolment; ``table`` as the placement names it. Raises Refused."""
     try:
         yield
     except LockNotAvailable as error:
