@@ -123,7 +123,7 @@ class Store(Protocol):
     def remarks(self) -> tuple[str, ...]:
         """What an operator should know of the server and the table, though it stands in nobody's way; a line each.
 
-        Changes nothing. Blocks while rows are read, once and only before enrolment.
+        Changes nothing. Blocks; may read all rows once.
         """
         ...
 

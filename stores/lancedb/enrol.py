@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -148,10 +149,30 @@ def _mirror(connection: Connection, table: LanceTable) -> None:
     query = table.search().where(_unmirrored_where(connection)).select([id_field.name, metadata]).limit(None)
     for page in query.to_batches(batch_size=ROWS_PER_STEP):
         texts = page.column(metadata)
-        parsed = pa.ExtensionArray.from_storage(JSON_FIELD.type, texts.cast(pa.string()))
+        mirrored = pa.array(map(_without_repeats, texts.to_pylist()), pa.string())
+        parsed = pa.ExtensionArray.from_storage(JSON_FIELD.type, mirrored)
         rows = pa.Table.from_arrays(
             [page.column(id_field.name), texts, parsed], schema=pa.schema([id_field, text_field, JSON_FIELD])
         )
         unchanged = f"target.{JSON} IS NULL AND target.`{metadata}` = source.`{metadata}`"
         merge = table.merge_insert(id_field.name).when_matched_update_all(where=unchanged)
         execute(merge, rows)
+
+
+def _without_repeats(text: str | None) -> str | None:
+    """``text`` with the last value of a key that is there twice, which readers see: Lance would refuse the whole table.
+
+    Such a row cannot be copied: ``start`` lists it.
+    """
+    repeats = False
+
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal repeats
+        document = dict(pairs)
+        repeats |= len(document) < len(pairs)
+        return document
+
+    if text is None:
+        return None
+    document = json.loads(text, object_pairs_hook=members)
+    return json.dumps(document, ensure_ascii=False) if repeats else text

@@ -18,7 +18,7 @@ from ...errors import StoreError, Transient, VecferryError
 from ..base import Size
 from . import read, search
 from .disk import drop_superseded, folder_of, space_of
-from .errors import translated
+from .errors import DiskFull, translated
 from .table import Connection
 
 log = logging.getLogger(__name__)
@@ -99,8 +99,8 @@ class Housekeeping:
         try:
             with translated(self._connection.where):
                 self._optimize(keep)
-        except Transient as conflict:
-            log.info("compaction put off: %s", conflict)
+        except (Transient, DiskFull) as reason:
+            log.info("compaction put off: %s", reason)
 
     def _optimize(self, keep: timedelta) -> None:
         table = self._connection.latest()

@@ -78,6 +78,15 @@ class LanceStore:
             with self._use():
                 return call()
 
+    def _with_room(self, call: Callable[[], T]) -> T:
+        """``call``, once more when what old versions hold of a full disk was freed."""
+        try:
+            return call()
+        except DiskFull:
+            with suppress(VecferryError), self._use():  # whatever keeps it from that, the disk is what is full
+                self._housekeeping.make_room()
+            return call()
+
     def check(self) -> tuple[str, ...]:
         with self._use():
             return check.problems(self._connection)
@@ -89,6 +98,9 @@ class LanceStore:
         return ()  # a directory or a bucket has no owner who could run them
 
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
+        return self._with_room(lambda: self._create(complete, dry_run))
+
+    def _create(self, complete: bool, dry_run: bool) -> tuple[str, ...]:
         with self._use():
             return enrol.create(self._connection, complete=complete, dry_run=dry_run)
 
@@ -97,12 +109,7 @@ class LanceStore:
             return fields_of(self._connection.layout())
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-        try:
-            outcomes = self._apply(batch, marks)
-        except DiskFull:
-            with suppress(VecferryError), self._use():  # whatever keeps it from that, the disk is what is full
-                self._housekeeping.make_room()
-            outcomes = self._apply(batch, marks)
+        outcomes = self._with_room(lambda: self._apply(batch, marks))
         self._housekeeping.wrote(batch.vectors.nbytes + sum(map(len, batch.metadata)))
         return outcomes
 
@@ -171,13 +178,16 @@ class LanceStore:
         """Build it, again when another process merged files or indexed meanwhile. Raises Transient after ten tries."""
         for left in reversed(range(INDEX_TRIES)):
             try:
-                with self._use():
-                    search.build_index(self._connection)
+                self._with_room(self._build_index)
                 return
             except Transient as conflict:
                 if not left:
                     raise
                 log.info("building the index again: %s", conflict)
+
+    def _build_index(self) -> None:
+        with self._use():
+            search.build_index(self._connection)
 
     def index_ready(self) -> bool:
         return self._read(lambda: search.index_ready(self._connection))
