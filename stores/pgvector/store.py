@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvai
 from ...errors import Inconclusive, Refused, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
@@ -20,6 +21,7 @@ from . import search as searches
 from .apply import ApplySql, apply_sql, write_batch
 from .catalog import Table, read_companion, read_table
 from .connection import Connection, Session, run
+from .fields import read_fields
 from .judging import Judged, judge, placement_remarks, row_problems
 from .layout import Layout, quote
 from .wire.arrays import MAX_BYTES
@@ -82,6 +84,13 @@ class PgvectorStore:
                 return steps.all
         finally:
             self._resolved = None
+
+    def fields(self) -> RowFields:
+        with self._session.use() as connection:
+            judged = self._judge(connection)
+            if judged.problems or judged.table is None:
+                raise Refused(judged.problems or f"table {self._placement.table} does not exist")
+            return read_fields(connection, judged.table.oid, self._placement)
 
     def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
         with self._session.use() as connection, self._refusals(connection):
