@@ -120,7 +120,8 @@ class Store(Protocol):
         ...
 
     def remarks(self) -> tuple[str, ...]:
-        """What an operator should know of the server and the table, though it stands in nobody's way; a line each.
+        """What an operator should know of the server and the table, though it stands in nobody's way: limits, poolers,
+        triggers, rows without a vector; a line each.
 
         Changes nothing. Blocks; may read all rows once.
         """
@@ -153,8 +154,9 @@ class Store(Protocol):
         another writer of the partition for some seconds at most, then raises Transient.
         Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back, and none moves over a
         gap: a store whose own mark is below the ``known`` of a mark was made anew or restored, and raises Fatal
-        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch
-        may or may not be written: calling again with the same batch is safe).
+        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Oversized, Overloaded, Fatal
+        (the batch may or may not be written: calling again with the same batch is safe). Raises Refused when the table
+        has changed so that right events no longer fit it: what to undo is in its one line, and no event is at fault.
         """
         ...
 

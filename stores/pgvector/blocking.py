@@ -46,8 +46,8 @@ def waits(connection: Connection, pid: int) -> str:
 
 
 @contextmanager
-def watched(connection: Connection, watcher: Session, what: str) -> Iterator[None]:
-    """While the block runs on ``connection``, log what it waits for; ``watcher`` is used from another thread."""
+def watched(connection: Connection, session: Session, what: str) -> Iterator[None]:
+    """While the block runs on ``connection``, log what it waits for, as seen by another connection of ``session``."""
     row = run(connection, "SELECT pg_backend_pid()").fetchone()
     assert row is not None
     pid, done = int(row[0]), threading.Event()
@@ -55,7 +55,7 @@ def watched(connection: Connection, watcher: Session, what: str) -> Iterator[Non
     def look() -> None:
         said = ""
         while not done.wait(LOOK_EVERY_S):
-            with suppress(StoreError, Unavailable), watcher.use() as other:
+            with suppress(StoreError, Unavailable), session.apart() as other:
                 found = waits(other, pid)
                 if found and found.partition(",")[0] != said:
                     said = found.partition(",")[0]
@@ -68,4 +68,3 @@ def watched(connection: Connection, watcher: Session, what: str) -> Iterator[Non
     finally:
         done.set()
         thread.join()
-        watcher.close()

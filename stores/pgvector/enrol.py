@@ -79,6 +79,11 @@ def grants(parts: tuple[str, str], user: str) -> tuple[str, ...]:
     )
 
 
+def for_owner(steps: Steps, parts: tuple[str, str], user: str) -> tuple[str, ...]:
+    """What the owner runs so that ``user`` needs no right to change the table."""
+    return ("BEGIN", f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'", *steps.all, *grants(parts, user), "COMMIT")
+
+
 def _marks(partitions: str, collection: Collection, *, complete: bool) -> str:
     last, flag = collection.partitions - 1, "true" if complete else "false"
     return (

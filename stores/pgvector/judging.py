@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -26,6 +26,7 @@ from .connection import Connection, run
 from .enrol import Steps, companion_names, enrolment
 from .layout import Layout, literal, make_layout, quote
 from .mapping import POSITION
+from .shape import to_remember
 
 # Known to survive JSON. Values of any other type are tried out before enrolment; the guard checks every value again.
 _PROVEN = frozenset(
@@ -69,7 +70,7 @@ class Judged:
 
     def steps(self, connection: Connection, *, complete: bool) -> Steps:
         """What is left to run for a placement without problems."""
-        return enrolment(
+        steps = enrolment(
             connection,
             self.table,
             self.parts,
@@ -79,6 +80,8 @@ class Judged:
             self.extension,
             complete=complete,
         )
+        kept = to_remember(connection, self.table, self.parts, self.collection, self.placement)
+        return replace(steps, ddl=(*steps.ddl, *kept))
 
     def rights(self, connection: Connection, steps: Steps) -> tuple[str, ...]:
         """Why this role may not run ``steps``."""

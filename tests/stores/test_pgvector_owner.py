@@ -124,6 +124,6 @@ def test_a_session_that_holds_up_an_index_build_is_named(
         finally:
             owner.execute("ROLLBACK")
         built.result(timeout=60)
-    (said,) = [record.getMessage() for record in caplog.records if "index build of items waits" in record.getMessage()]
+    (said,) = [record.getMessage() for record in caplog.records if "the index build of" in record.getMessage()]
     assert "idle in transaction, transaction open for" in said
     assert "is in the way of ShareLock on" in said
