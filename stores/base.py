@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from ..errors import Fatal
 from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ..schemas.collection import IdType, Metric
+from ..schemas.fields import RowFields
 from ..schemas.filters import Condition, Operator
 
 
@@ -144,6 +145,13 @@ class Store(Protocol):
         Marks belong to the collection's epoch: marks of an earlier epoch are ignored, and new ones begin at 0.
         With ``dry_run`` nothing is changed. Blocks while the statements run; waits for locks of other sessions for some
         seconds at most. Raises Refused with the remedy: what ``check`` says, a lock, a missing privilege.
+        """
+        ...
+
+    def fields(self) -> RowFields:
+        """The types of the placement's columns, for publishers; every value that fits them ``apply`` takes.
+
+        Blocks for some small reads: for enrolment and redrive.
         """
         ...
 

@@ -15,11 +15,13 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...errors import Rejected, Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
 from . import altered, apply, check, enrol, read, search
 from .errors import DiskFull, Gone, translated
+from .fields import fields_of
 from .housekeeping import Housekeeping
 from .table import Connection
 
@@ -101,6 +103,10 @@ class LanceStore:
     def _create(self, complete: bool, dry_run: bool) -> tuple[str, ...]:
         with self._use():
             return enrol.create(self._connection, complete=complete, dry_run=dry_run)
+
+    def fields(self) -> RowFields:
+        with self._use():
+            return fields_of(self._connection.layout())
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         outcomes = self._with_room(lambda: self._apply(batch, marks))

@@ -19,6 +19,7 @@ from psycopg.errors import (
 from ...errors import Fatal, Inconclusive, Refused, Rejected, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
@@ -27,6 +28,7 @@ from . import search as searches
 from .apply import Altered, write_batch
 from .catalog import read_companion, read_table
 from .connection import Connection, Session, run, transaction
+from .fields import read_fields
 from .judging import Judged, judge, placement_remarks, row_problems
 from .layout import Layout, quote
 from .marks import read_marks
@@ -92,6 +94,13 @@ class PgvectorStore:
                 return steps.all
         finally:
             self._resolved = None
+
+    def fields(self) -> RowFields:
+        with self._use() as connection, transaction(connection):
+            judged = self._judge(connection)
+            if judged.problems or judged.table is None:
+                raise Refused(judged.problems or f"table {self._placement.table} does not exist")
+            return read_fields(connection, judged.table.oid, self._placement)
 
     def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
         with self._use() as connection, self._refusals(connection), transaction(connection):
