@@ -19,14 +19,23 @@ from .layout import literal, quote
 from .mapping import companion
 
 _CONSTRAINTS = """
-SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE conrelid = $1::bigint::oid AND contype IN ('c', 'f') ORDER BY conname
+SELECT 'constraint ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = $1::bigint::oid AND contype IN ('c', 'f')
+UNION ALL
+SELECT 'unique index ' || c.relname, pg_get_indexdef(c.oid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::bigint::oid AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary
+UNION ALL
+SELECT 'trigger ' || tgname, pg_get_triggerdef(oid) FROM pg_trigger
+WHERE tgrelid = $1::bigint::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+ORDER BY 1
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The id and the metadata columns as they are declared, and the constraints of the table in PostgreSQL's words."""
+    """The id and the metadata columns as they are declared, and in PostgreSQL's words whatever may refuse or change a
+    write: constraints, unique indexes, triggers.
+    """
 
     columns: Mapping[str, str]
     constraints: Mapping[str, str]
@@ -87,7 +96,7 @@ def changes(before: Shape, now: Shape) -> Iterator[str]:
             yield f"column {name} was {before.columns[name]} and is {declared}"
     for name, definition in now.constraints.items():
         if before.constraints.get(name) != definition:
-            yield f"constraint {name} is new: {definition}"
+            yield f"{name} is new: {definition}"
 
 
 def _new_shape(collection: Collection, placement: Placement) -> Shape:
