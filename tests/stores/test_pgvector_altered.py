@@ -128,6 +128,15 @@ def test_a_constraint_of_the_enrolment_is_broken_by_a_record_not_by_the_table(
     assert store.create(complete=True) == ()  # kept already
 
 
+def test_a_unique_index_that_is_new_stops_the_worker_and_makes_no_letters(store: Store, plain: Plain) -> None:
+    store.apply(goods("a", 2), ())
+    plain.execute("CREATE UNIQUE INDEX one_price ON goods (price)")
+    with pytest.raises(Refused, match="index one_price is new"):
+        store.apply(goods("b", 3), ())
+    plain.execute("DROP INDEX one_price")
+    assert store.apply(goods("b", 3), ()).tolist() == [Outcome.APPLIED]
+
+
 def test_a_table_that_was_enrolled_by_an_earlier_release_is_compared_with_its_first_look(
     store: Store, plain: Plain
 ) -> None:
