@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vecferry.errors import (
     ConfigError,
+    DeadLettered,
     DecodeError,
     Inconclusive,
     InvalidRecord,
@@ -46,6 +47,7 @@ _HOMES = {
 __all__ = [
     "AsyncReader",
     "ConfigError",
+    "DeadLettered",
     "DecodeError",
     "Hit",
     "Inconclusive",

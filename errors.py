@@ -8,9 +8,11 @@ VecferryError
 ├── Inconclusive       not known yet, or timed out; exit code 4
 ├── Unavailable        Kafka, or a store, cannot be reached; exit code 1
 ├── NotDelivered       Kafka did not acknowledge a record
+├── DeadLettered       a read waits for a write that its store can never hold
 └── StoreError         what a store adapter raises from ``apply``
     ├── Rejected       this batch can never be stored (bisect it: one record of it may be the reason)
     ├── Transient      try the same batch again after a moment
+    │   └── Oversized  it ran into a limit of the server, of time or of memory: try a smaller one
     ├── Overloaded     try again, not before ``retry_after_s``
     └── Fatal          stop: nothing is known about this failure, so nothing may be skipped
 """
@@ -69,6 +71,24 @@ class NotDelivered(VecferryError):
     """
 
 
+class DeadLettered(VecferryError):
+    """A write that a read was to show (``after=``, a session) became a dead letter: ``store`` can never hold it.
+
+    ``id`` is "" where the record carried none; ``letter`` its key for ``vecferry dlq show``. A newer state of the id
+    ends this: publish it, and read with its token.
+    """
+
+    def __init__(self, *, store: str, id: str, position: int, letter: str, reason: str) -> None:
+        what = f"the write of {id!r}" if id else "a write"
+        again = f"publish the right state of {id!r} and read with its token" if id else "publish the row again"
+        super().__init__(f"{what} can never be stored in {store!r} ({reason}); {again}")
+        self.store = store
+        self.id = id
+        self.position = position
+        self.letter = letter
+        self.reason = reason
+
+
 class StoreError(VecferryError):
     """Base of what ``Store`` methods raise; foreign exceptions are mapped by each adapter's ``errors.py``."""
 
@@ -79,6 +99,10 @@ class Rejected(StoreError):
 
 class Transient(StoreError):
     """The same call may succeed later: a lost connection, a deadlock, a commit conflict."""
+
+
+class Oversized(Transient):
+    """The call ran into a limit of the server: a smaller batch may pass, and so may the same one later."""
 
 
 class Overloaded(StoreError):

@@ -141,13 +141,13 @@ _MEANINGS = (
     ),
     _meaning(
         "refuses the time of the record ({})",
-        "set message.timestamp.type=LogAppendTime on the topic: `vecferry doctor` prints the command",
+        "set message.timestamp.type=LogAppendTime on the topic: `vecferry doctor COLLECTION` prints the command",
         "INVALID_TIMESTAMP",
         lasts=True,
     ),
     _meaning(
         "refuses the record ({})",
-        "`vecferry doctor` says what is wrong with the topic",
+        "`vecferry doctor COLLECTION` says what is wrong with the topic",
         "INVALID_RECORD INVALID_MSG INVALID_REQUIRED_ACKS _INVALID_DIFFERENT_RECORD",
         lasts=True,
     ),
@@ -173,7 +173,7 @@ _MEANINGS = (
     ),
     _meaning(
         "does not hold the offset that was asked for ({})",
-        "`vecferry doctor` says what retention, or a restored disk, has taken away",
+        "`vecferry doctor COLLECTION` says what retention, or a restored disk, has taken away",
         "OFFSET_OUT_OF_RANGE _AUTO_OFFSET_RESET _LOG_TRUNCATION _NO_OFFSET",
     ),
     _meaning(

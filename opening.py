@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from .config import Config
 from .errors import Unavailable, VecferryError
 from .executor import Daemon
-from .journal.enrolled import refuse_other_enrolment
+from .journal.enrolled import enrolled_fields, refuse_other_enrolment
 from .journal.log_end import beyond_the_end
 from .journal.progress import LiveProgress, live_progress_prefix
 from .journal.reading import all_known
@@ -26,6 +26,7 @@ from .log.port import Log
 from .log.topics import largest_record
 from .replicas import open_replica
 from .schemas.collection import Collection, Replica
+from .schemas.fields import RowFields
 from .schemas.topics import control_topic, events_topic, progress_topic
 
 _log = logging.getLogger("vecferry.pipeline")
@@ -36,10 +37,14 @@ _STORE_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Of the live topic: how long a record may be, and where its partitions end. None and () where not known."""
+    """Of the live topic: how long a record may be, and where its partitions end. None and () where not known.
+
+    ``replicas``: the columns of those that are configured and were enrolled.
+    """
 
     max_record_bytes: int | None = None
     log_ends: tuple[int, ...] = ()
+    replicas: tuple[RowFields, ...] = ()
 
 
 def look_up(config: Config, name: str, log: Log) -> Found:
@@ -49,26 +54,32 @@ def look_up(config: Config, name: str, log: Log) -> Found:
     one than was enrolled, and where a store has applied more than it holds; Unavailable when Kafka does not answer.
     """
     collection, events = config.collection(name), events_topic(config.namespace, name)
+    replicas: tuple[RowFields, ...] = ()
     try:
-        _compare(config, collection, events, log)
+        replicas = _compare(config, collection, events, log)
     except Unavailable as error:
         if contact_of(config.kafka).away:
             raise
         _log.warning("%s: what it was enrolled with is not known: %s", name, error)
     try:
-        return _measure(config, collection, events, log)
+        return replace(_measure(config, collection, events, log), replicas=replicas)
     except Unavailable as error:
         _log.warning("%s: what its topic takes, and where it ends, is not known: %s", name, error)
-        return Found()
+        return Found(replicas=replicas)
 
 
-def _compare(config: Config, collection: Collection, events: str, log: Log) -> None:
+def _compare(config: Config, collection: Collection, events: str, log: Log) -> tuple[RowFields, ...]:
+    """Returns the columns of the replicas as they were enrolled."""
     control = control_topic(config.namespace)
     # First: to ask for an absent topic by its name may create it.
-    if {control, events} <= log.admin.topics([control, events]).keys():
-        with closing(log.table(control)) as table:
-            table.sync(_TABLE_S)
-            refuse_other_enrolment(table, log.admin, collection, events)
+    if not {control, events} <= log.admin.topics([control, events]).keys():
+        return ()
+    with closing(log.table(control)) as table:
+        table.sync(_TABLE_S)
+        refuse_other_enrolment(table, log.admin, collection, events)
+        fields = enrolled_fields(table, collection.name)
+    placements = config.collections[collection.name].placements
+    return tuple(found for replica, found in fields.items() if replica in placements)
 
 
 def _measure(config: Config, collection: Collection, events: str, log: Log) -> Found:

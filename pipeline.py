@@ -67,6 +67,7 @@ class Pipeline:
             max_record_bytes=found.max_record_bytes,
             log_ends=found.log_ends,
             on_doubt=watch.look_soon,
+            replicas=found.replicas,
         )
         watched = Watched(
             collection=name,

@@ -22,6 +22,7 @@ from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.partitioner import partitions_of
 from ..schemas.position import encode_position
+from ..schemas.spelling import Spelling
 from ..stores.base import Store
 from ..wording import count, open_transactions
 from .log_end import LogEnd
@@ -51,6 +52,8 @@ class Settler:
     ``live_ends`` returns the end offset of every live partition, ``held_back`` where open transactions hold readers
     back: partition -> first offset. ``skips``: the copy left behind on purpose what the log cannot carry, in
     messages of ``max_bytes``. ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
+    Metadata that ``spelling`` spells alike is equal: a dead letter is redriven in the spelling of its store, after the
+    other one took it as it was published.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Settler:
         page_rows: int,
         on_wait: Callable[[str], None],
         clock: Clock,
+        spelling: Spelling | None = None,
         skips: bool = False,
         max_bytes: int = MAX_RECORD_BYTES,
         held_back: Callable[[], Mapping[int, int]] = dict,
@@ -82,6 +86,7 @@ class Settler:
         self._page_rows = page_rows
         self._on_wait = on_wait
         self._clock = clock
+        self._spelling = spelling
         self._barrier_timeout_s = barrier_timeout_s
         self._watch_s = watch_s
         self._patience_s = barrier_timeout_s
@@ -159,6 +164,9 @@ class Settler:
         self, store: Store, cases: Sequence[_Case], live: Mapping[int, int], earlier: Sequence[tuple[State, ...]]
     ) -> list[Seen]:
         rows = store.fetch([case.id for case in cases])
+        if self._spelling:
+            filtered = None if rows.filtered is None else self._spelling.texts(rows.filtered)
+            rows = replace(rows, metadata=self._spelling.texts(rows.metadata), filtered=filtered)
         states, twice = states_of(rows), repeated(rows.ids)
         return [
             Seen(

@@ -23,6 +23,7 @@ from ..log.port import Admin, held_back
 from ..schemas.batch import Rows
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.partitioner import murmur2
+from ..schemas.spelling import Spelling
 from ..schemas.topics import events_topic
 from ..stores.base import Store
 from .log_end import LogEnd
@@ -124,6 +125,7 @@ def compare_stores(
         on_progress=on_progress,
         on_difference=on_difference,
         clock=clock,
+        spelling=Spelling([source.fields(), target.fields()]),
     )
     return verifier.run()
 
@@ -144,6 +146,7 @@ class Verifier:
         on_progress: OnProgress,
         on_difference: OnDifference = _ignore,
         clock: Clock,
+        spelling: Spelling | None = None,
         skips: bool = False,
         max_bytes: int = MAX_RECORD_BYTES,
         held_back: Callable[[], Mapping[int, int]] = dict,
@@ -171,6 +174,7 @@ class Verifier:
             page_rows=self._page_rows,
             on_wait=lambda what_for: on_progress(Progress(phase=what_for, rows=self._checked)),
             clock=clock,
+            spelling=spelling,
             skips=skips,
             max_bytes=max_bytes,
             barrier_timeout_s=barrier_timeout_s,

@@ -38,7 +38,11 @@ def _next(collection: str, checks: Sequence[GateResult]) -> str:
     if gate_exit_code(checks) == 0:
         return f"vecferry status {collection}"
     failed = [check for check in checks if check.verdict is Verdict.FAIL]
-    # Nothing stands in the way but what enrolling does: the topics may be there already, made by hand.
-    if failed and all(check.remedy.startswith(f"run `vecferry enrol {collection}`") for check in failed):
-        return f"vecferry enrol {collection} --dry-run"
+    enrol = f"vecferry enrol {collection}"
+    # What enrolling mends: the topics may be there already, made by hand.
+    first = [check for check in failed if not check.remedy.startswith(f"run `{enrol}`")]
+    if failed and not first:
+        return f"{enrol} --dry-run"
+    if first and all(f"`{enrol} --sql`" in check.measured for check in first):
+        return f"{enrol} --sql"
     return f"vecferry doctor {collection}"

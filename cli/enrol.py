@@ -47,10 +47,17 @@ def run(args: argparse.Namespace, console: Console) -> Result:
         "new topics": ", ".join(done.topics) or "none",
         "groups": ", ".join(done.groups),
     }
+    if not args.dry_run:
+        ran = [f"{store} {len(lines)}" for store, lines in done.statements.items() if lines]
+        facts["statements run"] = f"{', '.join(ran)} (--output json shows them)" if ran else "none"
     title = "Enrolling would do this" if args.dry_run else "Enrolled"
     return Result(
         data={"dry_run": args.dry_run, **asdict(done)},
-        tables=(facts_table(title, facts), statements_table(done.statements), *remarks_tables(done.remarks)),
+        tables=(
+            facts_table(title, facts),
+            *((statements_table(done.statements),) if args.dry_run else ()),
+            *remarks_tables(done.remarks),
+        ),
         next_steps=steps,
     )
 

@@ -194,7 +194,14 @@ class Assignment:
                 )
             known, complete = applied.live[place[1]], place[1] in applied.complete
             added.append(
-                Partition(place=place, next_offset=offset, handled_below=known, applied=known, complete=complete)
+                Partition(
+                    place=place,
+                    next_offset=offset,
+                    handled_below=known,
+                    applied=known,
+                    clean_from=max(offset, known),  # of what lies below, another worker may have posted letters
+                    complete=complete,
+                )
             )
         return added
 

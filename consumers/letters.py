@@ -14,6 +14,8 @@ from ..clock import Clock
 from ..errors import Unavailable, VecferryError
 from ..log.port import OnFailure, Sender, TooLarge
 from ..schemas.dead_letters import CUT, Origin
+from ..schemas.position import next_offset
+from .partition import Owned
 
 _log = logging.getLogger("vecferry.worker")
 
@@ -107,6 +109,14 @@ class LetterBox:
         return self._sender.send(self._topic, 0, value, key=key, headers=headers, on_failure=on_failure)
 
 
+def note_letters(letters: Sequence[Letter], partitions: Owned) -> None:
+    """Let the live ``partitions`` of ``letters`` know that up to these nothing can be said of all events."""
+    for letter in letters:
+        partition = partitions.get((letter.origin.topic, letter.origin.partition))
+        if partition is not None and partition.run is None:
+            partition.clean_from = max(partition.clean_from, next_offset(letter.origin.offset))
+
+
 def cut(letter: Letter) -> Letter:
     """``letter`` with its value and key cut to KEPT_BYTES in all, without headers; the reason says so."""
     value = letter.value or b""
@@ -175,13 +185,14 @@ class LetterLog:
 
 
 def describe(collection: str, letter: Letter) -> str:
-    """The log line of ``letter``: its origin, its id if there is one, and the reason."""
+    """The log line of ``letter``: its origin, its id if there is one, the reason, and how to learn what to publish."""
     origin = letter.origin
     id_ = "no id" if letter.key is None else f"id {_short(letter.key.decode('utf-8', 'backslashreplace'), _LONGEST_ID)}"
     row = f" row {origin.row}" if origin.row else ""
     return (
         f"{collection}: dead letter, {origin.store} cannot take {origin.topic} [{origin.partition}] "
-        f"offset {origin.offset}{row}, {id_}: {_short(letter.reason, _LONGEST_REASON)}"
+        f"offset {origin.offset}{row}, {id_}: {_short(letter.reason, _LONGEST_REASON)}; "
+        f"`vecferry dlq show {collection} {origin.key()}` says what to publish instead"
     )
 
 

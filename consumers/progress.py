@@ -81,7 +81,10 @@ class ProgressPublisher:
 
     def _send_live(self, partition: Partition) -> None:
         record = LiveProgress(
-            next_offset=partition.applied, complete=partition.complete, beat_unix_s=self._clock.unix_s()
+            next_offset=partition.applied,
+            complete=partition.complete,
+            beat_unix_s=self._clock.unix_s(),
+            clean_from=partition.clean_from,
         )
         self._send(live_progress_key(self._collection, self._store, partition.place[1]), record.encode())
 

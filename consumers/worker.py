@@ -11,6 +11,7 @@ worker then has no thread of its own.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from threading import Event
 
@@ -33,7 +34,7 @@ from .applying import Abandoned, Applier
 from .assignment import Assignment
 from .commits import Commits
 from .intake import Intake
-from .letters import LetterBox
+from .letters import Letter, LetterBox, note_letters
 from .looking import IdleLook
 from .partition import Owned, Partition
 from .progress import ProgressPublisher
@@ -241,12 +242,12 @@ class CollectionWorker:
 
     def _apply(self, turn: Turn) -> None:
         """Post the letters, write rows and marks, then publish progress."""
-        self._letters.post(turn.unposted(turn.letters))
+        self._post(turn, turn.letters)
         failpoints.hit("worker.before-apply")
         applied = self._applier.apply(turn.batch, turn.marks)
         if applied.rejected:
             letters = [self._maker.letter(turn, row, why) for row, why in applied.rejected.items()]
-            self._letters.post(turn.unposted(letters))
+            self._post(turn, letters)
             self._applier.mark(turn.marks)
         failpoints.hit("worker.applied")
         live, snapshot = np.split(applied.outcomes, [turn.live_rows])
@@ -259,6 +260,10 @@ class CollectionWorker:
             _log.error("%s [%d]: %s; this store stays incomplete", *place, problem)
             self._progress.problem(str(partition.run), place[1], partition.tally.next_chunk, problem)
         self._store.maintain()
+
+    def _post(self, turn: Turn, letters: Sequence[Letter]) -> None:
+        self._letters.post(turn.unposted(letters))
+        note_letters(letters, turn.partitions)  # before the mark passes them, and with it the progress
 
     def _finish(self, deadline_s: float | None) -> bool:
         """Wait until no turn is in flight, and poll meanwhile; False when ``deadline_s`` came first."""

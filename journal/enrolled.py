@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, assert_never
 
 from ..errors import Refused
 from ..log.port import Table
 from ..schemas.collection import Collection
+from ..schemas.fields import RowFields
 from .collection import CollectionRecord, EnrolledTopic, collection_key
-from .reading import read
+from .reading import known, read
 from .record import Known, Unknown
 
 
@@ -43,6 +45,15 @@ def refuse_other_configuration(control: Table, collection: Collection) -> None:
     record = enrolled_topic(control, collection.name)
     if record is not None and (problems := _differences(record, collection)):
         raise Refused(problems)
+
+
+def enrolled_fields(control: Table, collection: str) -> Mapping[str, RowFields]:
+    """The columns of each replica as they were at enrolment; {} where an earlier release enrolled it. Does not block.
+
+    Of a record that a later version wrote, nothing: values are then judged by the stores alone.
+    """
+    record = known(control, collection_key(collection), CollectionRecord)
+    return {} if record is None else record.columns
 
 
 def _differences(record: EnrolledTopic, collection: Collection) -> list[str]:

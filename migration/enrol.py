@@ -26,6 +26,7 @@ from ..journal.run import group_key
 from ..log.port import Log, Topic
 from ..log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from ..schemas.collection import Collection
+from ..schemas.fields import RowFields
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from ..wording import partitions
 from .enrolled import journal, refuse_another
@@ -109,8 +110,8 @@ def enrol(
         context.control.sync()
         command = f"enrol {name}"
         with Lease(config, name, context.control, log, command=command, clock=clock, threads=threads) as lease:
-            _carry_out(context, lease)
-            journal(lease, context.control, collection, stores, admin.topic_id(context.events), clock)
+            columns = _carry_out(context, lease)
+            journal(lease, context.control, collection, stores, admin.topic_id(context.events), clock, columns)
     return planned
 
 
@@ -176,18 +177,22 @@ def _refuse_foreign(
         raise Refused(traces)
 
 
-def _carry_out(context: Context, lease: Lease) -> None:
-    """Prepare the stores (source first) and begin their groups."""
+def _carry_out(context: Context, lease: Lease) -> dict[str, RowFields]:
+    """Prepare the stores (source first) and begin their groups. Returns the columns of each."""
     collection, stores = context.collection, (context.source, context.target)
     refuse_another(context.control, collection, stores, context.events, context.log.admin.topic_id(context.events))
     # A source is a full copy by definition, but only once: enrolled again with its table lost, it is none.
     enrolled = context.control.get(migration_key(context.name)) is not None
+    columns: dict[str, RowFields] = {}
     for store in stores:
         complete = store == context.source and not enrolled
         _prepare(context.open_store, store, collection, complete=complete, dry_run=False)
         hit("enrol.store-prepared")
         _begin(context, lease, store)
         hit("enrol.group-begun")
+        with opened(context.open_store, store) as handle:
+            columns[store] = handle.fields()
+    return columns
 
 
 def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:

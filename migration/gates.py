@@ -192,9 +192,9 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
 def dead_letter_gate(facts: Facts) -> GateResult:
     """Neither store has an unresolved dead letter."""
     remedy = (
-        f"see `vecferry dlq list {facts.collection}`; once the cause is mended, "
-        f"`vecferry dlq redrive {facts.collection}` sends the letters through the store's guard again; a record "
-        f"that nobody misses is given up with `vecferry dlq discard {facts.collection} KEY`"
+        f"see `vecferry dlq list {facts.collection}`; publish the right state of each id that it names, or mend the "
+        f"cause, then `vecferry dlq redrive {facts.collection}` resolves the letters; a record that nobody misses is "
+        f"given up with `vecferry dlq discard {facts.collection} KEY`"
     )
     required = "no unresolved letter"
     if facts.dead_letters is None:

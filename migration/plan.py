@@ -41,7 +41,8 @@ class StartPlan:
 def remaining_steps(record: MigrationRecord, run: RunRecord | None, *, indexable: bool = True) -> tuple[str, ...]:
     """The steps that ``start`` would still take. Of vectors that are not ``indexable`` no index is built."""
     prepare = f"prepare {record.target}"
-    copy = f"copy {record.source} into a snapshot topic" if run is None else f"go on with run {run.run}"
+    anew = f"look through {record.source} for rows that cannot be copied, then copy it into a snapshot topic"
+    copy = anew if run is None else f"go on with run {run.run}"
     wait = f"wait until {record.target} has applied the copy"
     index = f"build the index of {record.target}" if indexable else f"leave {record.target} without an index"
     match record.step:

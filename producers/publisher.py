@@ -16,6 +16,8 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
 from ..kafka_contact import Contact
 from ..schemas.collection import Collection
+from ..schemas.fields import RowFields
+from ..schemas.ids import Id
 from ..schemas.position import next_offset
 from .client import bounds, connect
 from .delivery import BatchDelivery, Delivery, describe
@@ -62,9 +64,11 @@ class Publisher:
         max_record_bytes: int | None = None,
         log_ends: Sequence[int] = (),
         on_doubt: Callable[[], None] = lambda: None,
+        replicas: Sequence[RowFields] = (),
     ) -> None:
-        """``max_record_bytes``: what ``topic`` takes. ``log_ends``: where it ends; no record gets an offset below.
+        """``replicas``: the columns of each, by which values are judged and spelled.
 
+        ``max_record_bytes``: what ``topic`` takes. ``log_ends``: where it ends; no record gets an offset below.
         ``on_doubt`` is called, from the thread that serves reports, when one does: the topic may be another one now.
         """
         self._blocks = on_full == "block"
@@ -78,7 +82,7 @@ class Publisher:
             log_ends=log_ends,
             on_doubt=on_doubt,
         )
-        self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)))
+        self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)), replicas)
         self._refusal: str | None = None
         self._closed = False
         self._forked = False
@@ -108,28 +112,31 @@ class Publisher:
         self._refusal = str(problem)
 
     def upsert(
-        self, id: str, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
+        self, id: Id, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
     ) -> Delivery:
         """Publish a whole row: ``vector`` real numbers [d] (stored as float32), ``metadata`` a JSON object.
+
+        Dates, times, Decimal, UUID and NumPy's scalars are taken too; docs/developer/values.md says what becomes of
+        them. ``id`` may be an int or a UUID where the collection's ids are.
 
         ``source_text`` is what was embedded, kept for re-embedding. Blocks only as the class says. Raises
         InvalidRecord, NotDelivered (queue full), Refused.
         """
         key, value = self._records.upsert(id, vector, metadata, source_text)
-        delivery = Delivery(self._book, id)
+        delivery = Delivery(self._book, str(id))
         self._send(key, value, delivery)
         return delivery
 
-    def delete(self, id: str) -> Delivery:
+    def delete(self, id: Id) -> Delivery:
         """Publish that the row is gone; deleting what does not exist is fine. Blocks and raises as :meth:`upsert`."""
         key, value = self._records.delete(id)
-        delivery = Delivery(self._book, id)
+        delivery = Delivery(self._book, str(id))
         self._send(key, value, delivery)
         return delivery
 
     def upsert_many(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         vectors: ArrayLike,
         metadata: Sequence[Metadata | None] | None = None,
         *,
@@ -143,7 +150,7 @@ class Publisher:
         """
         ids = list(ids)  # the caller may change its list meanwhile
         records = self._records.upserts(ids, vectors, metadata, source_texts)
-        batch = BatchDelivery(self._book, ids[0] if ids else "")
+        batch = BatchDelivery(self._book, str(ids[0]) if ids else "")
         try:
             for key, value in records:
                 batch.taken += 1  # before: after an interrupt in between, too few are acknowledged and not too many
@@ -263,6 +270,7 @@ class Publisher:
         self._outages.failed(error)
         # The client recovers from other errors (a lost connection), or reports them with a delivery.
         if error.fatal():
+            self._book.stopped = error
             self._refusal = (
                 f"the Kafka client stopped for good: {describe(error)}; close this publisher and open another"
             )

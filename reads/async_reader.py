@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from ..clock import Clock
 from ..errors import Inconclusive, InvalidRecord, Unavailable
 from ..schemas.batch import Hit
+from ..schemas.ids import Id
 from .arguments import After, time_out_s
 from .deadline import deadline_in
 from .reader import DEFAULT_TIMEOUT_S, Reader
@@ -73,7 +74,7 @@ class AsyncReader:
 
     async def get(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         *,
         after: After | None = None,
         session: Session | None = None,

@@ -9,13 +9,14 @@ from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
 from ..journal.topic_watch import TopicWatch
-from ..log.port import Log
+from ..log.port import Log, Table
 from ..replicas import open_replica
 from ..schemas.collection import Collection
-from ..schemas.topics import events_topic
+from ..schemas.topics import dlq_topic, events_topic
 from ..stores.base import Store
 from .async_reader import AsyncReader
 from .enrolled import Enrolled
+from .letters import DeadLetters
 from .pool import StorePool
 from .reader import Reader
 from .route import Split, whole
@@ -31,6 +32,7 @@ class _Shared:
     topic: str
     pool: StorePool
     progress: Watermarks
+    letters: DeadLetters
     enrolled: Enrolled
 
 
@@ -64,6 +66,7 @@ class Backend:
             topic=shared.topic,
             router=router,
             progress=shared.progress,
+            letters=shared.letters,
             pool=shared.pool,
             counters=counters,
             clock=self._clock,
@@ -77,9 +80,10 @@ class Backend:
     def close(self) -> None:
         """Close every handle and view; idempotent."""
         with self._lock:
-            pools = [shared.pool for shared in self._shared.values()]
-        for pool in pools:
-            pool.close()
+            opened = list(self._shared.values())
+        for shared in opened:
+            shared.pool.close()
+            shared.letters.close()
         self._views.close()
 
     def _share(self, name: str) -> _Shared:
@@ -98,6 +102,11 @@ class Backend:
         def end_offsets(timeout_s: float) -> tuple[int, ...]:
             return self._log.admin.end_offsets(topic, collection.partitions, stable=True, timeout_s=timeout_s)
 
+        def open_letters() -> Table | None:
+            topic = dlq_topic(self._config.namespace, name)
+            # First: to ask for an absent topic by its name may create it.
+            return self._log.table(topic) if self._log.admin.topics([topic]) else None
+
         with self._lock:
             if name not in self._shared:
                 pool = StorePool(open_named)
@@ -108,11 +117,15 @@ class Backend:
                     pool=pool,
                     clock=self._clock,
                 )
+                letters = DeadLetters(
+                    collection=name, topic=topic, progress=self._views.progress, open_table=open_letters, pool=pool
+                )
                 self._shared[name] = _Shared(
                     collection=collection,
                     topic=topic,
                     pool=pool,
                     progress=progress,
+                    letters=letters,
                     enrolled=Enrolled(collection, self._watch),
                 )
             return self._shared[name]

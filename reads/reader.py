@@ -15,9 +15,11 @@ from ..errors import Inconclusive, Refused, StoreError, Unavailable, VecferryErr
 from ..schemas.batch import Hit
 from ..schemas.collection import Collection
 from ..schemas.filters import parse_filter
+from ..schemas.ids import Id
 from ..stores.base import Store
 from .arguments import After, Demand, asked_ids, check_operators, demand, query_vector, result_count, time_out_s
 from .deadline import Deadline, deadline_in
+from .letters import DeadLetters
 from .marks import WentBack
 from .pool import StorePool
 from .results import Row, rows_in_order
@@ -48,6 +50,7 @@ class Reader:
     Inconclusive   no store could answer in time, or none had applied what ``after`` or ``session`` asks for
     Refused        the configuration is not what was enrolled; or ``after`` asks of a live topic that was made anew
     Unavailable    the store cannot be reached, or Kafka never could be since the pipeline was opened
+    DeadLettered   the store can never hold a write that ``after`` or ``session`` asks for
     StoreError     the store failed otherwise
     """
 
@@ -58,6 +61,7 @@ class Reader:
         topic: str,
         router: Router,
         progress: Watermarks,
+        letters: DeadLetters,
         pool: StorePool,
         counters: Counters,
         clock: Clock,
@@ -69,6 +73,7 @@ class Reader:
         self._topic = topic
         self._router = router
         self._progress = progress
+        self._letters = letters
         self._pool = pool
         self._counters = counters
         self._clock = clock
@@ -133,7 +138,7 @@ class Reader:
 
     def get(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         *,
         after: After | None = None,
         session: Session | None = None,
@@ -141,9 +146,10 @@ class Reader:
         timeout: float = DEFAULT_TIMEOUT_S,
     ) -> list[Row]:
         """The rows of ``ids`` in that order; absent ids are left out. The other arguments are those of ``search``."""
-        wanted = asked_ids(ids)
-        found = self._read(lambda store, _: store.fetch(wanted), after, session, key, timeout)
-        return rows_in_order(ids, found)
+        wanted = asked_ids(ids, self._collection.id_type)
+        each = list(dict.fromkeys(wanted))
+        found = self._read(lambda store, _: store.fetch(each), after, session, key, timeout)
+        return rows_in_order(wanted, found)
 
     def close(self) -> None:
         """End this reader; reads that have not begun raise Unavailable. Does not block; idempotent."""
@@ -184,6 +190,7 @@ class Reader:
                 within = deadline.share(_FIRST_TRY) if permit.spare else deadline
                 store = self._seen_by(asked, permit, within)
                 self._await_writes(asked, store, within)
+                self._refuse_lost_writes(asked, store, within)
                 answer = self._ask(store, ask, within)
             except (StoreError, Unavailable, Inconclusive) as error:
                 if store == permit.store and self._may_turn(permit, asked, error, deadline):
@@ -243,6 +250,12 @@ class Reader:
         lag = self._progress.wait(store, asked.wanted, within)
         if lag is not None:
             raise _Behind(f"not seen in time: {lag}")
+
+    def _refuse_lost_writes(self, asked: Demand, store: str, within: Deadline) -> None:
+        try:
+            self._letters.refuse(store, asked.writes, within)
+        except Unavailable as error:
+            raise _Behind(f"whether the store has taken what this read must see is not known: {error}") from error
 
     def _may_turn(self, permit: Permit, asked: Demand, error: Exception, deadline: Deadline) -> bool:
         """Whether to try another store after ``error``."""

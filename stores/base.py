@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from ..errors import Fatal
 from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ..schemas.collection import IdType, Metric
+from ..schemas.fields import RowFields
 from ..schemas.filters import Condition, Operator
 
 
@@ -122,7 +123,7 @@ class Store(Protocol):
     def remarks(self) -> tuple[str, ...]:
         """What an operator should know of the server and the table, though it stands in nobody's way; a line each.
 
-        Changes nothing. Blocks while rows are read, once and only before enrolment.
+        Changes nothing. Blocks; may read all rows once.
         """
         ...
 
@@ -146,6 +147,13 @@ class Store(Protocol):
         """
         ...
 
+    def fields(self) -> RowFields:
+        """The types of the placement's columns, for publishers; every value that fits them ``apply`` takes.
+
+        Blocks for some small reads: for enrolment and redrive.
+        """
+        ...
+
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         """Write ``batch`` (no id twice; may be empty) and then ``marks`` as one atomic step per id, guard included.
 
@@ -153,8 +161,9 @@ class Store(Protocol):
         another writer of the partition for some seconds at most, then raises Transient.
         Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back, and none moves over a
         gap: a store whose own mark is below the ``known`` of a mark was made anew or restored, and raises Fatal
-        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch
-        may or may not be written: calling again with the same batch is safe).
+        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Oversized, Overloaded, Fatal
+        (the batch may or may not be written: calling again with the same batch is safe). Raises Refused when the table
+        has changed so that right events no longer fit it: what to undo is in its one line, and no event is at fault.
         """
         ...
 

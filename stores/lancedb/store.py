@@ -15,13 +15,17 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...errors import Rejected, Transient, Unavailable, VecferryError
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
 from . import altered, apply, check, enrol, read, search
+from .disk import folder_of
 from .errors import DiskFull, Gone, translated
+from .fields import fields_of
 from .housekeeping import Housekeeping
 from .table import Connection
+from .turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +58,8 @@ class LanceStore:
         self._where = self._connection.where
         self._listing: read.Listing | None = None
         self._clock = clock
-        self._housekeeping = Housekeeping(self._connection, clock, max_growth)
+        self._turns = Turns(folder_of(uri, placement.table), clock)
+        self._housekeeping = Housekeeping(self._connection, clock, max_growth, self._turns)
 
     @contextmanager
     def _use(self) -> Iterator[None]:
@@ -76,34 +81,45 @@ class LanceStore:
             with self._use():
                 return call()
 
+    def _with_room(self, call: Callable[[], T]) -> T:
+        """``call``, once more when what old versions hold of a full disk was freed."""
+        try:
+            return call()
+        except DiskFull:
+            with suppress(VecferryError), self._use():  # whatever keeps it from that, the disk is what is full
+                self._housekeeping.make_room()
+            return call()
+
     def check(self) -> tuple[str, ...]:
         with self._use():
             return check.problems(self._connection)
 
     def remarks(self) -> tuple[str, ...]:
-        return ()
+        return self._read(lambda: check.remarks(self._connection))
 
     def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
         return ()  # a directory or a bucket has no owner who could run them
 
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
+        return self._with_room(lambda: self._create(complete, dry_run))
+
+    def _create(self, complete: bool, dry_run: bool) -> tuple[str, ...]:
         with self._use():
             return enrol.create(self._connection, complete=complete, dry_run=dry_run)
 
+    def fields(self) -> RowFields:
+        with self._use():
+            return fields_of(self._connection.layout())
+
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
-        try:
-            outcomes = self._apply(batch, marks)
-        except DiskFull:
-            with suppress(VecferryError), self._use():  # whatever keeps it from that, the disk is what is full
-                self._housekeeping.make_room()
-            outcomes = self._apply(batch, marks)
+        outcomes = self._with_room(lambda: self._apply(batch, marks))
         self._housekeeping.wrote(batch.vectors.nbytes + sum(map(len, batch.metadata)))
         return outcomes
 
     def _apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         with self._use():
             try:
-                with translated(self._where):
+                with translated(self._where), self._turns.of_rows():
                     return apply.apply(self._connection, batch, marks)
             except Rejected:
                 altered.refuse_changed(self._connection)
@@ -165,13 +181,16 @@ class LanceStore:
         """Build it, again when another process merged files or indexed meanwhile. Raises Transient after ten tries."""
         for left in reversed(range(INDEX_TRIES)):
             try:
-                with self._use():
-                    search.build_index(self._connection)
+                self._with_room(self._build_index)
                 return
             except Transient as conflict:
                 if not left:
                     raise
                 log.info("building the index again: %s", conflict)
+
+    def _build_index(self) -> None:
+        with self._use(), self._turns.of_rows():
+            search.build_index(self._connection)
 
     def index_ready(self) -> bool:
         return self._read(lambda: search.index_ready(self._connection))

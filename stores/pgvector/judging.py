@@ -149,8 +149,10 @@ def placement_remarks(connection: Connection, judged: Judged) -> tuple[str, ...]
     if judged.table is None or judged.problems:
         return ()
     found = [*remarks.table_remarks(judged.table, judged.placement)]
-    layout = _unenrolled(judged)
-    if layout is not None and layout.present != "true":
+    if "SELECT" in judged.table.missing_privileges:
+        return tuple(found)
+    layout = make_layout(judged.table, judged.collection, judged.placement, judged.extension)
+    if layout.present != "true":
         row = run(connection, f"SELECT count(*) FROM {layout.table} t WHERE NOT ({layout.present})").fetchone()
         assert row is not None
         found += [remarks.without_vector(row[0])] if row[0] else []

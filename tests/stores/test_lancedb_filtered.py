@@ -80,3 +80,20 @@ def test_a_row_without_a_vector_and_a_column_with_nan_are_found_and_not_read_as_
                 "c": Cause.NO_DIRECTION,
             }
             assert json.loads(rows.metadata[rows.ids.index("c")]) == {"title": "z", "price": 2.0}
+
+
+def test_a_table_with_a_key_twice_is_enrolled_and_the_row_is_found_before_a_copy(tmp_path: Path) -> None:
+    vectors = pa.FixedSizeListArray.from_arrays(np.ones(16, np.float32), 8)
+    texts = ["{}", '{"a":{"b":1,"b":2}}']
+    lancedb.connect(str(tmp_path)).create_table("products", pa.table({"id": ["x", "y"], "vector": vectors, "t": texts}))
+    placement = Placement(table="products", metadata="t")
+    with closing(open_given("lancedb", {"uri": str(tmp_path)}, collection(), placement)) as store:
+        assert store.check() == ()
+        store.create(complete=True)
+        assert store.create(complete=True) == ()
+        rows = everything(store)
+        assert rows.metadata == [text.encode() for text in texts]
+        assert {rows.ids[row]: found.cause for row, found in uncarried(rows, collection()).items()} == {
+            "y": Cause.KEY_TWICE
+        }
+        assert suspects(rows, store.fetch(["x", "y"]), 0.0) == []

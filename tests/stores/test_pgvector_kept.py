@@ -50,6 +50,7 @@ def test_rows_without_a_vector_stay_and_are_left_out(store_factory: StoreFactory
     plain.execute("INSERT INTO items VALUES ('a', %s, 'x', 1), ('b', NULL, 'y', 2), ('c', NULL, 'z', 3)", [VECTOR])
     assert "2 rows without a vector stay as they are" in remark(store_factory.open(collection(), TYPED), "vector")
     store = enrolled(store_factory)
+    assert "2 rows without a vector" in remark(store, "vector")
     assert store.count() == 1
     assert {hit.id for hit in store.search(np.ones(DIMENSION, np.float32), 9, (), 30)} == {"a"}
     assert set(contents(page for chunk in store.plan_chunks(1) for page in store.scan(chunk, 1))) == {"a"}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vecferry.consumers.ordering import Absent, Deleted, Present, State, decide
 from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op, Outcome, Rows, SnapshotMark
 from vecferry.schemas.collection import Collection
+from vecferry.schemas.fields import RowFields
 from vecferry.schemas.filters import Condition, Operator
 from vecferry.schemas.position import base_position
 from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, Size, gap
@@ -49,6 +50,7 @@ class MemoryStore:
         self.live: dict[int, int] = {}
         self.complete: set[int] = set()
         self.snapshots: dict[tuple[str, int], SnapshotMark] = {}
+        self.columns = RowFields()
         self.closed = False
         self._before = before
         self._lock = threading.RLock()
@@ -76,6 +78,10 @@ class MemoryStore:
             self.live = {partition: self.live.get(partition, 0) for partition in partitions}
             self.complete |= set(partitions) if complete else set()
         return ("create",)
+
+    def fields(self) -> RowFields:
+        self._before("fields")
+        return self.columns
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         self._before("apply")

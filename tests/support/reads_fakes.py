@@ -13,6 +13,8 @@ from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.journal.route import Route, between, route_key
+from vecferry.log.port import Table
+from vecferry.reads.letters import DeadLetters
 from vecferry.reads.pool import StorePool
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import Split, bucket_of, whole
@@ -65,6 +67,7 @@ class World:
     def __init__(self) -> None:
         self.control = FakeTable()
         self.progress = FakeTable()
+        self.letters: Table | None = None
         self.lock = threading.Lock()
         self.log: list[list[tuple[str, int]]] = [[] for _ in range(COLLECTION.partitions)]
         self.before: dict[str, Callable[[str], None]] = {}
@@ -154,6 +157,13 @@ class World:
             topic=TOPIC,
             router=router,
             progress=shared,
+            letters=DeadLetters(
+                collection=COLLECTION.name,
+                topic=TOPIC,
+                progress=lambda: self.progress,
+                open_table=lambda: self.letters,
+                pool=self.pool,
+            ),
             pool=self.pool,
             counters=counters,
             clock=SYSTEM_CLOCK,

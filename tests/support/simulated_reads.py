@@ -18,6 +18,7 @@ from stepped_executor import SteppedExecutor
 from vecferry.errors import Inconclusive, Unavailable
 from vecferry.log.memory import MemoryLog
 from vecferry.reads.deadline import Deadline
+from vecferry.reads.letters import DeadLetters
 from vecferry.reads.pool import StorePool
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import whole
@@ -26,6 +27,7 @@ from vecferry.reads.session import Session
 from vecferry.reads.stats import Counters
 from vecferry.reads.views import SharedViews
 from vecferry.reads.watermarks import Watermarks
+from vecferry.schemas.topics import dlq_topic
 from vecferry.stores.base import Store
 
 T = TypeVar("T")
@@ -111,6 +113,13 @@ class Application:
             topic=world.topic,
             router=router,
             progress=progress,
+            letters=DeadLetters(
+                collection=NAME,
+                topic=world.topic,
+                progress=views.progress,
+                open_table=lambda: self.log.table(dlq_topic(world.namespace, NAME)),
+                pool=pool,
+            ),
             pool=pool,
             counters=counters,
             clock=machine.clock,
