@@ -7,7 +7,6 @@ Exit codes: 0 done · 1 failed · 2 usage or configuration · 3 refused by a gat
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -20,7 +19,7 @@ from types import ModuleType
 
 from ..errors import ConfigError, Inconclusive, Refused, Transient, VecferryError
 from .options import Parser, UsageError, common
-from .output import Console, Format
+from .output import Console
 
 DONE, FAILED, USAGE, REFUSED, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as left:  # argparse has printed help
         return left.code if isinstance(left.code, int) else USAGE
     console = Console(args.output)
-    _log_to_stderr(console.fmt, verbose=args.command == "worker", debug=args.debug)
+    _log_to_stderr(verbose=args.command == "worker", debug=args.debug)
     try:
         result = COMMANDS[args.command].run(args, console)
         console.emit(result)
@@ -138,18 +137,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {"time": self.formatTime(record), "level": record.levelname, "logger": record.name}
-        trace = {"trace": self.formatException(record.exc_info)} if record.exc_info else {}
-        return json.dumps({**fields, "message": record.getMessage(), **trace}, ensure_ascii=False)
-
-
-def _log_to_stderr(fmt: Format, *, verbose: bool, debug: bool) -> None:
+def _log_to_stderr(*, verbose: bool, debug: bool) -> None:
     """Lifecycle of a worker, warnings of everything else. The Kafka client repeats what its errors say: only asked."""
     handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    handler.setFormatter(_JsonLines() if fmt == "json" else plain)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose or debug else logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("vecferry.kafka").setLevel(logging.DEBUG if debug else logging.CRITICAL)
     if verbose:  # what a worker waits for; another command says it when it gives up

@@ -1,6 +1,6 @@
 """What a command prints: data on stdout as a table or as JSON, everything else on stderr.
 
-With ``--output json`` stdout gets one document, also for an error, and each line of stderr is a JSON object, too.
+With ``--output json`` stdout gets one document, also for an error, and each problem on stderr is a JSON object, too.
 """
 
 from __future__ import annotations
@@ -66,13 +66,12 @@ class Console:
         self.stderr = sys.stderr if stderr is None else stderr
         self._above: Callable[[str], None] | None = None
 
-    def say(self, line: str, kind: str = "message") -> None:
-        """One line on stderr; under ``--output json`` an object with the key ``kind``."""
-        text = line if self.fmt == "table" else json.dumps({kind: line}, ensure_ascii=False)
+    def say(self, line: str) -> None:
+        """One line on stderr."""
         if self._above is not None:
-            self._above(text)
+            self._above(line)
             return
-        self.stderr.write(f"{text}\n")
+        self.stderr.write(f"{line}\n")
         self.stderr.flush()
 
     @contextmanager
@@ -111,9 +110,9 @@ class Console:
             self.complain(problem)
 
     def complain(self, problem: str) -> None:
-        """One problem on stderr."""
+        """One problem on stderr; an object under ``--output json``."""
         text = _one_line(problem)
-        self.say(f"vecferry: {text}" if self.fmt == "table" else text, "problem")
+        self.say(f"vecferry: {text}" if self.fmt == "table" else json.dumps({"problem": text}, ensure_ascii=False))
 
     def size(self) -> tuple[int, int]:
         """Columns and lines of the screen that stdout is; 80 and 24 where it is none."""

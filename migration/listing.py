@@ -22,7 +22,7 @@ def listing(path: Path | None) -> Iterator[Write]:
         yield lambda document: None
         return
     try:
-        file = path.open("w", encoding="utf-8")
+        file = path.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise _refusal(path, error) from error
 

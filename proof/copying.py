@@ -56,6 +56,8 @@ class Copy:
         if not line.startswith("{"):
             return
         progress: dict[str, Any] = json.loads(line)
+        if "phase" not in progress:  # a problem
+            return
         if progress["phase"] == "copying":
             self.percent = progress["percent"]
         if progress["phase"] == "copied":

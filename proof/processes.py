@@ -31,6 +31,12 @@ class Answer:
     data: dict[str, Any]
     said: str
 
+    @property
+    def problem(self) -> str:
+        """The first problem that it named, "" if none."""
+        lines = (json.loads(line) for line in self.said.splitlines() if line.startswith('{"problem"'))
+        return next((str(line["problem"]) for line in lines), "")
+
 
 class Child:
     """One process. ``on_line`` is called, in a thread, with every line of ``watched`` (its stdout or stderr)."""

@@ -108,7 +108,7 @@ def move(run: Run, percent: int, step_s: float) -> None:
         answer = run.command(*words, fine=(0,) if attempt == TRIES else (0, 3, 4))
         if answer.code == 0:
             break
-        run.say(f"{words[0]} has to wait: {answer.said.splitlines()[0] if answer.said else 'a gate'}")
+        run.say(f"{words[0]} has to wait: {answer.problem or 'a gate'}")
         time.sleep(1.0)
     route = answer.data["route"]
     run.note_move(percent, route)
