@@ -18,6 +18,9 @@ DATA = Path(__file__).parents[1] / "data" / "journal-0.1.0"
 ADDED: dict[str, dict[str, object]] = {
     "CollectionRecord": {"space_model": "", "space_version": "", "columns": {}},
     "LiveProgress": {"clean_from": None},
+    "RunRecord": {"skips": False, "skipped": 0},
+    "ChunkDone": {"skipped": 0},
+    "VerifyRecord": {"skipped": 0},
 }
 SOME_S = 1700000000.25
 PROGRESS: dict[str, type[Record]] = {"live": LiveProgress, "snapshot": SnapshotProgress, "worker": WorkerProgress}

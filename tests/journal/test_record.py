@@ -31,6 +31,8 @@ RUN = {
     "created_unix_s": 1.5,
     "rows": 0,
     "fences": [0, 1, 2],
+    "skips": False,
+    "skipped": 0,
 }
 # Numbers as far as every JSON reader keeps them.
 JSON = st.recursive(

@@ -25,7 +25,9 @@ def test_every_kind_has_a_harness_for_the_contract_suite(kind: str) -> None:
 def test_no_value_of_an_option_is_printed(kind: str) -> None:
     secret = "hunter2-p4ssw0rd"
     model = options_model(kind)
-    options = model.model_validate(dict.fromkeys(model.model_fields, secret))
+    texts = [name for name, field in model.model_fields.items() if "float" not in str(field.annotation)]
+    assert texts
+    options = model.model_validate(dict.fromkeys(texts, secret))
     assert secret not in f"{options!r} {options} {options.model_dump_json()}"
 
 
