@@ -39,7 +39,7 @@ def test_an_absent_target_is_one_line(tmp_path: Path, kafka_bootstrap: str) -> N
     assert done.returncode == 1, done.stderr
     (line,) = lines_of(done.stderr)
     assert "in ./new: " in line
-    assert "check that it exists" in line
+    assert "is not a directory; correct it" in line
 
 
 @pytest.mark.server
