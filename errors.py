@@ -12,6 +12,7 @@ VecferryError
 └── StoreError         what a store adapter raises from ``apply``
     ├── Rejected       this batch can never be stored (bisect it: one record of it may be the reason)
     ├── Transient      try the same batch again after a moment
+    │   └── Oversized  it ran into a limit of the server, of time or of memory: try a smaller one
     ├── Overloaded     try again, not before ``retry_after_s``
     └── Fatal          stop: nothing is known about this failure, so nothing may be skipped
 """
@@ -98,6 +99,10 @@ class Rejected(StoreError):
 
 class Transient(StoreError):
     """The same call may succeed later: a lost connection, a deadlock, a commit conflict."""
+
+
+class Oversized(Transient):
+    """The call ran into a limit of the server: a smaller batch may pass, and so may the same one later."""
 
 
 class Overloaded(StoreError):

@@ -58,7 +58,8 @@ class Contact:
             if not (meaning.decides or self._is_summary(error)) or (self._away and recent):
                 return
             self._away = True
-        _log.warning("%s; going on when it does", self.explain(error))
+        ends = "" if meaning.decides else "; going on when it does"
+        _log.warning("%s%s", self.explain(error), ends)
 
     def answered(self) -> None:
         """Kafka has answered a request, or taken a record."""

@@ -57,6 +57,7 @@ def _measure(url: str, schema: str) -> dict[str, tuple[list[float], list[float]]
         stores = [_open(url, table) for table in tables]
         session = Session(url)
         with session.use() as connection:
+            connection.execute("SET work_mem = '64MB'; SET TimeZone = 'UTC'")  # as ours has it in each transaction
             for epoch_offset, seconds in zip((0, BATCH_ROWS * BATCHES), spent.values(), strict=True):
                 batches = [_batch(number, epoch_offset) for number in range(BATCHES)]
                 ours = [_through_store(stores[0], batch) for batch in batches]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,17 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clock import Clock
-from ..errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
+from ..errors import Overloaded, Oversized, Rejected, Transient, Unavailable, VecferryError
 from ..schemas.batch import Applied, EventBatch, LiveMark, Mark, Outcome
 from ..stores.base import Store, gap
 from .complaints import Complaints
 from .conflation import UNDECIDED, Folded, conflate, unfold
-from .pieces import pieces
+from .pieces import RowLimit, pieces
 
 T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
+
+_SLOW_S = 1.0
+_SLOW_FAILURES = 3
 
 
 class Abandoned(VecferryError):
@@ -32,6 +36,16 @@ class Abandoned(VecferryError):
 class Result:
     """``outcomes`` int8 [n] for the n events given; ``rejected``: row → why the store can never take it."""
 
+    outcomes: NDArray[np.int8]
+    rejected: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A batch on its way into the store, and what has become of its rows so far."""
+
+    batch: EventBatch
+    folded: Folded
     outcomes: NDArray[np.int8]
     rejected: dict[int, str]
 
@@ -56,73 +70,60 @@ class Applier:
         self._stopping = stopping
         self._reached: dict[int, int] = {}  # live partition -> the highest mark that the store has acknowledged
         self._random = random.Random()
+        self._limit = RowLimit()
         self._complaints = Complaints(clock)
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> Result:
         """Fold, apply, and write ``marks`` in the same step when nothing was rejected.
 
-        A batch that is larger than the store takes goes in pieces, the marks with the last one.
+        A batch that is larger than the store takes goes in pieces, the marks with the last one; so does one that runs
+        into a limit of the server, and then the next ones are cut beforehand.
 
         When ``rejected`` is not empty the marks are **not** written: post the letters first, then call ``mark``.
         Raises Abandoned, Fatal, and whatever else the store raises.
         """
         folded = conflate(batch)
-        outcomes = folded.outcomes.copy()
-        rejected: dict[int, str] = {}
-        parts = pieces(folded.batch, self._store.capabilities)
-        for rows in parts:
-            last = rows is parts[-1]
-            part = folded.batch if len(parts) == 1 else folded.batch.take(rows)
-            try:
-                outcomes[folded.kept[rows]] = self._persist(part, marks if last and not rejected else ())
-            except Rejected as error:
-                self._bisect(folded, rows, str(error), outcomes, rejected, batch)
-                if last and not rejected:
-                    self.mark(marks)
-        return Result(outcomes=outcomes, rejected=rejected)
+        task = _Task(batch=batch, folded=folded, outcomes=folded.outcomes.copy(), rejected={})
+        todo = deque(pieces(folded.batch, self._store.capabilities))
+        while todo:
+            rows, rest = self._limit.cut(todo.popleft())
+            if len(rest):
+                todo.appendleft(rest)
+            todo.extendleft(reversed(self._bring(task, rows, () if todo or task.rejected else marks)))
+        return Result(outcomes=task.outcomes, rejected=task.rejected)
 
     def mark(self, marks: Sequence[Mark]) -> None:
         """Write ``marks`` alone."""
         if marks:
             self._persist(self._nothing, marks)
 
-    def _bisect(
-        self,
-        folded: Folded,
-        rows: NDArray[np.intp],
-        reason: str,
-        outcomes: NDArray[np.int8],
-        rejected: dict[int, str],
-        batch: EventBatch,
-    ) -> None:
-        """Apply ``rows``, which were rejected together, in halves until each rejected row is alone."""
-        if len(rows) == 1:
-            self._unfold(folded, int(folded.kept[rows[0]]), reason, outcomes, rejected, batch)
-            return
-        for half in np.array_split(rows, 2):
-            try:
-                outcomes[folded.kept[half]] = self._persist(folded.batch.take(half), ())
-            except Rejected as error:
-                self._bisect(folded, half, str(error), outcomes, rejected, batch)
+    def _bring(self, task: _Task, rows: NDArray[np.intp], marks: Sequence[Mark]) -> list[NDArray[np.intp]]:
+        """Apply ``rows``. Returns what is still to be applied of them: halves of what was rejected, or was too much."""
+        folded = task.folded
+        part = folded.batch if len(rows) == len(folded.batch) else folded.batch.take(rows)
+        try:
+            task.outcomes[folded.kept[rows]] = self._persist(part, marks)
+        except Oversized as error:
+            self._complaints.too_much(len(rows), str(error), self._limit.exceeded(len(rows)))
+            return [rows]
+        except Rejected as error:
+            if len(rows) > 1:
+                return np.array_split(rows, 2)
+            self._unfold(task, int(folded.kept[rows[0]]), str(error))
+            return []
+        self._limit.met(len(rows))
+        return []
 
-    def _unfold(
-        self,
-        folded: Folded,
-        row: int,
-        reason: str,
-        outcomes: NDArray[np.int8],
-        rejected: dict[int, str],
-        batch: EventBatch,
-    ) -> None:
+    def _unfold(self, task: _Task, row: int, reason: str) -> None:
         """``row`` was rejected alone: try the older events of its id that were folded into it, newest first."""
         candidate: int | None = row
         while candidate is not None:
-            outcomes[candidate] = Outcome.DEAD_LETTERED
-            rejected[candidate] = reason
-            candidate = unfold(folded, candidate)
+            task.outcomes[candidate] = Outcome.DEAD_LETTERED
+            task.rejected[candidate] = reason
+            candidate = unfold(task.folded, candidate)
             if candidate is not None:
                 try:
-                    outcomes[candidate] = self._persist(batch.take(np.array([candidate])), ())[0]
+                    task.outcomes[candidate] = self._persist(task.batch.take(np.array([candidate])), ())[0]
                 except Rejected as error:
                     reason = str(error)
                 else:
@@ -141,7 +142,7 @@ class Applier:
     def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         # A second try may reach a restored store, or a server that lacks the last writes. Its guard protects the rows,
         # and it refuses a mark that covers more than it has.
-        outcomes = self._retry(lambda: self._store.apply(batch, marks))
+        outcomes = self._retry(lambda: self._store.apply(batch, marks), may_be_cut=len(batch) > 1)
         if len(outcomes) != len(batch) or (outcomes == UNDECIDED).any():
             raise RuntimeError(f"the store gave {len(outcomes)} outcomes for {len(batch)} events")
         for mark in marks:
@@ -149,15 +150,26 @@ class Applier:
                 self._reached[mark.partition] = max(mark.next_offset, self._reached.get(mark.partition, 0))
         return outcomes
 
-    def _retry(self, call: Callable[[], T]) -> T:
-        """``call`` until the store answers, with backoff and jitter while the failure may pass."""
-        pause_s = _FIRST_PAUSE_S
+    def _retry(self, call: Callable[[], T], *, may_be_cut: bool = False) -> T:
+        """``call`` until the store answers, with backoff and jitter while the failure may pass.
+
+        Raises Oversized if less may be asked for: after several slow failures too, because a pooler or a gateway with a
+        time limit only closes the connection. One event alone waits: that a server is short of time or memory is no
+        fault of the event.
+        """
+        pause_s, slow_failures = _FIRST_PAUSE_S, 0
         while True:
+            began_s = self._clock.monotonic_s()
             try:
                 answer = call()
                 self._complaints.answered()
                 return answer
             except (Transient, Unavailable) as error:
+                slow_failures += self._clock.monotonic_s() - began_s >= _SLOW_S
+                if may_be_cut and isinstance(error, Oversized):
+                    raise
+                if may_be_cut and slow_failures == _SLOW_FAILURES:
+                    raise Oversized(str(error)) from error
                 wait_s, cause = pause_s * self._random.uniform(0.5, 1.5), str(error)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             except Overloaded as error:

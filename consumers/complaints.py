@@ -31,6 +31,10 @@ class Complaints:
         again = f" for {now_s - self._since_s:.0f} s" if now_s > self._since_s else ""
         _log.warning("the store does not answer%s (%s); trying again in %.2f s, until it does", again, cause, wait_s)
 
+    def too_much(self, rows: int, cause: str, next_rows: int) -> None:
+        """A call with ``rows`` events ran into a limit, and the next one has ``next_rows``."""
+        _log.warning("%d events at once are too much for the store (%s); going on with %d", rows, cause, next_rows)
+
     def answered(self) -> None:
         """A try succeeded."""
         if self._cause:

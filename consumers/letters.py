@@ -185,13 +185,14 @@ class LetterLog:
 
 
 def describe(collection: str, letter: Letter) -> str:
-    """The log line of ``letter``: its origin, its id if there is one, and the reason."""
+    """The log line of ``letter``: its origin, its id if there is one, the reason, and how to learn what to publish."""
     origin = letter.origin
     id_ = "no id" if letter.key is None else f"id {_short(letter.key.decode('utf-8', 'backslashreplace'), _LONGEST_ID)}"
     row = f" row {origin.row}" if origin.row else ""
     return (
         f"{collection}: dead letter, {origin.store} cannot take {origin.topic} [{origin.partition}] "
-        f"offset {origin.offset}{row}, {id_}: {_short(letter.reason, _LONGEST_REASON)}"
+        f"offset {origin.offset}{row}, {id_}: {_short(letter.reason, _LONGEST_REASON)}; "
+        f"`vecferry dlq show {collection} {origin.key()}` says what to publish instead"
     )
 
 

@@ -9,6 +9,8 @@ from ..schemas.batch import EventBatch
 from ..schemas.collection import MAX_ID_BYTES
 from ..stores.base import Capabilities
 
+_GROWTH = 16  # each try beyond what the server takes costs its whole time limit
+
 
 def pieces(batch: EventBatch, limits: Capabilities) -> list[NDArray[np.intp]]:
     """The rows of ``batch`` in order, cut so that no piece exceeds ``max_rows`` or ``max_bytes``; at least one piece.
@@ -27,6 +29,27 @@ def pieces(batch: EventBatch, limits: Capabilities) -> list[NDArray[np.intp]]:
         starts.append(start)
         start = max(start + 1, min(fits, start + max_rows))
     return np.split(np.arange(n), starts[1:])
+
+
+class RowLimit:
+    """How many rows go to the store in one call: half as many after it ran into a limit, slowly more after that."""
+
+    def __init__(self) -> None:
+        self.rows: int | None = None  # None: any number
+
+    def cut(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Those that may go now, and the rest."""
+        return rows[: self.rows], rows[len(rows) if self.rows is None else self.rows :]
+
+    def exceeded(self, rows: int) -> int:
+        """A call with ``rows`` rows was too much; returns how many go in the next one."""
+        self.rows = max(1, rows // 2)
+        return self.rows
+
+    def met(self, rows: int) -> None:
+        """A call with ``rows`` rows went through."""
+        if self.rows is not None and rows >= self.rows:
+            self.rows += max(1, self.rows // _GROWTH)
 
 
 def _at_most_bytes(batch: EventBatch) -> int:

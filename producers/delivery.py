@@ -17,6 +17,7 @@ from ..schemas.tokens import Run, WriteToken
 from .outstanding import Book, Outstanding
 
 _MAX_NAMED = 10
+_GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 _REMEDY = "publish it again, unless a newer write of the id was published since"
 
 
@@ -55,7 +56,7 @@ class Delivery(Outstanding):
 
     def problem(self) -> str:
         """Why this failed, and what it was."""
-        return f"{self.id!r}: {describe(self._error)}" if self._error is not None else repr(self.id)
+        return f"{self.id!r}: {describe(self._error, self._book.stopped)}" if self._error is not None else repr(self.id)
 
     def _name(self) -> str:
         return f"{self.id!r}"
@@ -95,7 +96,8 @@ class BatchDelivery(Outstanding):
         else:
             self._failures += 1
             if len(self._errors) < _MAX_NAMED:
-                self._errors.append(f"{(message.key() or b'').decode()!r}: {describe(cause)}")
+                told = describe(cause, self._book.stopped)
+                self._errors.append(f"{(message.key() or b'').decode()!r}: {told}")
         self._acknowledged += 1
         if self._acknowledged == self._sent:
             self._complete()
@@ -145,9 +147,14 @@ class BatchDelivery(Outstanding):
             ends[partition] = before
 
 
-def describe(error: KafkaError | None) -> str:
-    """Kafka's reason, by name and in words, and what to do about one that lasts."""
+def describe(error: KafkaError | None, stopped: KafkaError | None = None) -> str:
+    """Kafka's reason, by name and in words, and what to do about one that lasts.
+
+    ``stopped``: why the client stopped for good, which is the reason of what it had not sent by then.
+    """
     if error is None:
         return ""
+    if stopped is not None and error.code() in _GIVEN_UP:
+        error = stopped
     meaning = meaning_of(error)
     return f"{error.name()} ({error.str()}{f'; {meaning.remedy}' if meaning.lasts else ''})"

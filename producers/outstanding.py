@@ -27,7 +27,7 @@ class Book:
 
     __slots__ = (
         *("_lock", "_newest", "_on_doubt", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending"),
-        "topic",
+        *("stopped", "topic"),
     )
 
     def __init__(
@@ -53,6 +53,7 @@ class Book:
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
         self._on_doubt = on_doubt
+        self.stopped: KafkaError | None = None  # why the client stopped for good; what it had not sent then, it gave up
         # By partition: the highest offset that was given out, as far as is known.
         self._newest = [end - 1 for end in log_ends] or [-1] * partitions
 

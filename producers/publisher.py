@@ -270,6 +270,7 @@ class Publisher:
         self._outages.failed(error)
         # The client recovers from other errors (a lost connection), or reports them with a delivery.
         if error.fatal():
+            self._book.stopped = error
             self._refusal = (
                 f"the Kafka client stopped for good: {describe(error)}; close this publisher and open another"
             )

@@ -7,6 +7,7 @@ import re
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..schemas.codec import NO_METADATA, little_endian
 from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BYTES, Collection
 from ..schemas.fields import RowFields
 from ..schemas.ids import Id, id_text
-from ..schemas.plain import encode, plain
+from ..schemas.plain import encode, is_exact, literal, plain
 from ..schemas.spelling import Spelling
 from ..schemas.values import Check, Unfit, check_of
 
@@ -235,11 +236,14 @@ def _to_float32(vector: ArrayLike, field: str) -> NDArray[np.float32]:
 def _encode_flat(metadata: Mapping[str, object]) -> bytes | None:
     """The JSON text of a dict of scalars; None when it is not that plain, or when the general encoder must explain."""
     for value in metadata.values():
+        kind = type(value)
+        if kind in _SCALARS:
+            continue
         # orjson would write a float that is not finite as null.
-        if type(value) not in _SCALARS and not (type(value) is float and _isfinite(value)):
+        if not (kind is float and _isfinite(value)) and not (kind is Decimal and is_exact(value)):  # type: ignore[arg-type]
             return None
     try:
-        return _dumps(metadata)
+        return _dumps(metadata, literal)
     except TypeError:  # integers beyond 64 bits, which JSON has; keys that are no text and lone surrogates, which not
         return None
 

@@ -119,7 +119,7 @@ class Session:
             }
             session._runs = {
                 _name(topic): [_run(run) for run in _few(runs, list)]
-                for topic, runs in _few(document.get("r", {}), dict).items()
+                for topic, runs in _few(document.get("r", _runs_of(session._written)), dict).items()
             }
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidRecord("session", "it is not the text of a session", _REMEDY) from error
@@ -148,6 +148,12 @@ def _name(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 249:  # the longest name of a topic
         raise ValueError("not a name")
     return value
+
+
+def _runs_of(written: Mapping[str, Mapping[int, int]]) -> dict[str, list[list[int]]]:
+    """What the text of an earlier release says of single writes: the last one of each partition."""
+    last = {topic: list(places.items())[-_MAX_RUNS:] for topic, places in written.items()}
+    return {topic: [[partition, at, at] for partition, at in places] for topic, places in last.items()}
 
 
 def _run(value: Any) -> Run:

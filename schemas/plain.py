@@ -84,15 +84,21 @@ def exact(number: Decimal, path: str) -> Decimal:
     return number if number else abs(number)  # minus zero comes back as zero
 
 
+def is_exact(number: Decimal) -> bool:
+    """Whether ``exact`` leaves ``number`` as it is."""
+    return bool(number) and number.is_finite() and abs(number.adjusted()) <= MAX_DIGITS > len(number.as_tuple().digits)
+
+
 def encode(document: object) -> bytes:
     """The JSON text of what ``plain`` returned, in UTF-8; raises ValueError for a lone surrogate."""
     try:
         return _encode_json(document).encode()
     except TypeError:  # a Decimal
-        return orjson.dumps(document, default=_literal)
+        return orjson.dumps(document, default=literal)
 
 
-def _literal(number: object) -> orjson.Fragment:
+def literal(number: object) -> orjson.Fragment:
+    """For ``orjson``: a Decimal as the number that it is."""
     assert isinstance(number, Decimal)
     # With an exponent only where the number has one: then readers take it for a float.
     return orjson.Fragment(str(number) if number.as_tuple().exponent > 0 else f"{number:f}")  # type: ignore[operator]

@@ -25,7 +25,10 @@ Check = Callable[[object], object]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?", re.ASCII)
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as text both come back; JSON has no such numbers
 _EXACT_FLOATS = 2**53
+_SHOWN_WHOLE = 1e16  # Python writes larger floats with an exponent
 _TENTH = Decimal("0.1")
+_SIMPLE = frozenset((str, bool))
+_NUMBERS = frozenset((int, float))
 
 
 class Unfit(ValueError):
@@ -101,10 +104,14 @@ def _numeric(field: Field) -> Check:
     scale = field.scale
     unit = None if scale is None else Decimal(1).scaleb(-scale, EXACT)
     whole = None if field.precision is None or scale is None else field.precision - scale
+    # A float below this with so few digits behind the point is spelled as it is; nearly all of them are.
+    plain_below = 0.0 if scale is None or whole is None or scale < 0 else min(10.0**whole, _EXACT_FLOATS / 10**scale)
 
     def check(value: object) -> object:
         if type(value) is int and unit is None and abs(value) < _EXACT_FLOATS:
             return value
+        if type(value) is float and abs(value) < plain_below and round(value, scale) == value:
+            return value or 0.0
         if unit is None and _is_not_finite(value):
             return value
         number = _number(value, field, "pass a number or a Decimal")
@@ -229,13 +236,20 @@ def _array(field: Field) -> Check:
 def _json(field: Field) -> Check:
     if field.kind == "json":  # kept as text
         return _unjudged
-    return lambda value: jsonb(plain(value, "metadata"))
+
+    def check(value: object) -> object:
+        kind = type(value)
+        if kind in _SIMPLE or (kind in _NUMBERS and abs(value) < _SHOWN_WHOLE):  # type: ignore[arg-type]
+            return value
+        return jsonb(plain(value, "metadata"))
+
+    return check
 
 
 def jsonb(value: object) -> object:
     """JSON as ``jsonb`` gives it back: it never writes an exponent, and what has none must not look like an int."""
     match value:
-        case float() if abs(value) >= 1e16:
+        case float() if abs(value) >= _SHOWN_WHOLE:
             return Decimal(repr(value)).quantize(_TENTH, context=EXACT)
         case Decimal() if _exponent(value) > 0:
             return value.quantize(_TENTH, context=EXACT)

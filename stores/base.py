@@ -161,8 +161,9 @@ class Store(Protocol):
         another writer of the partition for some seconds at most, then raises Transient.
         Returns int8 [n] of Outcome APPLIED, STALE or DUPLICATE per row. Marks never move back, and none moves over a
         gap: a store whose own mark is below the ``known`` of a mark was made anew or restored, and raises Fatal
-        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Overloaded, Fatal (the batch
-        may or may not be written: calling again with the same batch is safe).
+        (``gap``) without moving that mark. Raises Rejected (nothing written), Transient, Oversized, Overloaded, Fatal
+        (the batch may or may not be written: calling again with the same batch is safe). Raises Refused when the table
+        has changed so that right events no longer fit it: what to undo is in its one line, and no event is at fault.
         """
         ...
 

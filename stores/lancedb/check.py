@@ -18,6 +18,10 @@ from .table import Connection
 from .typed import kind_of
 
 ROWS_PER_PAGE = 10_000
+_READS_OF_ITS_OWN = (
+    "deleted ids and marks become rows of it, without a vector; an application that reads it other than by vector "
+    f"searches adds the filter `{LIVE}`, and needs lancedb 0.34 or newer"
+)
 _KEY = b"lance-schema:unenforced-primary-key"
 _NOT_IN_NAMES = frozenset('.`"')
 _TYPED_NEEDS_TABLE = "make it with its typed metadata columns, or name one JSON column"
@@ -39,6 +43,18 @@ def problems(connection: Connection) -> tuple[str, ...]:
     if not found:
         found = _content_problems(table, connection)
     return tuple(f"{connection.where}: {problem}" for problem in found)
+
+
+def remarks(connection: Connection) -> tuple[str, ...]:
+    """What an operator should know of a table of the application's, and of tags; one line each."""
+    table = connection.find()
+    if table is None:
+        return ()
+    found = [] if DELETED in table.schema.names else [_READS_OF_ITS_OWN]
+    if tags := table.tags.list():
+        names = ", ".join(sorted(tags))
+        found.append(f"a version is tagged ({names}), so lancedb drops none and the table grows; delete the tags")
+    return tuple(f"{connection.where}: {line}" for line in found)
 
 
 def is_key(field: pa.Field) -> bool:

@@ -37,12 +37,13 @@ def space_of(folder: Path) -> Space | None:
     return Space(used=sum(_sizes(folder)), free=free)
 
 
-def drop_superseded(folder: Path, kept_versions: Collection[int]) -> int:
+def drop_superseded(folder: Path, kept_versions: Collection[int], *, unnamed_before_unix_s: float) -> int:
     """Delete the data files that only old versions name; returns how many. Writes nothing, so a full disk is no matter.
 
     The newest version and ``kept_versions`` stay whole. A file that no version names may belong to a write that another
-    process has begun: it stays too. Old versions lose their rows, and Lance's own cleaning removes what is left of
-    them. Does nothing to a table with branches, whose versions are kept elsewhere.
+    process has begun: it goes only if it was last written before ``unnamed_before_unix_s``. Old versions lose their
+    rows, and Lance's own cleaning removes what is left of them. Does nothing to a table with branches, whose versions
+    are kept elsewhere.
     """
     if (folder / "tree").exists():
         return 0
@@ -53,7 +54,12 @@ def drop_superseded(folder: Path, kept_versions: Collection[int]) -> int:
     kept = {max(manifests), *kept_versions} & manifests.keys()
     named = b"".join(manifests[version].read_bytes() for version in kept)
     superseded = b"".join(_read(path) for version, path in manifests.items() if version not in kept)
-    dropped = [file for file in files if (name := file.name.encode()) in superseded and name not in named]
+    dropped = [
+        file
+        for file in files
+        if (name := file.name.encode()) not in named
+        and (name in superseded or _written_unix_s(file) < unnamed_before_unix_s)
+    ]
     for file in dropped:
         file.unlink(missing_ok=True)
     return len(dropped)
@@ -77,6 +83,13 @@ def _sizes(folder: Path) -> Iterator[int]:
 def _taken(status: os.stat_result) -> int:
     """Whole blocks: of a table with many small files that is more than their lengths."""
     return getattr(status, "st_blocks", -(-status.st_size // _BLOCK)) * _BLOCK
+
+
+def _written_unix_s(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
 
 
 def _version(path: Path) -> int | None:

@@ -14,17 +14,13 @@ from ...wording import count
 from .apply import positions_of
 from .check import is_key, problems
 from .conditions import column
-from .mapping import DELETED, JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
+from .mapping import JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
 from .marks import first_marks, lock_rows
 from .quirks import execute
 from .shape import POSITION, kept_as, remembered, shape_of
 from .table import Connection, guarded_merge
 
 ROWS_PER_STEP = 10_000
-READS_OF_ITS_OWN = (
-    "note: deleted ids and marks become rows of {table} without a vector; an application that reads it other than by "
-    f"vector searches adds the filter `{LIVE}`, and needs lancedb 0.34 or newer"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +65,6 @@ def _new_table(connection: Connection) -> list[Step]:
 def _enrolment(connection: Connection, table: LanceTable) -> list[Step]:
     schema, placement = table.schema, connection.placement
     steps: list[Step] = []
-    if DELETED not in schema.names:
-        steps.append(Step(READS_OF_ITS_OWN.format(table=placement.table), _nothing))
     if schema.field(placement.id).nullable:
         steps.append(_nullable(table, placement.id, nullable=False))
     for name in (placement.vector, *connection.metadata_names()):  # deleted ids have neither
@@ -105,10 +99,6 @@ def _enrolment(connection: Connection, table: LanceTable) -> list[Step]:
             )
         )
     return steps
-
-
-def _nothing() -> None:
-    """A step that is only to be read."""
 
 
 def _nullable(table: LanceTable, name: str, *, nullable: bool) -> Step:

@@ -20,6 +20,7 @@ from . import read, search
 from .disk import drop_superseded, folder_of, space_of
 from .errors import DiskFull, translated
 from .table import Connection
+from .turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +33,17 @@ KEEP_NONE = timedelta(milliseconds=1)  # lancedb warns of a 0
 LEAST_BOUND = 16 * 2**20  # a smaller table is not cleaned all the time for a bound that matters to nobody
 BYTES_PER_COMMIT = 128 * 2**10  # manifest, transaction, deletion files: beside the rows
 SAY_AGAIN_S = 600.0
+UNNAMED_S = 3_600.0
 
 
 class Housekeeping:
     """Of one table, for the worker that writes it. ``max_growth``: see ``options.py``."""
 
-    def __init__(self, connection: Connection, clock: Clock, max_growth: float) -> None:
+    def __init__(self, connection: Connection, clock: Clock, max_growth: float, turns: Turns) -> None:
         self._connection = connection
         self._clock = clock
         self._max_growth = max_growth
+        self._turns = turns
         self._folder = folder_of(connection.uri, connection.placement.table)
         self._commits = 0
         self._committed_s: deque[float] = deque(maxlen=KEPT_COMMITS)
@@ -69,8 +72,9 @@ class Housekeeping:
 
     def make_room(self) -> None:
         """Free what old versions hold of a full disk; raises what Lance raises."""
-        self._drop_superseded()
-        self._optimize(KEEP_NONE)
+        with self._turns.of_files() as alone:
+            self._drop_superseded(alone=alone)
+            self._optimize(KEEP_NONE)
 
     def size(self) -> Size:
         """See ``Store.size``."""
@@ -85,15 +89,16 @@ class Housekeeping:
         if not due and self._left() > 0:
             return
         if self._commits < COMMITS_AWAITING_INDEX and self._awaits_index():
-            if self._left() <= 0:
-                self._drop_superseded()  # merging files during the build of an index would make the build start again
+            if self._left() <= 0:  # merging files during the build of an index would make the build start again
+                self._drop_superseded(alone=False)
             return
         self._commits = 0
-        self._compact(self._keep())
-        if self._left() <= 0:
-            self._drop_superseded()
-            self._compact(KEEP_NONE)
-            self._left()
+        with self._turns.of_files() as alone:
+            self._compact(self._keep())
+            if self._left() <= 0:
+                self._drop_superseded(alone=alone)
+                self._compact(KEEP_NONE)
+                self._left()
 
     def _compact(self, keep: timedelta) -> None:
         try:
@@ -112,10 +117,13 @@ class Housekeeping:
             keep = KEEP_ALL
         table.optimize(cleanup_older_than=keep)
 
-    def _drop_superseded(self) -> None:
+    def _drop_superseded(self, *, alone: bool) -> None:
+        """``alone``: no other process of vecferry is writing, so what none has named for an hour is nobody's."""
         if self._folder is not None:
             tags = self._connection.latest().tags.list()
-            drop_superseded(self._folder, {int(tag["version"]) for tag in tags.values()})
+            before_unix_s = self._clock.unix_s() - UNNAMED_S if alone else float("-inf")
+            kept = {int(tag["version"]) for tag in tags.values()}
+            drop_superseded(self._folder, kept, unnamed_before_unix_s=before_unix_s)
 
     def _left(self) -> float:
         """Bytes that may be written before the table must be cleaned: a compaction needs room for a copy of it."""

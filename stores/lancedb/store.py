@@ -20,10 +20,12 @@ from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
 from . import altered, apply, check, enrol, read, search
+from .disk import folder_of
 from .errors import DiskFull, Gone, translated
 from .fields import fields_of
 from .housekeeping import Housekeeping
 from .table import Connection
+from .turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,8 @@ class LanceStore:
         self._where = self._connection.where
         self._listing: read.Listing | None = None
         self._clock = clock
-        self._housekeeping = Housekeeping(self._connection, clock, max_growth)
+        self._turns = Turns(folder_of(uri, placement.table), clock)
+        self._housekeeping = Housekeeping(self._connection, clock, max_growth, self._turns)
 
     @contextmanager
     def _use(self) -> Iterator[None]:
@@ -92,7 +95,7 @@ class LanceStore:
             return check.problems(self._connection)
 
     def remarks(self) -> tuple[str, ...]:
-        return ()
+        return self._read(lambda: check.remarks(self._connection))
 
     def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
         return ()  # a directory or a bucket has no owner who could run them
@@ -116,7 +119,7 @@ class LanceStore:
     def _apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         with self._use():
             try:
-                with translated(self._where):
+                with translated(self._where), self._turns.of_rows():
                     return apply.apply(self._connection, batch, marks)
             except Rejected:
                 altered.refuse_changed(self._connection)
@@ -186,7 +189,7 @@ class LanceStore:
                 log.info("building the index again: %s", conflict)
 
     def _build_index(self) -> None:
-        with self._use():
+        with self._use(), self._turns.of_rows():
             search.build_index(self._connection)
 
     def index_ready(self) -> bool:

@@ -12,16 +12,24 @@ from ...errors import Refused, Rejected
 from ...schemas.batch import EventBatch, LiveMark, Mark, Op, SnapshotMark
 from ..base import gap
 from . import mapping, statements
-from .connection import Connection, Wire, run
+from .connection import Connection, Wire, run, transaction
 from .layout import Layout
 from .wire import arrays
 from .wire.vectors import vector_array
+
+# A batch that takes longer is made smaller. Longer than LOCK_TIMEOUT_S, so that a wait for a lock is told from that.
+APPLY_TIMEOUT_S = 60.0
+
+
+class Altered(Exception):
+    """The table is no longer what the statements were made for; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplySql:
     """The texts, made once per layout."""
 
+    table: str
     lock: str
     write: str
     live: str
@@ -32,6 +40,7 @@ class ApplySql:
 def apply_sql(layout: Layout) -> ApplySql:
     """The statements of ``write_batch``."""
     return ApplySql(
+        table=statements.lock_table(layout),
         lock=statements.lock_partitions(layout),
         write=statements.guarded_write(layout),
         live=statements.advance_live(layout),
@@ -64,18 +73,27 @@ def encode_batch(layout: Layout, batch: EventBatch) -> tuple[NDArray[np.intp], l
 
 
 def write_batch(
-    connection: Connection, layout: Layout, sql: ApplySql, batch: EventBatch, marks: Sequence[Mark]
+    connection: Connection, layout: Layout, sql: ApplySql, fingerprint: int, batch: EventBatch, marks: Sequence[Mark]
 ) -> NDArray[np.int8]:
-    """See ``Store.apply``."""
+    """See ``Store.apply``. Raises Altered when the table's fingerprint is another one."""
     outcomes = np.zeros(len(batch), dtype=np.int8)
     partitions = sorted({*batch.partitions.tolist(), *(mark.partition for mark in marks)})
     if not partitions:
         return outcomes
     if np.any(batch.ops == Op.PATCH):
         raise Rejected("partial updates cannot be stored")
-    encoded = encode_batch(layout, batch) if len(batch) else None
-    with connection.transaction():
-        applied: dict[int, int] = dict(run(connection, sql.lock, [partitions]).fetchall())
+    encoded, refusal = None, None
+    try:
+        encoded = encode_batch(layout, batch) if len(batch) else None
+    except Rejected as error:
+        refusal = error  # the id column may have been widened since
+    with transaction(connection, statement_timeout_ms=round(APPLY_TIMEOUT_S * 1000), first=sql.table):
+        found = run(connection, sql.lock, [partitions]).fetchall()
+        applied: dict[int, int] = {partition: offset for partition, offset, _ in found}
+        if any(seen != fingerprint for *_, seen in found):
+            raise Altered
+        if refusal is not None:
+            raise refusal
         if list(applied) != partitions:
             raise Refused(
                 f"{layout.table} was not enrolled for partitions {sorted(set(partitions) - set(applied))} in epoch "

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Buffer, Dumper
-from psycopg.pq import Format
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import TupleRow
 
 from ...errors import Unavailable
@@ -32,12 +32,12 @@ IDLE_IN_TRANSACTION_S = 30
 # Longer than a healthy batch, shorter than IDLE_IN_TRANSACTION_S: a writer that waits for such a process retries first.
 LOCK_TIMEOUT_S = 10
 
-_SESSION = """
-SELECT set_config('idle_in_transaction_session_timeout', $1, false), set_config('TimeZone', 'UTC', false),
-       set_config('DateStyle', 'ISO, YMD', false), set_config('extra_float_digits', '1', false),
-       set_config('default_transaction_isolation', 'read committed', false), set_config('work_mem', '64MB', false),
-       set_config('lock_timeout', $2, false)
-"""
+_TRANSACTION_TIMEOUT_SINCE = 170_000  # a setting that an older server does not know
+
+_FORMATS = (
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 1; "
+    "SET LOCAL work_mem = '64MB'"
+)
 
 
 class Wire:
@@ -63,10 +63,50 @@ def run(connection: Connection, statement: str, parameters: Sequence[object] | N
     return connection.execute(statement.encode(), parameters)
 
 
+@contextmanager
+def transaction(
+    connection: Connection, *, lock_timeout_s: float | None = None, statement_timeout_ms: int = 0, first: str = ""
+) -> Iterator[None]:
+    """One transaction under limits and formats of its own; ``first`` is a statement that goes with its BEGIN.
+
+    SET LOCAL, because behind a pooler the next transaction on this server process may be the application's. The time
+    limits of the role do not hold inside: a scan may take longer. ``statement_timeout_ms`` 0: no limit.
+    """
+    lock_ms = round((LOCK_TIMEOUT_S if lock_timeout_s is None else lock_timeout_s) * 1000)
+    begin = [
+        f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {statement_timeout_ms:d}",
+        f"SET LOCAL lock_timeout = {lock_ms:d}",
+        f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_S * 1000:d}",
+        _FORMATS,
+    ]
+    if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        begin.append("SET LOCAL transaction_timeout = 0")
+    if first:
+        begin.append(first)
+    try:
+        run(connection, "; ".join(begin))  # without parameters, so it is one message
+        yield
+    except BaseException:
+        with suppress(psycopg.Error):
+            run(connection, "ROLLBACK")
+        if connection.info.transaction_status is not TransactionStatus.IDLE:
+            connection.close()  # the server rolls back; ``use`` connects again
+        raise
+    run(connection, "COMMIT")
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler is between: it gives out process ids of its own. What one statement sets may not be there for
+    the next one, unless both are in one transaction.
+    """
+    return run(connection, "SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,)
+
+
 class Session:
     """Hands out the connection; turns every psycopg error into one of ``vecferry.errors``."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         given = connection_parameters(url)
         defaults = {
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -98,6 +138,16 @@ class Session:
                 self.close()
             raise translate(error) from error
 
+    @contextmanager
+    def apart(self) -> Iterator[Connection]:
+        """A connection of its own, in autocommit, closed on leaving. Raises as ``use``."""
+        other = Session(self._url)
+        try:
+            with other.use() as connection:
+                yield connection
+        finally:
+            other.close()
+
     def close(self) -> None:
         """Release the connection; idempotent."""
         connection, self._connection = self._connection, None
@@ -113,7 +163,6 @@ class Session:
                 **self._conninfo, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
             )
             connection.adapters.register_dumper(Wire, _WireDumper)
-            connection.execute(_SESSION, [f"{IDLE_IN_TRANSACTION_S}s", f"{LOCK_TIMEOUT_S}s"])
         except psycopg.Error as error:
             if connection is not None:
                 connection.close()

@@ -10,21 +10,23 @@ from collections.abc import Mapping
 
 import psycopg
 
-from ...errors import Fatal, Overloaded, Rejected, StoreError, Transient
+from ...errors import Fatal, Overloaded, Oversized, Rejected, StoreError, Transient
 
-Verdict = type[Rejected] | type[Transient] | type[Overloaded] | type[Fatal]
+Verdict = type[Rejected] | type[Transient] | type[Oversized] | type[Overloaded] | type[Fatal]
 
 OVERLOADED_PAUSE_S = 5.0
 
 EXACT: Mapping[str, Verdict] = {
     "25006": Transient,  # read_only_sql_transaction: this server was demoted; the next connection finds the new primary
     "25P03": Transient,  # idle_in_transaction_session_timeout: this process was stopped while it held a lock
-    "25P04": Transient,  # transaction_timeout
+    "25P04": Oversized,  # transaction_timeout
     "40002": Rejected,  # transaction_integrity_constraint_violation
+    "53200": Oversized,  # out_of_memory
     "53300": Transient,  # too_many_connections
+    "53400": Oversized,  # configuration_limit_exceeded: temp_file_limit
     "55006": Transient,  # object_in_use
     "55P03": Transient,  # lock_not_available: another writer holds the partition
-    "57014": Transient,  # query_canceled
+    "57014": Oversized,  # query_canceled: statement_timeout
     "57P01": Transient,  # admin_shutdown
     "57P02": Transient,  # crash_shutdown
     "57P03": Transient,  # cannot_connect_now
@@ -64,7 +66,7 @@ CLASSES: Mapping[str, Verdict] = {
     "40": Transient,  # transaction rollback: serialization failure, deadlock, completion unknown
     "42": Fatal,  # syntax error or access rule violation: somebody changed the table
     "44": Rejected,  # WITH CHECK OPTION violation
-    "53": Overloaded,  # insufficient resources: disk full, out of memory
+    "53": Overloaded,  # insufficient resources: disk full
     "54": Rejected,  # program limit exceeded; psycopg calls it operational, yet it is permanent
     "55": Fatal,  # object not in prerequisite state
     "57": Fatal,  # operator intervention, apart from the shutdowns above

@@ -28,7 +28,7 @@ _INTEGERS = frozenset({"int2", "int4", "int8"})
 _TEXTS = frozenset({"text", "varchar"})
 _EXACT_ACCESS = ("btree", "hash", "gin", "gist", "spgist", "brin")  # indexes of any other kind may leave rows out
 
-_SETTINGS = "SELECT set_config('hnsw.ef_search', $1, true), set_config('statement_timeout', $2, true), " + SEARCH_ON
+_SETTINGS = "SELECT set_config('hnsw.ef_search', $1, true), " + SEARCH_ON
 
 # What is left of the time since the transaction began, by the server's own clock.
 _TIME_LEFT = """
@@ -43,25 +43,23 @@ def search(
     vector: NDArray[np.float32],
     k: int,
     conditions: Sequence[Condition],
-    timeout_s: float,
+    timeout_ms: int,
 ) -> list[Hit]:
     """See ``Store.search``. The distance is computed by pgvector; the index alone decides what is approximate.
 
-    An index may end its scan before k rows have passed the filter, however many would: then every row is looked at.
+    Inside a transaction, whose statements end after ``timeout_ms``. An index may end its scan before k rows have passed
+    the filter, however many would: then every row is looked at.
     """
     distance = layout.distance("$1")
     parameters: list[object] = [Wire(vector_value(vector)), k]
     where = [where_clause(layout, condition, parameters) for condition in conditions]
     columns = f"t.{layout.id}::text, {_score(layout, distance)}, {layout.position}, {layout.metadata}"
     statement = f"SELECT {columns} FROM {layout.table} t WHERE {' AND '.join((layout.present, *where))} ORDER BY "
-    timeout_ms = max(1, math.ceil(timeout_s * 1000))
-    with connection.transaction():
-        ef_search = min(max(k, MIN_EF_SEARCH), MAX_EF_SEARCH)
-        run(connection, _SETTINGS, [str(ef_search), f"{timeout_ms}ms"])
-        hits = _hits(run(connection, f"{statement}{distance} LIMIT $2", parameters))
-        if len(hits) < k and _may_leave_rows_out(connection, layout):
-            run(connection, _TIME_LEFT, [timeout_ms])
-            hits = _hits(run(connection, f"{statement}({distance}) + 0 LIMIT $2", parameters))  # of no index
+    run(connection, _SETTINGS, [str(min(max(k, MIN_EF_SEARCH), MAX_EF_SEARCH))])
+    hits = _hits(run(connection, f"{statement}{distance} LIMIT $2", parameters))
+    if len(hits) < k and _may_leave_rows_out(connection, layout):
+        run(connection, _TIME_LEFT, [timeout_ms])
+        hits = _hits(run(connection, f"{statement}({distance}) + 0 LIMIT $2", parameters))  # of no index
     return sorted(hits, key=lambda hit: -hit.score)  # SEARCH_ON: they come nearly sorted
 
 
@@ -190,21 +188,3 @@ def wants_index(connection: Connection, layout: Layout) -> bool:
     row = found.fetchone()
     assert row is not None
     return bool(row[0] == SMALL_ROWS)
-
-
-def build_index(connection: Connection, layout: Layout) -> None:
-    """See ``Store.build_index``. CONCURRENTLY, so that workers can write meanwhile."""
-    if layout.collection.space.dimension > MAX_INDEX_DIMENSION:
-        return  # searches stay exact
-    if not has_index(connection, layout):
-        run(connection, "SET lock_timeout = 0")  # it waits for every transaction that began before it
-        run(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {layout.index}")  # the remains of an interrupted build
-        run(connection, create_index(layout))
-    run(connection, f"ANALYZE {layout.table}")
-
-
-def create_index(layout: Layout) -> str:
-    """The statement that builds the index."""
-    return (
-        f"CREATE INDEX CONCURRENTLY {layout.index_name} ON {layout.table} USING hnsw ({layout.vector} {layout.opclass})"
-    )

@@ -11,18 +11,28 @@ from ...schemas.batch import Op, Outcome
 from . import triggers
 from .layout import Layout, literal, quote
 from .mapping import POSITION
+from .shape import fingerprint
 
 _DELETE = int(Op.DELETE)
 _APPLIED, _STALE, _DUPLICATE = int(Outcome.APPLIED), int(Outcome.STALE), int(Outcome.DUPLICATE)
 
 
-def lock_partitions(layout: Layout) -> str:
-    """$1: the partitions. Returns those that exist, with their marks. Locks in one order, so writers cannot deadlock.
+def lock_table(layout: Layout) -> str:
+    """No ALTER TABLE comes between what the transaction reads of the catalogue and what it writes.
 
-    A writer of an older epoch finds none. The epoch cannot change while the lock is held.
+    It is the lock that the writes take anyway, and comes before those of the partitions, as in an enrolment.
+    """
+    return f"LOCK TABLE {layout.table} IN ROW EXCLUSIVE MODE"
+
+
+def lock_partitions(layout: Layout) -> str:
+    """$1: the partitions. Returns those that exist, with their marks and the fingerprint of the table.
+
+    Locks in one order, so writers cannot deadlock. A writer of an older epoch finds none. The epoch cannot change while
+    the lock is held.
     """
     return (
-        f"SELECT partition, applied FROM {layout.partitions} "
+        f"SELECT partition, applied, {fingerprint(layout.table)} FROM {layout.partitions} "
         f"WHERE partition = ANY($1) AND epoch = {layout.collection.epoch} ORDER BY partition FOR UPDATE"
     )
 

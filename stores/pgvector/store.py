@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvailable, QueryCanceled, UndefinedTable
+from psycopg import ProgrammingError
+from psycopg.errors import QueryCanceled, UndefinedColumn, UndefinedTable
 
-from ...errors import Inconclusive, Refused, Transient, Unavailable
-from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
+from ...errors import Fatal, Inconclusive, Refused, Rejected, Transient, Unavailable
+from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows
 from ...schemas.collection import Collection, Placement
 from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
 from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
-from . import blocking, contents, enrol, mapping, read
+from . import blocking, contents, enrol, indexing, limits, mapping, read, shape
 from . import search as searches
-from .apply import ApplySql, apply_sql, write_batch
-from .catalog import Table, read_companion, read_table
-from .connection import Connection, Session, run
+from .apply import Altered, write_batch
+from .catalog import Table, read_table
+from .connection import Connection, Session, run, transaction
+from .enrol import Steps
 from .fields import read_fields
 from .judging import Judged, judge, placement_remarks, row_problems
 from .layout import Layout, quote
+from .marks import held_bytes, read_marks
+from .remedies import remedied
+from .resolved import Resolved, resolve
 from .wire.arrays import MAX_BYTES
 
 
@@ -31,6 +37,7 @@ def _enrolled(table: Table | None) -> bool:
     return table is not None and mapping.POSITION in table.columns
 
 
+LOOKS = 3  # at a table that somebody alters at this very moment
 CAPABILITIES = Capabilities(
     guarantee=Guarantee.ATOMIC,
     id_types=frozenset({"text", "bigint", "uuid"}),
@@ -52,30 +59,36 @@ class PgvectorStore:
         self._collection = collection
         self._placement = placement
         self._parts = mapping.table_parts(placement.table)
-        self._resolved: tuple[Layout, ApplySql] | None = None
+        self._resolved: Resolved | None = None
+        self._first_shape: shape.Shape | None = None
 
     def check(self) -> tuple[str, ...]:
-        with self._session.use() as connection, self._refusals(connection):
+        with self._use() as connection, self._refusals(connection), transaction(connection):
             judged = self._judge(connection)
             if judged.problems:
                 return judged.problems
-            rights = judged.rights(connection, judged.steps(connection, complete=False))
+            rights = judged.rights(connection, self._steps(connection, judged, complete=False))
             return (*rights, *judged.privileges, *row_problems(connection, judged))
 
     def remarks(self) -> tuple[str, ...]:
-        with self._session.use() as connection, self._refusals(connection):
-            return placement_remarks(connection, self._judge(connection))
+        with self._use() as connection, self._refusals(connection):
+            found = limits.remarks(connection)
+            with transaction(connection):
+                return (*found, *placement_remarks(connection, self._judge(connection)))
 
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         try:
-            with self._session.use() as connection, self._refusals(connection), connection.transaction():
-                run(connection, f"SET LOCAL lock_timeout = '{enrol.LOCK_TIMEOUT_S}s'")
+            with (
+                self._use() as connection,
+                self._refusals(connection),
+                transaction(connection, lock_timeout_s=enrol.LOCK_TIMEOUT_S),
+            ):
                 # Two processes may enrol at once: IF NOT EXISTS alone is no protection against that.
                 run(connection, "SELECT pg_advisory_xact_lock(hashtext($1))", [f"vecferry {self._placement.table}"])
                 judged = self._judge(connection)
                 if judged.problems:
                     raise Refused(judged.problems)
-                steps = judged.steps(connection, complete=complete)
+                steps = self._steps(connection, judged, complete=complete)
                 rights = judged.rights(connection, steps)
                 if problems := (*rights, *judged.privileges, *row_problems(connection, judged)):
                     raise Refused(problems)
@@ -86,18 +99,18 @@ class PgvectorStore:
             self._resolved = None
 
     def fields(self) -> RowFields:
-        with self._session.use() as connection:
+        with self._use() as connection, transaction(connection):
             judged = self._judge(connection)
             if judged.problems or judged.table is None:
                 raise Refused(judged.problems or f"table {self._placement.table} does not exist")
             return read_fields(connection, judged.table.oid, self._placement)
 
     def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
-        with self._session.use() as connection, self._refusals(connection):
+        with self._use() as connection, self._refusals(connection), transaction(connection):
             judged = self._judge(connection)
             if problems := judged.problems or row_problems(connection, judged):
                 raise Refused(problems)
-            steps = judged.steps(connection, complete=complete)
+            steps = self._steps(connection, judged, complete=complete, as_owner=True)
             if not steps.ddl and not judged.privileges:
                 return ()
             return (
@@ -110,22 +123,29 @@ class PgvectorStore:
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         try:
-            with self._session.use() as connection:
-                layout, sql = self._layout(connection)
-                return write_batch(connection, layout, sql, batch, marks)
+            return self._apply(batch, marks)
         except Unavailable as error:
             raise Transient(str(error)) from error
+        except Rejected as error:
+            if self._resolved is None or not self._resolved.changed:
+                raise
+            name = self._collection.name
+            raise Refused(
+                f"table {self._placement.table} was altered after its enrolment, and events no longer fit it: "
+                f"{'; '.join(self._resolved.changed)}; none was skipped: undo that, or, as its owner, run `vecferry "
+                f"enrol {name}` to have a dead letter of each event that does not fit; then start the worker again"
+            ) from error
 
     def applied(self) -> Applied:
-        with self._session.use() as connection:
+        with self._use() as connection:
             try:
-                with connection.transaction():
-                    return self._read_marks(connection)
+                with transaction(connection):
+                    return read_marks(connection, self._parts, self._collection.epoch)
             except UndefinedTable:
                 return Applied(live={}, complete=frozenset(), snapshots={})
 
     def highest_position(self) -> int | None:
-        with self._session.use() as connection, connection.transaction():
+        with self._use() as connection, transaction(connection):
             table = read_table(connection, self._parts)
             if table is None:
                 return None
@@ -138,19 +158,19 @@ class PgvectorStore:
             return max((row[0] for row in highest if row is not None and row[0] is not None), default=None)
 
     def fetch(self, ids: Sequence[str]) -> Rows:
-        with self._session.use() as connection:
-            return contents.fetch(connection, self._layout(connection)[0], ids)
+        with self._reading() as (connection, layout):
+            return contents.fetch(connection, layout, ids)
 
     def plan_chunks(self, rows_per_chunk: int) -> tuple[Cursor, ...]:
-        with self._session.use() as connection:
-            return read.plan(connection, self._layout(connection)[0], rows_per_chunk)
+        with self._reading() as (connection, layout):
+            return read.plan(connection, layout, rows_per_chunk)
 
     def scan(self, chunk: Cursor, page_rows: int) -> Iterator[Rows]:
         keys = KeyRange.of(chunk)
         lower = keys.lower
         while True:
-            with self._session.use() as connection:  # given back between pages: other calls may come in between
-                rows = read.copy_page(connection, self._layout(connection)[0], lower, keys.upper, page_rows)
+            with self._reading() as (connection, layout):  # given back between pages: other calls may come in between
+                rows = read.copy_page(connection, layout, lower, keys.upper, page_rows)
             if len(rows):
                 yield rows
                 lower = rows.ids[-1]
@@ -158,41 +178,34 @@ class PgvectorStore:
                 return
 
     def export(self, after: Cursor, limit: int) -> ExportPage:
-        with self._session.use() as connection:
-            rows = contents.export(connection, self._layout(connection)[0], key_of(after), limit)
+        with self._reading() as (connection, layout):
+            rows = contents.export(connection, layout, key_of(after), limit)
         return ExportPage(rows=rows, next=rows.ids[-1] if len(rows) else None)
 
     def search(
         self, vector: NDArray[np.float32], k: int, conditions: Sequence[Condition], timeout_s: float
     ) -> list[Hit]:
-        with self._session.use() as connection:
-            layout = self._layout(connection)[0]
+        with self._use() as connection:
             try:
-                return searches.search(connection, layout, vector, k, conditions, timeout_s)
+                timeout_ms = max(1, math.ceil(timeout_s * 1000))
+                with transaction(connection, statement_timeout_ms=timeout_ms):
+                    layout = self._resolve(connection).layout
+                    return searches.search(connection, layout, vector, k, conditions, timeout_ms)
             except QueryCanceled as error:
                 raise Inconclusive(f"the search did not end within {timeout_s} s") from error
 
     def count(self) -> int:
-        with self._session.use() as connection:
-            layout = self._layout(connection)[0]
+        with self._reading() as (connection, layout):
             row = run(connection, f"SELECT count(*) FROM {layout.table} t WHERE {layout.present}").fetchone()
         assert row is not None
         return int(row[0])
 
     def size(self) -> Size:
-        with self._session.use() as connection, connection.transaction():
-            table = read_table(connection, self._parts)
-            if table is None:
-                return Size(held=0, bound=None)
-            parts = (table.schema, table.name)
-            names = [quote(*parts), *(n for n in enrol.companion_names(parts) if read_companion(connection, n).exists)]
-            sizes = [
-                run(connection, "SELECT pg_total_relation_size($1::regclass)", [name]).fetchone() for name in names
-            ]
-            return Size(held=sum(row[0] for row in sizes if row is not None), bound=None)
+        with self._use() as connection, transaction(connection):
+            return Size(held=held_bytes(connection, self._parts), bound=None)
 
     def count_unstamped(self) -> int:
-        with self._session.use() as connection:
+        with self._use() as connection, transaction(connection):
             table = read_table(connection, self._parts)
             if table is None:
                 return 0
@@ -202,22 +215,15 @@ class PgvectorStore:
         return int(row[0])
 
     def build_index(self) -> None:
-        with self._session.use() as connection:
-            layout = self._layout(connection)[0]
-            try:
-                what = f"the index build of {self._placement.table}"
-                with blocking.watched(connection, Session(self._url), what):
-                    searches.build_index(connection, layout)
-            except InsufficientPrivilege as error:
-                raise Refused(
-                    f"{str(error).strip()}; have its owner run {searches.create_index(layout)}, then go on"
-                ) from error
-        self._session.close()  # with the settings of the build
+        with self._reading() as (_, layout):
+            what = f"the index build of {self._placement.table}"
+        indexing.build_index(self._session, layout, lambda at: blocking.watched(at, Session(self._url), what))
 
     def index_ready(self) -> bool:
-        with self._session.use() as connection:
-            layout = self._layout(connection)[0]
-            return searches.has_index(connection, layout) or not searches.wants_index(connection, layout)
+        with self._reading() as (connection, layout):
+            if searches.has_index(connection, layout):
+                return True
+            return not (searches.wants_index(connection, layout) or indexing.has_remains(connection, layout))
 
     def maintain(self) -> None:
         """Nothing is due: autovacuum does it."""
@@ -225,53 +231,63 @@ class PgvectorStore:
     def close(self) -> None:
         self._session.close()
 
+    @contextmanager
+    def _use(self) -> Iterator[Connection]:
+        """See ``Session.use``. When the table has no such column any more, its columns are read again."""
+        try:
+            with self._session.use() as connection:
+                yield connection
+        except Fatal as error:
+            if isinstance(error.__cause__, ProgrammingError):
+                self._resolved = None
+            raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Connection, Layout]]:
+        with self._use() as connection, transaction(connection):
+            yield connection, self._resolve(connection).layout
+
     def _judge(self, connection: Connection) -> Judged:
         return judge(connection, self._collection, self._placement, self._parts)
 
-    @contextmanager
-    def _refusals(self, connection: Connection) -> Iterator[None]:
-        """What an operator can put right is a refusal, not a failure of the store."""
-        table = self._placement.table
+    def _steps(self, connection: Connection, judged: Judged, *, complete: bool, as_owner: bool = False) -> Steps:
+        """What is left to run; what the table is like is kept by its owner alone."""
+        steps = judged.steps(connection, complete=complete)
+        table = judged.table
+        if not (as_owner or steps.ddl or table is None or table.owned):
+            return steps
+        kept = shape.to_remember(connection, table, judged.parts, self._collection, self._placement)
+        return Steps(ddl=(*steps.ddl, *kept), marks=steps.marks)
+
+    def _refusals(self, connection: Connection) -> AbstractContextManager[None]:
+        return remedied(connection, self._collection.name, self._placement.table, self._parts)
+
+    def _apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
+        for left in reversed(range(LOOKS)):
+            with self._use() as connection:
+                at = self._resolved or self._resolve_for_events(connection)
+                try:
+                    return write_batch(connection, at.layout, at.sql, at.fingerprint, batch, marks)
+                except Altered:
+                    self._resolved = None
+                except (UndefinedColumn, UndefinedTable):
+                    if not left:
+                        raise
+                    self._resolved = None
+        raise Transient(f"table {self._placement.table} is being altered")
+
+    def _resolve_for_events(self, connection: Connection) -> Resolved:
         try:
-            yield
-        except LockNotAvailable as error:
-            held = blocking.holders(connection, quote(*self._parts)) or "another enrolment is at work"
-            raise Refused(f"{table} is locked: {held}; try again when that has ended") from error
-        except InsufficientPrivilege as error:
-            remedy = f"have its owner run what `vecferry enrol {self._collection.name} --sql` prints, then go on"
-            raise Refused(f"{str(error).strip()}; {remedy}") from error
-        except InvalidSchemaName as error:
-            raise Refused(f"{error.diag.message_primary}; create the schema first") from error
+            with transaction(connection):
+                return self._resolve(connection)
+        except Refused as refused:
+            raise Refused(
+                f"table {self._placement.table} takes no events: {'; '.join(refused.problems)}; none was skipped: put "
+                "that right, or undo what was altered, and start the worker again"
+            ) from refused
 
-    def _layout(self, connection: Connection) -> tuple[Layout, ApplySql]:
+    def _resolve(self, connection: Connection) -> Resolved:
         if self._resolved is None:
-            layout = self._judge(connection).layout()
-            self._resolved = layout, apply_sql(layout)
+            self._resolved = resolve(connection, self._parts, self._collection, self._placement, self._first_shape)
+            self._first_shape = self._first_shape or self._resolved.shape
         return self._resolved
-
-    def _read_marks(self, connection: Connection) -> Applied:
-        table = read_table(connection, self._parts)
-        if table is None or not _enrolled(table):
-            return Applied(live={}, complete=frozenset(), snapshots={})
-        partitions, snapshots = (
-            quote(table.schema, mapping.companion(table.name, suffix)) for suffix in ("partitions", "snapshots")
-        )
-        # One statement, one snapshot: marks of one moment.
-        found = run(
-            connection,
-            f"SELECT NULL, partition, applied, 0, complete FROM {partitions} WHERE epoch = $1 "
-            f"UNION ALL SELECT run, partition, next_offset, next_chunk, closed FROM {snapshots} WHERE epoch = $1",
-            [self._collection.epoch],
-        ).fetchall()
-        marks = [row for row in found if row[0] is not None]
-        lives = [row for row in found if row[0] is None]
-        return Applied(
-            live={partition: applied for _, partition, applied, _, _ in lives},
-            complete=frozenset(partition for _, partition, _, _, complete in lives if complete),
-            snapshots={
-                (run, partition): SnapshotMark(
-                    run=run, partition=partition, next_offset=next_offset, next_chunk=next_chunk, closed=closed
-                )
-                for run, partition, next_offset, next_chunk, closed in marks
-            },
-        )

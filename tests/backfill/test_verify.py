@@ -13,7 +13,9 @@ from vecferry.backfill.settling import Settler
 from vecferry.backfill.verification import MAX_EXAMPLES, OnDifference, Verifier, VerifyReport, sampled
 from vecferry.compare.verdict import Difference, Fault
 from vecferry.errors import Refused
+from vecferry.schemas.fields import Field, RowFields
 from vecferry.schemas.position import encode_position
+from vecferry.schemas.spelling import Spelling
 
 IDS = [f"id-{number:03}" for number in range(400)]
 QUIET = frozenset(IDS[::10])
@@ -30,6 +32,7 @@ def run(
     on_progress: OnProgress = lambda progress: None,
     on_difference: OnDifference = lambda difference: None,
     held_back: Callable[[], Mapping[int, int]] = dict,
+    spelling: Spelling | None = None,
 ) -> VerifyReport:
     verifier = Verifier(
         source=world.source,
@@ -44,6 +47,7 @@ def run(
         clock=world,
         skips=skips,
         held_back=held_back,
+        spelling=spelling,
         barrier_timeout_s=timeout_s,
     )
     # Small pages: many store calls, so the world moves many times within one verification.
@@ -342,3 +346,16 @@ def test_a_sample_is_a_share_and_depends_on_the_seed_alone() -> None:
     assert (sampled(ids[::-1], 0.1, 7)[::-1] == chosen).all()
     assert (sampled(ids, 0.1, 8) != chosen).any()
     assert sampled(ids, 1.0, 7).all()
+
+
+def test_a_value_that_was_redriven_in_the_spelling_of_its_store_is_no_difference() -> None:
+    world = MovingWorld(1, FEW_IDS, pace=0)
+    moments = Spelling([RowFields(metadata={"at": Field(kind="timestamptz", declared="timestamptz")})])
+    for id_, source, target in [
+        (FEW_IDS[0], b'{"at":"2026-01-01T10:00:00+00:00"}', b'{"at":"2026-01-01T10:00:00Z"}'),
+        (FEW_IDS[1], b'{"at":"2026-01-01T10:00:00+00:00"}', b'{"at":"2026-01-01T10:00:01Z"}'),
+    ]:
+        world.source.rows[id_] = replace(world.source.rows[id_], metadata=source)
+        world.target.rows[id_] = replace(world.target.rows[id_], metadata=target)
+    assert faults(run(world, spelling=moments)) == {FEW_IDS[1]: Fault.CORRUPT}
+    assert set(faults(run(world))) == set(FEW_IDS[:2])

@@ -8,7 +8,7 @@ from itertools import cycle
 import pytest
 from applied_log import rows_of, settled, values
 from log_world import NAME, PARTITIONS, world
-from vecferry.errors import Fatal, Transient, Unavailable
+from vecferry.errors import Fatal, Refused, Transient, Unavailable
 from vecferry.journal.progress import WorkerProgress, worker_progress_key
 from vecferry.schemas.position import base_position
 from waiting import wait_until
@@ -59,6 +59,32 @@ def test_nothing_passes_a_batch_that_failed(kafka_bootstrap: str) -> None:
         running.wait_until(lambda: settled(log, store))
         running.stop()
         assert len(values(store)) == 100
+
+
+def test_a_table_that_takes_no_events_ends_the_worker_and_buries_none(kafka_bootstrap: str) -> None:
+    """Twenty thousand dead letters would be twenty thousand to redrive; an undo is one statement."""
+    altered = True
+
+    def fault(method: str) -> None:
+        if method == "apply" and altered:
+            raise Refused("table things takes no events: the metadata column price does not exist")
+
+    with world(kafka_bootstrap) as log:
+        store = log.store(before=fault)
+        for number in range(100):
+            log.upsert(f"id-{number}", 1.0)
+        log.flush()
+        for instance in ("one", "two"):  # a service manager starts it again
+            running = log.start(store, instance)
+            with pytest.raises(Refused, match="price does not exist"):
+                running.join()
+        altered = False
+        running = log.start(store, "three")
+        running.wait_until(lambda: settled(log, store))
+        running.stop()
+        assert len(values(store)) == 100
+        log.dead_letters.sync()
+        assert not log.dead_letters.items("")
 
 
 def test_a_slow_store_keeps_its_membership(kafka_bootstrap: str) -> None:

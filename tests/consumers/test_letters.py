@@ -18,7 +18,8 @@ def letter(offset: int, key: bytes | None = b"sku-1", reason: str = "no vector",
 def test_a_line_says_where_who_and_why_and_shows_no_payload() -> None:
     shown = describe("products", letter(7, reason="violates\n check  constraint"))
     assert shown == (
-        "products: dead letter, new cannot take shop.products.events [2] offset 7, id sku-1: violates check constraint"
+        "products: dead letter, new cannot take shop.products.events [2] offset 7, id sku-1: violates check "
+        "constraint; `vecferry dlq show products new/shop.products.events/2/7/0` says what to publish instead"
     )
     assert "offset 7 row 3, no id: " in describe("products", letter(7, None, row=3))
     assert "\\xff" in describe("products", letter(7, b"\xff"))

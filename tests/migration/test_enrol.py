@@ -10,6 +10,7 @@ from migration_rig import NAME, PARTITIONS, Rig, log_of, settings
 from vecferry.config import Config, load_config
 from vecferry.errors import Refused, Unavailable
 from vecferry.journal.collection import CollectionRecord, collection_key
+from vecferry.journal.enrolled import enrolled_fields
 from vecferry.journal.migration import MigrationRecord, migration_key
 from vecferry.journal.reading import require
 from vecferry.journal.route import Route, between, route_key
@@ -19,6 +20,7 @@ from vecferry.log.port import Table
 from vecferry.log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from vecferry.migration.context import open_context
 from vecferry.migration.enrol import enrol
+from vecferry.schemas.fields import Field, RowFields
 from vecferry.schemas.topics import control_topic, dlq_topic, group_id, progress_topic
 from waiting import wait_until
 
@@ -212,6 +214,17 @@ def test_a_collection_that_an_earlier_release_enrolled_gets_its_space_when_it_is
     rig.enrol()
     with log_of(other) as log, pytest.raises(Refused, match=r"space\.model m,"), open_context(other, NAME, log):
         raise AssertionError("opened")
+
+
+def test_each_enrolment_notes_the_columns_as_they_are_then(kafka_bootstrap: str) -> None:
+    rig = Rig(kafka_bootstrap)
+    rig.enrol()  # as an earlier release, it finds none to note
+    for length in (5, 20):
+        columns = RowFields(metadata={"title": Field(kind="text", declared=f"varchar({length})", length=length)})
+        rig.stores["old"].columns = columns
+        rig.enrol()
+        with rig.context() as context:
+            assert enrolled_fields(context.control, NAME) == {"old": columns, "new": RowFields()}
 
 
 def test_a_raised_partition_count_is_refused(kafka_bootstrap: str) -> None:

@@ -13,7 +13,7 @@ from vecferry.errors import Inconclusive, InvalidRecord
 from vecferry.reads.session import Session
 from vecferry.reads.watermarks import next_instant
 from vecferry.schemas.position import encode_position
-from vecferry.schemas.tokens import WriteToken
+from vecferry.schemas.tokens import Run, WriteToken
 from waiting import wait_until
 
 EPOCH = COLLECTION.epoch
@@ -159,3 +159,23 @@ def test_a_session_that_has_read_several_stores_is_told_why_it_must_wait() -> No
         version_of(world.reader(), "a", session=session, timeout=0.5)
     world.apply("old")
     assert version_of(world.reader(), "a", after=session) == 1
+
+
+def test_a_session_that_writes_much_before_it_reads_stays_small_enough_for_a_cookie() -> None:
+    session = Session()
+    for offset in range(1_000):
+        session.observe(WriteToken("shop.products.events", {offset % 3: 2**41 + offset}))
+    again = Session.parse(str(session))
+    assert again.writes("shop.products.events") == session.writes("shop.products.events")
+    assert len(again.writes("shop.products.events")) == 32
+    assert len(str(session)) < 3_000
+
+
+def test_the_text_of_a_session_of_an_earlier_release_knows_the_last_writes() -> None:
+    session = Session()
+    session.observe(WriteToken("shop.products.events", {1: 2**41 + 7}))
+    version, _, body = str(session).partition(".")
+    document = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    del document["r"]
+    text = base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+    assert Session.parse(f"{version}.{text}").writes("shop.products.events") == [Run(1, 2**41 + 7, 2**41 + 7)]

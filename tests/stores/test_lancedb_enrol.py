@@ -192,3 +192,21 @@ def test_any_other_column_name_works(tmp_path: Path, name: str) -> None:
     assert store.apply(batch([(Op.DELETE, "b", at(2))]), []).tolist() == [Outcome.APPLIED]
     assert store.fetch(["a"]).ids == store.export(None, 9).rows.ids == ["a"]
     assert [hit.id for hit in store.search(VECTORS[0], 9, parse_filter({"k": 1}), 30.0)] == ["a"]
+
+
+def test_what_becomes_of_an_applications_table_is_said_before_it_is_enrolled(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    assert store.remarks() == ()
+    table = application(tmp_path)
+    (line,) = store.remarks()
+    assert "`vecferry_deleted IS NOT TRUE`" in line
+    store.create(complete=True)
+    store.apply(batch([(Op.DELETE, "id-2", at(2))]), [])
+    assert store.remarks() == ()
+    table.checkout_latest()
+    assert table.count_rows() > N  # marks, and the deleted id
+    assert table.count_rows("vecferry_deleted IS NOT TRUE") == N - 1
+    assert {row["id"] for row in table.search(VECTORS[0]).limit(99).to_list()} == {f"id-{i}" for i in (0, 1, 3, 4, 5)}
+    table.tags.create("mine", table.version)
+    (line,) = store.remarks()
+    assert "tagged (mine)" in line

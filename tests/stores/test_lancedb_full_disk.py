@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_disk import SmallDisk, small_disk
+from step_clock import StepClock
 from store_data import PLACEMENT, batch_of, collection
+from vecferry.consumers.applying import Applier
 from vecferry.errors import Overloaded, Unavailable
 from vecferry.schemas.batch import LiveMark, Outcome
 from vecferry.stores.lancedb.store import LanceStore
@@ -78,3 +80,34 @@ def test_a_disk_that_turned_read_only_is_waited_for(disk: SmallDisk, store: Lanc
     assert store.count() == len(IDS)
     disk.remount("rw")
     assert written(store, 1) == len(IDS)
+
+
+class Waiting(StepClock):
+    """Enlarges the disk when somebody has waited for a quarter of an hour."""
+
+    def __init__(self, disk: SmallDisk) -> None:
+        super().__init__()
+        self._disk = disk
+
+    def sleep_s(self, seconds: float) -> None:
+        before_s = self.now_s
+        super().sleep_s(seconds)
+        if before_s < 900.0 <= self.now_s:
+            self._disk.remount("size=8m")
+
+
+def test_a_worker_whose_disk_is_full_waits_says_so_once_and_goes_on(
+    disk: SmallDisk, store: LanceStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(store, 0)
+    store._housekeeping.make_room()
+    disk.fill()
+    clock = Waiting(disk)
+    rows = batch_of(IDS, VECTORS, [{}] * len(IDS), first=len(IDS))
+    applied = Applier(store, DIMENSION, clock, lambda: False).apply(rows, [LiveMark(partition=0, next_offset=2)])
+    assert applied.outcomes.tolist() == [Outcome.APPLIED] * len(IDS)
+    assert applied.rejected == {}
+    first, again, over = [message for message in caplog.messages if "the store" in message]
+    assert "no space is left on its disk; free some disk space" in first
+    assert "for 600 s" in again
+    assert "the store answers again, after 90" in over

@@ -13,6 +13,7 @@ from store_data import DIMENSION, PLACEMENT, at, batch, collection, contents, pa
 from store_factory import StoreFactory
 from vecferry.errors import Fatal, Inconclusive, Rejected, Transient, Unavailable
 from vecferry.schemas.batch import LiveMark, Op, Outcome
+from vecferry.stores.pgvector.connection import transaction
 from vecferry.stores.pgvector.store import PgvectorStore
 from waiting import wait_until
 
@@ -115,7 +116,7 @@ def test_a_lock_that_is_not_given_back_is_transient(
 
 
 def test_the_server_ends_a_stopped_writer(store: PgvectorStore) -> None:
-    with store._session.use() as connection:
+    with store._session.use() as connection, transaction(connection):
         found = connection.execute("SHOW idle_in_transaction_session_timeout").fetchone()
     assert found == ("30s",)
 

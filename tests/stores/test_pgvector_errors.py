@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from psycopg import errors
-from vecferry.errors import Fatal, Overloaded, Rejected, StoreError, Transient
+from vecferry.errors import Fatal, Overloaded, Oversized, Rejected, StoreError, Transient
 from vecferry.stores.pgvector.errors import CLASSES, EXACT, translate, verdict
 
 KNOWN = {
@@ -36,10 +36,12 @@ def test_every_exact_entry_is_a_known_state_and_differs_from_its_class() -> None
         ("57P01", Transient),
         ("57P02", Transient),
         ("57P03", Transient),
-        ("57014", Transient),
+        ("57014", Oversized),
         ("53300", Transient),
         ("53100", Overloaded),
-        ("53200", Overloaded),
+        ("53200", Oversized),
+        ("53400", Oversized),
+        ("25P04", Oversized),
         ("22003", Rejected),
         ("22P02", Rejected),
         ("23505", Rejected),

@@ -64,3 +64,34 @@ def physical_rows(options: Mapping[str, str], placement: Placement, id_: str) ->
         ).fetchone()
     assert found is not None
     return int(found[0])
+
+
+_ALTER = {
+    "add": ("ADD COLUMN note text", "DROP COLUMN note"),
+    "drop": ("DROP COLUMN price", "ADD COLUMN price double precision"),
+    "rename": ("RENAME COLUMN price TO cost", "RENAME COLUMN cost TO price"),
+    "cast": ("ALTER COLUMN rank TYPE smallint", "ALTER COLUMN rank TYPE bigint"),
+    "widen": ("ALTER COLUMN small TYPE bigint", "ALTER COLUMN small TYPE smallint"),
+}
+
+
+def make_typed(options: Mapping[str, str], collection: Collection, placement: Placement) -> None:
+    """``TYPED`` of ``store_data``."""
+    with psycopg.connect(options["url"]) as connection:
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE {} (sku text PRIMARY KEY, embedding vector({}) NOT NULL, rank bigint, small smallint, "
+                "price double precision, title text)"
+            ).format(sql.Identifier(placement.table), sql.Literal(collection.space.dimension))
+        )
+
+
+def alter(options: Mapping[str, str], placement: Placement, change: str, *, undo: bool = False) -> None:
+    """As the owner of the table does it."""
+    with psycopg.connect(options["url"]) as connection:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} {}").format(
+                sql.Identifier(placement.table),
+                sql.SQL(_ALTER[change][undo]),  # type: ignore[arg-type]
+            )
+        )

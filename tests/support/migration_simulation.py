@@ -136,8 +136,13 @@ class MigrationSimulation:
     def _touch(self, fuse: Fuse) -> None:
         """A process touches something: it may die of it, and others act before it goes on."""
         fuse.burn()
-        if self._left > 0 and self._depth < _DEPTH and self.random.random() < _BETWEEN:
+        if self._depth == _DEPTH or self.random.random() >= _BETWEEN:
+            return
+        if self._left > 0:
             self._act()
+        elif self._peaceful:  # a route may still move under a read
+            with self._inside():
+                self._run_move()
 
     def _meanwhile(self, fuse: Fuse) -> None:
         """A process has slept: the workers had time to work."""

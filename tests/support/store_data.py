@@ -16,6 +16,7 @@ from vecferry.stores.base import MAX_CURSOR_BYTES, Cursor
 DIMENSION = 8
 PARTITIONS = 4
 PLACEMENT = Placement(table="products", id="sku", vector="embedding", metadata="attributes")
+TYPED = Placement(table="items", id="sku", vector="embedding", metadata=("rank", "small", "price", "title"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

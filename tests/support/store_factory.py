@@ -12,6 +12,12 @@ A kind is tested when ``tests/support/harness_<kind>.py`` exists with
         drop the table of the placement and nothing else, as someone does who does not know of vecferry
     def physical_rows(options, placement, id_: str) -> int
         how many live rows of ``id_`` the store really holds, read without the adapter
+    def make_typed(options, collection, placement) -> None
+        make the application's table with typed columns: ``rank`` (64 bits), ``small`` (16 bits), ``price`` (a float of
+        64 bits), ``title`` (text)
+    def alter(options, placement, change: str, *, undo=False) -> None
+        alter that table, as someone does who does not know of vecferry: "add" a column that is not mapped, "drop" the
+        column price, "rename" it, "cast" rank to 16 bits, "widen" small to 64 bits; and back
 
 ``test_store_registry`` fails for a kind without one.
 """
@@ -46,6 +52,10 @@ class Harness(Protocol):
     def drop_table(self, options: Mapping[str, str], placement: Placement) -> None: ...
 
     def physical_rows(self, options: Mapping[str, str], placement: Placement, id_: str) -> int: ...
+
+    def make_typed(self, options: Mapping[str, str], collection: Collection, placement: Placement) -> None: ...
+
+    def alter(self, options: Mapping[str, str], placement: Placement, change: str, *, undo: bool = False) -> None: ...
 
 
 def open_given(kind: str, options: Mapping[str, str], collection: Collection, placement: Placement) -> Store:
@@ -95,6 +105,14 @@ class StoreFactory:
     def physical_rows(self, placement: Placement, id_: str) -> int:
         """Live rows of ``id_`` as the store itself sees them."""
         return harness(self.kind).physical_rows(self.options, placement, id_)
+
+    def make_typed(self, collection: Collection, placement: Placement) -> None:
+        """Only make the application's table, with typed columns."""
+        harness(self.kind).make_typed(self.options, collection, placement)
+
+    def alter(self, placement: Placement, change: str, *, undo: bool = False) -> None:
+        """Alter that table."""
+        harness(self.kind).alter(self.options, placement, change, undo=undo)
 
     def close(self) -> None:
         """Close every handle."""
