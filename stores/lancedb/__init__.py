@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...errors import ConfigError
+from ...references import local_path
 from ...schemas.collection import Collection, Placement
 from ..base import Store
 from .options import Options
@@ -16,4 +18,8 @@ def open(options: Options, collection: Collection, placement: Placement) -> Stor
     defer_rest_client()
     from .store import LanceStore
 
-    return LanceStore(options.uri.get_secret_value(), collection, placement)
+    try:
+        uri = local_path(options.uri.get_secret_value())
+    except ValueError as error:
+        raise ConfigError(f"uri: {error}") from None
+    return LanceStore(uri, collection, placement)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ...references import Secret
+from ...references import Deferred
 from ..options import StoreOptions, TablePlacement
 
 
 class Options(StoreOptions):
     """``uri``: a directory, or the address of an object store."""
 
-    uri: Secret
+    uri: Deferred
 
 
 class PlacementOptions(TablePlacement):

@@ -10,7 +10,8 @@ from sources import ROOT, Source, imports, package_sources, parse
 
 # A part may import itself and what stands on an earlier line; parts of one line do not import each other.
 LAYERS = (
-    ("errors", "clock", "executor", "failpoints", "heap", "references", "wording"),
+    ("errors", "clock", "executor", "failpoints", "heap", "wording"),
+    ("forks", "references"),
     ("schemas",),
     ("compare", "stores"),
     ("config",),
