@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vecferry.errors import (
     ConfigError,
     DecodeError,
+    Forked,
     Inconclusive,
     InvalidRecord,
     NotDelivered,
@@ -47,6 +48,7 @@ __all__ = [
     "AsyncReader",
     "ConfigError",
     "DecodeError",
+    "Forked",
     "Hit",
     "Inconclusive",
     "InvalidRecord",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
 from ..schemas.collection import MAX_ID_BYTES, Collection, Space
-from ..schemas.filters import Condition, Operator
 from ..schemas.position import epoch_of, next_offset, offset_of
 from ..schemas.tokens import WriteToken
 from .session import Session
@@ -19,6 +17,7 @@ from .session import Session
 After = WriteToken | Session | Sequence[WriteToken | Session]
 
 MAX_K = 10_000
+_LONGEST_S = 1e6  # threads cannot wait for much longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +39,7 @@ def query_vector(vector: ArrayLike, space: Space) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(vector, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRecord("vector", "it is not an array of numbers", "pass floats") from error
     if array.shape != (space.dimension,):
         shape = "x".join(map(str, array.shape)) or "a scalar"
@@ -59,27 +58,19 @@ def result_count(k: int) -> int:
     return k
 
 
-def check_operators(conditions: Sequence[Condition], known: frozenset[Operator]) -> None:
-    """Raise InvalidRecord for a condition that a store with the operators ``known`` cannot meet."""
-    for condition in conditions:
-        if lacking := sorted(condition.operators - known):
-            raise InvalidRecord(
-                f"filter.{condition.field}",
-                f"the store that answers cannot filter by {', '.join(lacking)}",
-                f"use only {', '.join(sorted(known))}" if known else "search without a filter",
-            )
-
-
 def asked_ids(ids: Sequence[str]) -> list[str]:
-    """``ids`` as a list without repetition."""
+    """``ids`` as a list."""
     if isinstance(ids, (str, bytes)):
         raise InvalidRecord("ids", "it is one id", "pass a list of ids")
+    if not isinstance(ids, Iterable):
+        raise InvalidRecord("ids", f"{type(ids).__name__} is no list", "pass a list of ids")
+    ids = list(ids)
     for id_ in ids:
         if not isinstance(id_, str) or not _is_id(id_):
             raise InvalidRecord(
                 "ids", f"{id_!r:.80} is not an id", f"pass text of 1 to {MAX_ID_BYTES} bytes without NUL"
             )
-    return list(dict.fromkeys(ids))
+    return ids
 
 
 def _is_id(text: str) -> bool:
@@ -91,14 +82,23 @@ def _is_id(text: str) -> bool:
 
 def time_out_s(timeout: float) -> float:
     """``timeout`` if it is a positive number of seconds."""
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= _LONGEST_S:
         raise InvalidRecord("timeout", f"{timeout!r} is not a time", "pass a positive number of seconds")
     return float(timeout)
 
 
+def reads_as(key: str | None, session: Session | None) -> str | None:
+    """Whose read it is: ``key``, else that of ``session``."""
+    if not isinstance(key, str | None):
+        raise InvalidRecord("key", f"{type(key).__name__} is no text", "pass what names the user, as text")
+    if not isinstance(session, Session | None):
+        raise InvalidRecord("session", f"{type(session).__name__} is no Session", "pass a Session")
+    return session.key if key is None and session is not None else key
+
+
 def demand(after: After | None, session: Session | None, collection: Collection, topic: str) -> Demand:
     """What ``after`` and ``session`` together ask of an answer; raises InvalidRecord for what cannot be met, ever."""
-    given = [] if after is None else [after] if isinstance(after, (WriteToken, Session)) else list(after)
+    given = [] if after is None else list(after) if isinstance(after, Iterable) else [after]
     sessions = [] if session is None else [session]
     wanted: dict[int, int] = {}
     for entry in given:

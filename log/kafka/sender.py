@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ...clock import Clock
 from ...config import KafkaSection
 from ...errors import VecferryError
+from ...forks import Home
 from ..port import Headers, OnFailure, TooLarge
 from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
 
@@ -34,11 +35,13 @@ class Sending:
     def __init__(self, kafka: KafkaSection, settings: dict[str, Any], clock: Clock) -> None:
         self.kafka = kafka
         self.producer = Producer(settings)
+        self.home = Home("this sender", self)
         self._clock = clock
         self._has_id = False
 
     def learn(self, topic: str) -> None:
         """As ``Sender.learn``; the first time it makes the client ask for its id too."""
+        self.home.check()
         learn = learn_leaders if self._has_id else learn_producer_id
         try:
             learn(self.producer, topic, clock=self._clock, timeout_s=REQUEST_TIMEOUT_S)
@@ -80,6 +83,7 @@ class KafkaSender:
         headers: Headers = (),
         on_failure: OnFailure | None = None,
     ) -> bool:
+        self._sending.home.check()
         with self._lock:
             self._outstanding += 1
         report = partial(self._reported, topic, on_failure)
@@ -100,10 +104,12 @@ class KafkaSender:
         self._sending.learn(topic)
 
     def serve(self, timeout_s: float = 0.0) -> None:
+        self._sending.home.check()
         self._producer.poll(timeout_s)
         self._hand_over()
 
     def flush(self, timeout_s: float) -> int:
+        self._sending.home.check()
         deadline_s = self._clock.monotonic_s() + timeout_s
         while self._outstanding:
             left_s = deadline_s - self._clock.monotonic_s()
@@ -139,6 +145,7 @@ class BulkSender(KafkaSender):
     """A Sender with a client of its own, which reports failures only. Records in the client's queue are outstanding."""
 
     def flush(self, timeout_s: float) -> int:
+        self._sending.home.check()
         left = self._producer.flush(timeout_s)
         self._hand_over()
         return left

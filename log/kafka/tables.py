@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from ...clock import Clock
 from ...errors import Unavailable
+from ...forks import Home
 from ...schemas.position import next_offset
 from ..port import Admin, Message, Place, TopicAbsent
 from .clients import ABSENT, REQUEST_TIMEOUT_S
@@ -67,6 +68,7 @@ class KafkaTable:
         self._leave = leave
         self._clock = clock
         self._closed = False
+        self._home = Home(f"this table of topic {followed.place[0]}", self)
 
     @property
     def changes(self) -> int:
@@ -77,15 +79,18 @@ class KafkaTable:
         return self._followed.failure is not None
 
     def get(self, key: str) -> bytes | None:
+        self._home.check()
         with self._followed.changed:
             entry = self._followed.values.get(key)
             return None if entry is None else entry[0]
 
     def items(self, prefix: str) -> dict[str, bytes]:
+        self._home.check()
         with self._followed.changed:
             return {key: entry[0] for key, entry in self._followed.values.items() if key.startswith(prefix)}
 
     def headers(self, key: str) -> dict[str, bytes]:
+        self._home.check()
         with self._followed.changed:
             entry = self._followed.values.get(key)
             return {} if entry is None else dict(entry[1])
@@ -118,6 +123,7 @@ class KafkaTable:
         return self.wait_for(lambda: self._followed.reached >= end, timeout_s)
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        self._home.check()
         deadline_s = self._clock.monotonic_s() + timeout_s
         changed = self._followed.changed
         with changed:
@@ -131,6 +137,8 @@ class KafkaTable:
             return True
 
     def close(self) -> None:
+        if self._home.left:
+            return
         with self._followed.changed:
             if self._closed:
                 return

@@ -7,7 +7,6 @@ One more is part of ``marks.py``: without its lock rows Lance misses a conflict 
 from __future__ import annotations
 
 import sys
-import threading
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
@@ -16,9 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from ...forks import ModuleLock
+
 PACKAGE = "lance_namespace_urllib3_client"
 
-_loading = threading.RLock()
+_loading = ModuleLock()
 
 
 def _defer(spec: ModuleSpec) -> ModuleType:
