@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from ..errors import Inconclusive, InvalidRecord, Overloaded, Transient, Unavailable, VecferryError
+from ..errors import ConfigError, Forked, Inconclusive, InvalidRecord, Overloaded, Transient, Unavailable, VecferryError
 from ..executor import Daemon
 from ..forks import Home
 from ..stores.base import Store
 from .deadline import Deadline
 
 T = TypeVar("T")
+
+_log = logging.getLogger("vecferry.reads")
 
 MAX_HANDLES = 8
 _AT_EXIT_S = 3.0
@@ -74,6 +77,8 @@ class _Lane:
             while self.handles < min(handles, self._max_handles):
                 self._use(self._open(), self._warm_up)
         except VecferryError as error:
+            level = logging.WARNING if isinstance(error, (ConfigError, Forked)) else logging.INFO  # the rest may pass
+            _log.log(level, "store %s is not open yet: %s", self._name, error)
             return error
         return None
 

@@ -211,7 +211,7 @@ class Reader:
         try:
             self._pool.open(store, deadline)
         except VecferryError as error:
-            _log.warning("store %s of %s is not open yet: %s", store, self._collection.name, error)
+            _log.warning("%s reads from store %s, which is not open: %s", self._collection.name, store, error)
 
     def _ask(self, store: str, ask: Callable[[str, Store, float], T], within: Deadline) -> T:
         return self._pool.call(store, lambda handle: ask(store, handle, max(_SHORTEST_S, within.left_s())), within)

@@ -197,3 +197,6 @@ def test_a_table_of_lance_refuses_in_a_child_and_serves_the_parent(tmp_path: Pat
     assert refused_at_once(in_child(calls)) == []
     assert in_child({"close": store.close})["close"].error == ""
     assert store.count() == 0
+    another = in_child({"open": lambda: open_lance(Options.model_validate({"uri": "x"}), collection(), PLACEMENT)})
+    assert another["open"].error == "Forked"
+    assert "spawn or forkserver" in another["open"].said

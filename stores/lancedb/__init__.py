@@ -13,11 +13,12 @@ __all__ = ["open"]
 
 def open(options: Options, collection: Collection, placement: Placement) -> Store:
     """Bind ``collection`` to its table in the database at ``options.uri``; nothing is read or written yet."""
-    from .quirks import defer_rest_client  # here: options are read where lancedb is not installed
+    from .quirks import begin_use, defer_rest_client  # here: options are read where lancedb is not installed
 
     defer_rest_client()
     from .store import LanceStore
 
+    begin_use().check()
     try:
         uri = local_path(options.uri.get_secret_value())
     except ValueError as error:
