@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vecferry.errors import (
     ConfigError,
+    DeadLettered,
     DecodeError,
     Forked,
     Inconclusive,
@@ -47,6 +48,7 @@ _HOMES = {
 __all__ = [
     "AsyncReader",
     "ConfigError",
+    "DeadLettered",
     "DecodeError",
     "Forked",
     "Hit",

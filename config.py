@@ -13,7 +13,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -99,12 +99,13 @@ class WorkerSection(_Section):
 
 
 class BackfillSection(_Section):
-    """``[backfill]``: size of a chunk, pace, and the lags above which the copy waits."""
+    """``[backfill]``: size of a chunk, pace, the lags above which the copy waits, and what it does with bad rows."""
 
     chunk_rows: int = Field(default=10_000, ge=1, le=1_000_000)
     rows_per_s: float = Field(default=0.0, ge=0)  # 0 = as fast as it goes
     max_live_lag_records: int = Field(default=10_000, ge=1)
     max_source_latency_ms: float = Field(default=1_000.0, gt=0)
+    uncarried: Literal["stop", "skip"] = "stop"  # rows that the log cannot carry
 
 
 class GatesSection(_Section):

@@ -9,6 +9,7 @@ VecferryError
 ├── Inconclusive       not known yet, or timed out; exit code 4
 ├── Unavailable        Kafka, or a store, cannot be reached; exit code 1
 ├── NotDelivered       Kafka did not acknowledge a record
+├── DeadLettered       a read waits for a write that its store can never hold
 └── StoreError         what a store adapter raises from ``apply``
     ├── Rejected       this batch can never be stored (bisect it: one record of it may be the reason)
     ├── Transient      try the same batch again after a moment
@@ -72,6 +73,24 @@ class NotDelivered(VecferryError):
 
     Publish it again, unless its id was published anew since: of two writes of an id the later one in the log counts.
     """
+
+
+class DeadLettered(VecferryError):
+    """A write that a read was to show (``after=``, a session) became a dead letter: ``store`` can never hold it.
+
+    ``id`` is "" where the record carried none; ``letter`` its key for ``vecferry dlq show``. A newer state of the id
+    ends this: publish it, and read with its token.
+    """
+
+    def __init__(self, *, store: str, id: str, position: int, letter: str, reason: str) -> None:
+        what = f"the write of {id!r}" if id else "a write"
+        again = f"publish the right state of {id!r} and read with its token" if id else "publish the row again"
+        super().__init__(f"{what} can never be stored in {store!r} ({reason}); {again}")
+        self.store = store
+        self.id = id
+        self.position = position
+        self.letter = letter
+        self.reason = reason
 
 
 class StoreError(VecferryError):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -14,19 +13,15 @@ from .clock import SYSTEM_CLOCK, Clock
 from .config import Config, load_config
 from .errors import Unavailable
 from .forks import Home
-from .schemas.topics import control_topic, events_topic
+from .schemas.topics import events_topic
 
 if TYPE_CHECKING:
+    from .journal.topic_watch import TopicWatch
     from .log.kafka.log import KafkaLog
     from .producers.publisher import Publisher
     from .reads.async_reader import AsyncReader
     from .reads.backend import Backend
     from .reads.reader import Reader
-    from .schemas.collection import Collection
-
-_log = logging.getLogger("vecferry.pipeline")
-
-_JOURNAL_S = 5.0  # a control topic is small
 
 
 class Pipeline:
@@ -44,6 +39,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._owned = ExitStack()
         self._log: KafkaLog | None = None
+        self._watch: TopicWatch | None = None
         self._backend: Backend | None = None
         self._closed = False
 
@@ -51,15 +47,20 @@ class Pipeline:
         """A new publisher for the collection called ``name``; ``on_full`` says what it does when its queue is full.
 
         Blocks and raises as opening a :class:`Publisher` does; raises ConfigError for an unknown name, and Refused for
-        a collection that was enrolled with another space than the configuration says.
+        a collection that was enrolled otherwise than the configuration says, for a live topic that was made anew, and
+        for one that ends before what a store has applied.
         """
+        from .journal.topic_watch import Watched
         from .log.kafka.clients import producer_config
+        from .opening import look_up
         from .producers.publisher import Publisher
 
         self._home.check()
         collection = self.config.collection(name)
         with self._lock:
             self._refuse_closed()
+        log, watch = self._shared_log(), self._shared_watch()
+        found = look_up(self.config, name, log)
         publisher = Publisher(
             collection,
             topic=events_topic(self.config.namespace, name),
@@ -67,31 +68,23 @@ class Pipeline:
             on_full=on_full,
             metadata_fields=self.config.metadata_fields(name),
             clock=self._clock,
+            max_record_bytes=found.max_record_bytes,
+            log_ends=found.log_ends,
+            on_doubt=watch.look_soon,
+            replicas=found.replicas,
         )
-        try:
-            self._refuse_other_configuration(collection)
-        except BaseException:
-            publisher.close()
-            raise
+        watched = Watched(
+            collection=name,
+            partitions=collection.partitions,
+            who="this publisher has written",
+            reached=publisher.reached,
+            refuse=publisher.refuse,
+        )
         with self._lock:
             self._owned.callback(publisher.close)
+            self._owned.callback(watch.leave, watched)
+        watch.watch(watched)
         return publisher
-
-    def _refuse_other_configuration(self, collection: Collection) -> None:
-        """As the journal's. What cannot be read is not refused: an application may have no right to read the journal,
-        and its writes must not depend on that.
-        """
-        from .journal.enrolled import refuse_other_configuration
-
-        log, topic = self._shared_log(), control_topic(self.config.namespace)
-        try:
-            if not log.admin.topics([topic]):  # first: to ask for an absent topic by its name may create it
-                return
-            with closing(log.table(topic)) as control:
-                control.sync(_JOURNAL_S)
-                refuse_other_configuration(control, collection)
-        except Unavailable as error:
-            _log.warning("%s: what it was enrolled with is not known: %s", collection.name, error)
 
     def reader(self, name: str, *, open_timeout_s: float = 10.0) -> Reader:
         """A new reader for the collection called ``name``; raises ConfigError.
@@ -136,11 +129,11 @@ class Pipeline:
         from .reads.backend import Backend
 
         self._home.check()
-        log = self._shared_log()
+        log, watch = self._shared_log(), self._shared_watch()
         with self._lock:
             self._refuse_closed()
             if self._backend is None:
-                self._backend = Backend(self.config, log, clock=self._clock)
+                self._backend = Backend(self.config, log, watch, clock=self._clock)
                 self._owned.callback(self._backend.close)
             return self._backend
 
@@ -153,6 +146,17 @@ class Pipeline:
                 self._log = KafkaLog(self.config.kafka, clock=self._clock)
                 self._owned.callback(self._log.close)
             return self._log
+
+    def _shared_watch(self) -> TopicWatch:
+        from .journal.topic_watch import TopicWatch
+
+        log = self._shared_log()
+        with self._lock:
+            self._refuse_closed()
+            if self._watch is None:
+                self._watch = TopicWatch(log, self.config.namespace)
+                self._owned.callback(self._watch.close)
+            return self._watch
 
     def _refuse_closed(self) -> None:
         if self._closed:

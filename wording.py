@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def count(number: int, thing: str) -> str:
@@ -25,3 +25,14 @@ def partitions(numbers: Iterable[int]) -> str:
     """``partition 3``, ``partitions 0-3, 7``."""
     found = set(numbers)
     return f"partition{'' if len(found) == 1 else 's'} {ranges(found)}"
+
+
+def open_transactions(firsts: Mapping[int, int]) -> str:
+    """``held back by an open transaction in partition 3 since offset 7``; "" for none. Partition -> first offset."""
+    where = [f"partition {partition} since offset {offset}" for partition, offset in sorted(firsts.items())]
+    return f"held back by an open transaction in {', '.join(where)}" if where else ""
+
+
+def mib(size_bytes: int) -> str:
+    """``37.2 MiB``."""
+    return f"{size_bytes / 2**20:.1f} MiB"

@@ -12,6 +12,7 @@ from .pacing import Pacer
 from .plan import closed_run, first_open_chunk
 from .progress import OnProgress, Progress, RateMeter, share_done
 from .scanning import ChunkEnd, Page, Scanner
+from .screening import block_bytes, carried
 from .sending import SnapshotSender
 
 _REPORT_INTERVAL_S = 0.5
@@ -23,8 +24,8 @@ def copy_run(mover: Mover, run: RunRecord, on_progress: OnProgress) -> RunRecord
 
     Blocks, for as long as the throttle says too. ``on_progress`` is called in this thread, at least once a second.
     May be killed anywhere: ``open_run`` takes the run up again at the first chunk that is not journaled as done.
-    Raises Refused when another controller took over, InvalidRecord for a row that cannot be carried, Unavailable, and
-    what the source raises.
+    A row that the log cannot carry is left behind if the run skips those. Raises Refused for it otherwise, and when
+    another controller took over; Unavailable, and what the source raises.
     """
     context = mover.context
     if run.state != "copying":
@@ -41,8 +42,9 @@ def copy_run(mover: Mover, run: RunRecord, on_progress: OnProgress) -> RunRecord
     )
     topic = snapshot_topic(context.config.namespace, context.name, run.run)
     with scanner:
-        sender = SnapshotSender(mover.sender, topic, context.collection, run)
-        copy = _Copy(mover, run, sender, pacer, done, on_progress)
+        max_bytes = block_bytes(context.log.admin, topic)
+        sender = SnapshotSender(mover.sender, topic, context.collection, run, max_bytes)
+        copy = _Copy(mover, run, sender, max_bytes, pacer, done, on_progress)
         copy.chunks(scanner)
     return copy.close()
 
@@ -70,6 +72,7 @@ class _Copy:
         mover: Mover,
         run: RunRecord,
         sender: SnapshotSender,
+        max_bytes: int,
         pacer: Pacer,
         done: dict[int, ChunkDone],
         on_progress: OnProgress,
@@ -79,11 +82,13 @@ class _Copy:
         self._writer = mover.writer
         self._run = run
         self._sender = sender
+        self._max_bytes = max_bytes
         self._done = done
         self._on_progress = on_progress
         self._pacer = pacer
         self._rows = sum(chunk.rows for chunk in done.values())
         self._meter = RateMeter(context.clock.monotonic_s(), self._rows)
+        self._skipped = 0  # of the chunk under way
         self._reported_s = float("-inf")
 
     def chunks(self, scanner: Scanner) -> None:
@@ -91,8 +96,10 @@ class _Copy:
         while len(self._done) < self._run.chunks:
             match scanner.next(_REPORT_INTERVAL_S):
                 case Page(chunk=chunk, rows=rows):
-                    self._sender.send(chunk, rows)
-                    self._rows += len(rows)
+                    kept = carried(rows, self._context.collection, self._run, self._max_bytes)
+                    self._sender.send(chunk, kept)
+                    self._rows += len(kept)
+                    self._skipped += len(rows) - len(kept)
                 case ChunkEnd(chunk=chunk, fences=fences):
                     self._finish_chunk(chunk, fences)
                 case None:
@@ -125,7 +132,8 @@ class _Copy:
         failpoints.hit("backfill.produced")
         rows = self._sender.mark(chunk)
         failpoints.hit("backfill.marked")
-        record = ChunkDone(generation=self._run.generation, rows=rows, fences=fences)
+        record = ChunkDone(generation=self._run.generation, rows=rows, skipped=self._skipped, fences=fences)
+        self._skipped = 0
         self._writer.write({chunk_key(self._context.name, self._run.run, chunk): record})
         self._done[chunk] = record
         failpoints.hit("backfill.chunk-done")

@@ -110,7 +110,7 @@ def _rows_in_the_way(store_name: str, store: Store, collection: Collection) -> s
         return ""
     return (
         f"store {store_name} holds {count(rows, 'row')} that vecferry did not write, and a copy would not replace "
-        f"them; empty that table, or name another one in collections.{collection.name}.in.{store_name}.table"
+        f"them; name another table in collections.{collection.name}.in.{store_name}.table"
     )
 
 

@@ -48,7 +48,8 @@ class Pacer:
 
     def _measure(self) -> Measurements:
         context = self._context
-        ends = context.log.admin.end_offsets(context.events, context.collection.partitions)
+        # A store cannot read past an open transaction, so waiting for it to get there would relieve nobody.
+        ends = context.log.admin.end_offsets(context.events, context.collection.partitions, stable=True)
         before_s = context.clock.monotonic_s()
         self._source.applied()  # one small query, the same each time
         now_s = context.clock.monotonic_s()

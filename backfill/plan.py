@@ -25,12 +25,13 @@ def first_open_chunk(done: Mapping[int, ChunkDone], chunks: int) -> int:
 
 
 def closed_run(run: RunRecord, done: Mapping[int, ChunkDone]) -> RunRecord:
-    """``run`` with all of its chunks done: the rows that were copied, and its lowest fences."""
+    """``run`` with all of its chunks done: the rows that were copied, those left behind, and its lowest fences."""
     fences = zip(run.fences, *(chunk.fences for chunk in done.values()), strict=True)
     return run.model_copy(
         update={
             "state": "closed",
             "rows": sum(chunk.rows for chunk in done.values()),
+            "skipped": sum(chunk.skipped for chunk in done.values()),
             "fences": tuple(min(column) for column in fences),
         }
     )

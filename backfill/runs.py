@@ -7,6 +7,7 @@ from ..errors import Refused
 from ..executor import result_of
 from ..journal.run import PlanPage, RunRecord, plan_key, run_key, to_pages
 from ..journal.runs import read_runs
+from ..log.topics import SNAPSHOT_TOPIC
 from ..schemas.topics import control_topic, snapshot_topic
 from ..wording import count, partitions
 from .context import Context, Mover
@@ -14,12 +15,11 @@ from .fencing import note_fences
 from .groups import check_may_read
 from .plan import next_run_id
 
-# The topic is kept for replays; `decommission` is what removes it.
-SNAPSHOT_TOPIC = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
-
-def open_run(mover: Mover, targets: tuple[str, ...]) -> RunRecord:
+def open_run(mover: Mover, targets: tuple[str, ...], *, skips: bool = False) -> RunRecord:
     """The run to copy: the collection's open one taken up under a new generation, or a new one, journaled. Blocks.
+
+    ``skips``: it leaves behind what the log cannot carry; an open run that does so already goes on like that.
 
     Raises Refused, with the remedy, when the source is not complete, when a target may not read the run, and when the
     open run belongs to another source, other targets, another epoch or another number of partitions; Unavailable.
@@ -28,25 +28,25 @@ def open_run(mover: Mover, targets: tuple[str, ...]) -> RunRecord:
     beside = mover.context.threads("backfill-connect")
     try:
         connected = beside.submit(lambda: mover.sender.learn(control))
-        run = _opened(mover, targets)
+        run = _opened(mover, targets, skips)
         result_of(beside, connected)
         return run
     finally:
         beside.shutdown()
 
 
-def _opened(mover: Mover, targets: tuple[str, ...]) -> RunRecord:
+def _opened(mover: Mover, targets: tuple[str, ...], skips: bool) -> RunRecord:
     context = mover.context
     # The writer of the context has fenced every older one, so what is in the topic now is all there will be of theirs.
     context.control.sync()
     runs = read_runs(context.control, context.name)
     for run in runs.values():
         if run.state == "copying":
-            return _take_up(mover, run, targets)
-    return _plan(mover, targets, runs)
+            return _take_up(mover, run, targets, skips)
+    return _plan(mover, targets, runs, skips)
 
 
-def _take_up(mover: Mover, run: RunRecord, targets: tuple[str, ...]) -> RunRecord:
+def _take_up(mover: Mover, run: RunRecord, targets: tuple[str, ...], skips: bool) -> RunRecord:
     context, collection = mover.context, mover.context.collection
     wanted = (context.source, frozenset(targets), collection.epoch, collection.partitions)
     if (run.source, frozenset(run.targets), run.epoch, run.partitions) != wanted:
@@ -55,12 +55,12 @@ def _take_up(mover: Mover, run: RunRecord, targets: tuple[str, ...]) -> RunRecor
             f"(epoch {run.epoch}, {count(run.partitions, 'partition')}), and does not fit what is asked for now; "
             f"finish it with its own configuration, or give it up with `vecferry cancel {context.name}`"
         )
-    taken = run.model_copy(update={"generation": run.generation + 1})
+    taken = run.model_copy(update={"generation": run.generation + 1, "skips": run.skips or skips})
     mover.writer.write({run_key(context.name, run.run): taken})
     return taken
 
 
-def _plan(mover: Mover, targets: tuple[str, ...], runs: dict[str, RunRecord]) -> RunRecord:
+def _plan(mover: Mover, targets: tuple[str, ...], runs: dict[str, RunRecord], skips: bool) -> RunRecord:
     context, collection = mover.context, mover.context.collection
     if context.source in targets:
         raise Refused(f"store {context.source} cannot be the source and a target of one run")
@@ -93,6 +93,7 @@ def _plan(mover: Mover, targets: tuple[str, ...], runs: dict[str, RunRecord]) ->
         generation=1,
         created_unix_s=context.clock.unix_s(),
         fences=fences,
+        skips=skips,
     )
     records: dict[str, PlanPage | RunRecord] = {
         plan_key(context.name, name, number): page for number, page in enumerate(pages)

@@ -27,7 +27,7 @@ _POLL_S = 0.1
 class SnapshotSender:
     """Sends one run under one generation; used by one thread. Making one blocks until the topic's leaders are known.
 
-    ``sender`` is a bulk one, for this run alone.
+    ``sender`` is a bulk one, for this run alone; ``max_bytes`` of a block are what the topic takes.
 
     Every method raises Unavailable when Kafka does not take a record. The run then has to be taken up again, under a
     higher generation: what was sent of the chunk stays in the topic and does not count.
@@ -39,7 +39,9 @@ class SnapshotSender:
         topic: str,
         collection: Collection,
         run: RunRecord,
+        max_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
+        self._max_bytes = max_bytes
         self._topic = topic
         self._collection = collection
         self._run = run
@@ -59,7 +61,7 @@ class SnapshotSender:
         for partition, part in split_by_partition(rows, self._run.partitions):
             self._kept[partition].append(part)
             self._kept_bytes[partition] += _least_bytes(part)
-            if self._kept_bytes[partition] > MAX_RECORD_BYTES:
+            if self._kept_bytes[partition] > self._max_bytes:
                 self._send_blocks(partition, chunk, more=True)
 
     def finish(self, chunk: int) -> None:
@@ -72,7 +74,13 @@ class SnapshotSender:
     def _send_blocks(self, partition: int, chunk: int, *, more: bool) -> None:
         rows, sent = Rows.joined(self._kept[partition]), 0
         blocks = encode_snapshot_blocks(
-            self._collection, run=self._run.run, chunk=chunk, generation=self._run.generation, rows=rows, more=more
+            self._collection,
+            run=self._run.run,
+            chunk=chunk,
+            generation=self._run.generation,
+            rows=rows,
+            more=more,
+            max_bytes=self._max_bytes,
         )
         for block in blocks:
             self._produce(partition, block.value)

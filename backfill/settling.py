@@ -12,14 +12,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..clock import Clock
 from ..compare.content import State, repeated, states_of
+from ..compare.uncarried import uncarried
 from ..compare.verdict import Difference, Fault, Seen, judge, remembered
-from ..schemas.collection import Collection
+from ..schemas.batch import Rows
+from ..schemas.collection import MAX_RECORD_BYTES, Collection
 from ..schemas.partitioner import partitions_of
 from ..schemas.position import encode_position
+from ..schemas.spelling import Spelling
 from ..stores.base import Store
-from ..wording import count
+from ..wording import count, open_transactions
+from .log_end import LogEnd
 
 BARRIER_TIMEOUT_S = 60.0
 WATCH_S = 30.0  # how long ids are read again behind the barrier
@@ -41,9 +47,13 @@ class _Case:
 
 
 class Settler:
-    """Decides ids of one collection in two stores. ``live_ends`` returns the end offset of every live partition.
+    """Decides ids of one collection in two stores.
 
-    ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
+    ``live_ends`` returns the end offset of every live partition, ``held_back`` where open transactions hold readers
+    back: partition -> first offset. ``skips``: the copy left behind on purpose what the log cannot carry, in
+    messages of ``max_bytes``. ``on_wait`` is called with what is waited for, before each pause of 0.05 s.
+    Metadata that ``spelling`` spells alike is equal: a dead letter is redriven in the spelling of its store, after the
+    other one took it as it was published.
     """
 
     def __init__(
@@ -57,6 +67,10 @@ class Settler:
         page_rows: int,
         on_wait: Callable[[str], None],
         clock: Clock,
+        spelling: Spelling | None = None,
+        skips: bool = False,
+        max_bytes: int = MAX_RECORD_BYTES,
+        held_back: Callable[[], Mapping[int, int]] = dict,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
         watch_s: float = WATCH_S,
     ) -> None:
@@ -64,10 +78,15 @@ class Settler:
         self._target = target
         self._collection = collection
         self._live_ends = live_ends
+        self._end = LogEnd(collection, live_ends)
+        self._skips = skips
+        self._max_bytes = max_bytes
+        self._held_back = held_back
         self._tolerance = tolerance
         self._page_rows = page_rows
         self._on_wait = on_wait
         self._clock = clock
+        self._spelling = spelling
         self._barrier_timeout_s = barrier_timeout_s
         self._watch_s = watch_s
         self._patience_s = barrier_timeout_s
@@ -108,10 +127,13 @@ class Settler:
             ours = self._read(self._source, page, applied[0], [case.source for case in page])
             theirs = self._read(self._target, page, applied[1], [case.target for case in page])
             for case, source, target in zip(page, ours, theirs, strict=True):
-                found = judge(case.id, source, target, self._tolerance)
+                end = self._end.above(case.partition, [seen.now.position for seen in (source, target) if seen.now])
+                found = judge(case.id, source, target, self._tolerance, end)
                 if found is None:
                     continue
-                if found.fault is not Fault.UNDECIDED:
+                if found.fault is Fault.MISSING and source.now is not None:
+                    yield self._missing(found, source.now)
+                elif found.fault is not Fault.UNDECIDED:
                     yield found
                 elif case.partition in lagging:
                     yield replace(found, reason=lagging[case.partition])
@@ -122,10 +144,29 @@ class Settler:
                     again.append(replace(case, source=kept[0], target=kept[1]))
         return again
 
+    def _missing(self, found: Difference, row: State) -> Difference:
+        """``found``, or what it is when the log cannot carry ``row`` of the source."""
+        rows = Rows(
+            ids=[found.id],
+            positions=np.array([row.position], np.int64),
+            deleted=np.zeros(1, np.bool_),
+            vectors=row.vector[None],
+            metadata=[row.metadata],
+        )
+        obstacle = uncarried(rows, self._collection, self._max_bytes).get(0)
+        if obstacle is None:
+            return found
+        if self._skips:
+            return replace(found, fault=Fault.SKIPPED, reason=f"not copied: {obstacle.detail}")
+        return replace(found, reason=f"{found.reason}, and the log cannot carry it: {obstacle.detail}")
+
     def _read(
         self, store: Store, cases: Sequence[_Case], live: Mapping[int, int], earlier: Sequence[tuple[State, ...]]
     ) -> list[Seen]:
         rows = store.fetch([case.id for case in cases])
+        if self._spelling:
+            filtered = None if rows.filtered is None else self._spelling.texts(rows.filtered)
+            rows = replace(rows, metadata=self._spelling.texts(rows.metadata), filtered=filtered)
         states, twice = states_of(rows), repeated(rows.ids)
         return [
             Seen(
@@ -141,6 +182,8 @@ class Settler:
         """Block until both stores have applied up to ``ends``; returns who has not in time, by partition."""
         deadline_s = self._clock.monotonic_s() + self._patience_s
         lagging: dict[int, str] = {}
+        blocked = open_transactions(self._held_back())
+        what_for = "waiting for both stores to reach the same place" + (f", {blocked}" if blocked else "")
         for name, store in (("source", self._source), ("target", self._target)):
             while behind := _behind(store, ends):
                 if self._clock.monotonic_s() >= deadline_s:
@@ -149,7 +192,10 @@ class Settler:
                             f"the {name} did not apply {count(events, 'event')} within {self._patience_s:g} s"
                         )
                     break
-                self._pause("waiting for both stores to reach the same place")
+                self._pause(what_for)
+        for partition, offset in (self._held_back() if lagging else {}).items():
+            if partition in lagging:
+                lagging[partition] += f": {open_transactions({partition: offset})}"
         # The ids that come next need not wait as long again to learn the same of a store that has stopped.
         self._patience_s = min(_IMPATIENT_S, self._barrier_timeout_s) if lagging else self._barrier_timeout_s
         return lagging

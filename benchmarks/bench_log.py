@@ -61,6 +61,7 @@ class Log:
             self.admin.create_topic(topic, 1, COMPACTED_TOPIC)
         self.rewind()
         self.control = self.log.table(control_topic(self.namespace))
+        self.control.sync()
         self._producer = Producer(producer_config(self.config.kafka))
         self._encoder = EventEncoder(self.collection)
         self._vectors = np.random.default_rng(1).random((512, dimension), dtype=np.float32)

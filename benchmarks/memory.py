@@ -73,6 +73,7 @@ def _peak_mib(bootstrap: str, waiting: int) -> float:
         config = Path(directory) / "vecferry.toml"
         config.write_text(_toml(log, bootstrap, f"{directory}/lance"))
         progress = log.log.table(progress_topic(log.namespace))
+        progress.sync()
         published = min(waiting, EVENTS)
         log.publish(published, ids=IDS)
         child = subprocess.Popen(

@@ -85,10 +85,10 @@ def _through_store(store: PgvectorStore, batch: EventBatch) -> Callable[[], None
 
 def _direct(connection: Connection, table: str, batches: Sequence[EventBatch]) -> list[Callable[[], None]]:
     """The statements alone: the parameters are encoded beforehand, the outcomes are fetched and not looked at."""
-    found, oid = read_table(connection, tuple(table.split("."))), read_server(connection).vector_oid
+    found, extension = read_table(connection, tuple(table.split("."))), read_server(connection).extension
     assert found is not None
-    assert oid is not None
-    layout = make_layout(found, _collection(), Placement(table=table), oid)
+    assert extension is not None
+    layout = make_layout(found, _collection(), Placement(table=table), extension)
     sql = apply_sql(layout)
     partitions = list(range(PARTITIONS))
 

@@ -37,10 +37,12 @@ def run(args: argparse.Namespace, console: Console) -> Result:
 def _next(collection: str, checks: Sequence[GateResult]) -> str:
     if gate_exit_code(checks) == 0:
         return f"vecferry status {collection}"
-    failed = {check.name for check in checks if check.verdict is Verdict.FAIL}
-    # Nothing stands in the way but that the topics are not there yet.
-    if {"live topic", "enrolment"} <= failed and not any(
-        name == "kafka" or name.startswith("store ") for name in failed
-    ):
-        return f"vecferry enrol {collection} --dry-run"
+    failed = [check for check in checks if check.verdict is Verdict.FAIL]
+    enrol = f"vecferry enrol {collection}"
+    # What enrolling mends: the topics may be there already, made by hand.
+    first = [check for check in failed if not check.remedy.startswith(f"run `{enrol}`")]
+    if failed and not first:
+        return f"{enrol} --dry-run"
+    if first and all(f"`{enrol} --sql`" in check.measured for check in first):
+        return f"{enrol} --sql"
     return f"vecferry doctor {collection}"

@@ -78,6 +78,7 @@ to = "new"
 # rows_per_s = 0.0                       # 0 = as fast as it goes
 # max_live_lag_records = 10000           # the copy waits while a store is further behind,
 # max_source_latency_ms = 1000.0         # or while the source answers slower
+# uncarried = "stop"                     # rows that cannot be copied: "stop", or "skip" (left behind and listed)
 
 [gates]
 # max_lag_records = 1000                 # what a cutover asks of both stores

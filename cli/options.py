@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import NoReturn
 
 from ..config import Config, load_config
 from ..log.kafka.log import KafkaLog
@@ -14,9 +15,24 @@ from ..log.port import Log
 DEFAULT_CONFIG = "vecferry.toml"
 
 
-def common(*, nested: bool = False) -> argparse.ArgumentParser:
+class UsageError(Exception):
+    """The command line could not be parsed; ``usage`` is what argparse says of its form."""
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError where argparse would print and end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"error: {message}", self.format_usage())
+
+
+def common(*, nested: bool = False) -> Parser:
     """The options of every command, as a parent parser. ``nested``: below a command that has them already."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
 
     def default(value: object) -> object:
         # A default of the inner parser would overwrite what was given to the outer one.

@@ -1,18 +1,25 @@
-"""What a command prints: data on stdout as a table or as JSON, everything else on stderr."""
+"""What a command prints: data on stdout as a table or as JSON, everything else on stderr.
+
+With ``--output json`` stdout gets one document, also for an error, and each line of stderr is a JSON object, too.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
 import json
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
 from pydantic import BaseModel
 
 Format = Literal["table", "json"]
+
+_PROMPT_LINES = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +32,26 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Text for people that fits a screen: ``render`` is given its columns, and the lines that are left for it."""
+
+    render: Callable[[int, int], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a command found or did.
 
     data        the JSON document, beside ``next_steps``
     tables      the same for people
+    text        what comes before them, to be piped into another program
     problems    lines for stderr: why the exit code is what it is
     next_steps  commands to run next
     """
 
     data: Mapping[str, object]
-    tables: tuple[Table, ...]
+    tables: tuple[Table | Page, ...]
+    text: str = ""
     problems: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
     exit_code: int = 0
@@ -48,36 +64,77 @@ class Console:
         self.fmt = fmt
         self.stdout = sys.stdout if stdout is None else stdout
         self.stderr = sys.stderr if stderr is None else stderr
+        self._above: Callable[[str], None] | None = None
 
-    def say(self, line: str) -> None:
-        """One line on stderr."""
-        self.stderr.write(f"{line}\n")
+    def say(self, line: str, kind: str = "message") -> None:
+        """One line on stderr; under ``--output json`` an object with the key ``kind``."""
+        text = line if self.fmt == "table" else json.dumps({kind: line}, ensure_ascii=False)
+        if self._above is not None:
+            self._above(text)
+            return
+        self.stderr.write(f"{text}\n")
         self.stderr.flush()
+
+    @contextmanager
+    def saying_above(self, above: Callable[[str], None]) -> Iterator[None]:
+        """Within this, lines for stderr go to ``above``: something is drawn there."""
+        self._above = above
+        try:
+            yield
+        finally:
+            self._above = None
 
     def emit(self, result: Result, *, compact: bool = False) -> None:
         """Print ``result``; ``compact`` puts a JSON document on one line."""
         if self.fmt == "json":
-            document = {**jsonable(result.data), "next_steps": list(result.next_steps)}
-            self.stdout.write(json.dumps(document, indent=None if compact else 2, ensure_ascii=False) + "\n")
+            self._document({**jsonable(result.data), "next_steps": list(result.next_steps)}, compact=compact)
         else:
+            self.stdout.write(result.text)
+            below = len(result.problems) + len(result.next_steps) + bool(result.next_steps)
             for number, table in enumerate(result.tables):
-                self._table(table, first=number == 0)
+                self._table(table, first=number == 0, below=below)
         self.stdout.flush()
         for problem in result.problems:
-            self.say(f"vecferry: {_one_line(problem)}")
+            self.complain(problem)
         if self.fmt == "table" and result.next_steps:
             self.say("")
             for step in result.next_steps:
                 self.say(f"next: {step}")
+
+    def fail(self, kind: str, problems: Sequence[str], exit_code: int, *, compact: bool = False) -> None:
+        """Print an error: a line for each problem, and a document under ``--output json``."""
+        if self.fmt == "json":
+            error = {"kind": kind, "problems": list(problems)}
+            self._document({"error": error, "exit_code": exit_code}, compact=compact)
+            self.stdout.flush()
+        for problem in problems:
+            self.complain(problem)
+
+    def complain(self, problem: str) -> None:
+        """One problem on stderr."""
+        text = _one_line(problem)
+        self.say(f"vecferry: {text}" if self.fmt == "table" else text, "problem")
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the screen that stdout is; 80 and 24 where it is none."""
+        columns, lines = shutil.get_terminal_size() if self.stdout.isatty() else (80, 24)
+        return columns, lines
+
+    def _document(self, document: Mapping[str, object], *, compact: bool) -> None:
+        self.stdout.write(json.dumps(document, indent=None if compact else 2, ensure_ascii=False) + "\n")
 
     def clear(self) -> None:
         """Start a new screen, on a terminal."""
         if self.stdout.isatty():
             self.stdout.write("\x1b[H\x1b[2J")
 
-    def _table(self, table: Table, *, first: bool) -> None:
+    def _table(self, table: Table | Page, *, first: bool, below: int) -> None:
         if not first:
             self.stdout.write("\n")
+        if isinstance(table, Page):
+            columns, lines = self.size()
+            self.stdout.write("".join(f"{line}\n" for line in table.render(columns, lines - below - _PROMPT_LINES)))
+            return
         if table.title:
             self.stdout.write(f"{table.title}\n")
         if not table.rows:

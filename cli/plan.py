@@ -8,14 +8,12 @@ from ..config import Config
 from ..migration.context import open_context
 from ..migration.plan import StartPlan
 from ..migration.previewing import preview_start
-from ..wording import count
+from ..wording import count, mib
 from .options import add_collection, config_of, log_of
 from .output import Console, Result, Table
-from .shown import facts_table, statements_table
+from .shown import facts_table, remarks_tables, statements_table
 
 HELP = "show what `start` would do; change nothing"
-
-_MIB = 1024 * 1024
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +32,12 @@ def show_plan(config: Config, collection: str, *, new_run: bool = False) -> Resu
         plan = preview_start(context, new_run=new_run)
     return Result(
         data={"plan": plan},
-        tables=(_facts(plan), _steps(plan), statements_table({plan.target: plan.statements})),
+        tables=(
+            _facts(plan),
+            _steps(plan),
+            statements_table({plan.target: plan.statements}),
+            *remarks_tables(plan.remarks),
+        ),
         next_steps=(f"vecferry start {collection}{' --new-run' if new_run else ''}",)
         if plan.steps
         else (f"vecferry status {collection}",),
@@ -49,8 +52,11 @@ def _facts(plan: StartPlan) -> Table:
         "rows": plan.rows,
         "chunks": f"{plan.chunks} of about {count(plan.chunk_rows, 'row')}",
         "partitions": plan.partitions,
-        "vectors": f"{plan.vector_bytes / _MIB:.1f} MiB, once in the snapshot topic and once in {plan.target}",
+        "vectors": f"{mib(plan.vector_bytes)}, once in the snapshot topic and once in {plan.target}",
     }
+    if plan.max_growth is not None:
+        most = mib(int(plan.vector_bytes * plan.max_growth))
+        facts["disk"] = f"{plan.target} takes at most {plan.max_growth:g} times a fresh copy: {most} for the vectors"
     return facts_table(f"Plan of {plan.collection}", facts)
 
 

@@ -1,10 +1,12 @@
-"""Progress of long work on stderr: a bar on a terminal, one JSON line a second elsewhere."""
+"""Progress of long work on stderr: some lines that fit a terminal, one JSON line a second elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
+import os
+import shutil
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,14 +16,17 @@ from ..wording import count
 from .output import Console
 
 _INTERVAL_S = 1.0
+_REDRAW_S = 0.25
+_LEAST_BAR, _MOST_BAR = 6, 30
 
 
 @contextmanager
 def reporting(console: Console, *, clock: Clock = SYSTEM_CLOCK) -> Iterator[OnProgress]:
     """A function to call with each moment of the work, as often as one likes."""
-    if console.stderr.isatty() and importlib.util.find_spec("rich") is not None:
-        with _bar(console) as show:
-            yield show
+    if console.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        drawing = _Drawing(console, clock)
+        with console.saying_above(drawing.say):
+            yield drawing
     else:
         yield _JsonLines(console, clock)
 
@@ -39,7 +44,8 @@ class _JsonLines:
         if now_s - self._shown_s < _INTERVAL_S and progress.phase == self._phase and progress.percent < 100.0:
             return
         self._shown_s, self._phase = now_s, progress.phase
-        self._console.say(json.dumps(document(progress), ensure_ascii=False))
+        self._console.stderr.write(json.dumps(document(progress), ensure_ascii=False) + "\n")
+        self._console.stderr.flush()
 
 
 def document(progress: Progress) -> dict[str, object]:
@@ -50,32 +56,70 @@ def document(progress: Progress) -> dict[str, object]:
     return {name: round(value, 1) if isinstance(value, float) else value for name, value in fields.items()}
 
 
-@contextmanager
-def _bar(console: Console) -> Iterator[OnProgress]:
-    from rich.console import Console as RichConsole
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as RichProgress
+class _Drawing:
+    """Lines at the bottom of a terminal that are drawn over; whatever else is said goes above them."""
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-    with RichProgress(*columns, console=RichConsole(file=console.stderr), transient=False) as bars:
-        task = bars.add_task("", total=100.0, figures="")
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._stderr = console.stderr
+        self._clock = clock
+        self._lines: list[str] = []
+        self._shown_s = float("-inf")
+        self._phase = ""
 
-        def show(progress: Progress) -> None:
-            bars.update(task, description=progress.phase, completed=progress.percent, figures=figures(progress))
+    def __call__(self, progress: Progress) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._shown_s < _REDRAW_S and progress.phase == self._phase and progress.percent < 100.0:
+            return
+        self._shown_s, self._phase = now_s, progress.phase
+        self._draw([], lines(progress, shutil.get_terminal_size().columns - 1))  # a full line would be wrapped
 
-        yield show
+    def say(self, line: str) -> None:
+        self._draw([line], self._lines)
+
+    def _draw(self, above: list[str], below: list[str]) -> None:
+        back = f"\x1b[{len(self._lines)}A" if self._lines else ""
+        self._stderr.write(f"{back}\r\x1b[J" + "".join(f"{line}\n" for line in (*above, *below)))
+        self._stderr.flush()
+        self._lines = below
+
+
+def lines(progress: Progress, columns: int) -> list[str]:
+    """``progress`` for people, in lines of at most ``columns``: how far, how fast, and why it waits."""
+    right = f" {progress.percent:5.1f} %"
+    if progress.eta_s is not None and progress.eta_s > 0:
+        right += f", {duration(progress.eta_s)} left"
+    bar = min(_MOST_BAR, columns - len(progress.phase) - len(right) - 3)
+    if bar < _LEAST_BAR:
+        shown = [*wrapped(progress.phase, columns), right.strip()]
+    else:
+        full = int(bar * progress.percent / 100)
+        shown = [f"{progress.phase} [{'#' * full}{'.' * (bar - full)}]{right}"]
+    indent = "  "
+    for text in filter(None, (figures(progress), _waits(progress), progress.note)):
+        shown += wrapped(text, columns, indent, indent * 2)
+    return shown
+
+
+def wrapped(text: str, columns: int, first: str = "", further: str = "") -> list[str]:
+    """``text`` in lines of at most ``columns`` that begin with ``first`` and ``further``; hyphens break no name."""
+    return textwrap.wrap(text, columns, initial_indent=first, subsequent_indent=further, break_on_hyphens=False)
 
 
 def figures(progress: Progress) -> str:
-    """The numbers beside the bar: percent, chunks, rows, rate, time to go, and why it waits."""
-    chunks = [f"{progress.chunks_done}/{count(progress.chunks, 'chunk')}"] if progress.chunks else []
-    parts = [f"{progress.percent:.1f} %", *chunks, count(progress.rows, "row")]
+    """The numbers below the bar: chunks, rows, rate."""
+    parts = [f"{progress.chunks_done} of {count(progress.chunks, 'chunk')}"] if progress.chunks else []
+    parts.append(count(progress.rows, "row"))
     if progress.rows_per_s > 0:
         parts.append(f"{progress.rows_per_s:.0f} rows/s")
-    if progress.eta_s is not None and progress.eta_s > 0:
-        parts.append(f"ETA {progress.eta_s:.0f} s")
-    if progress.throttled is not None:
-        parts.append(f"waits: {progress.throttled}")
-    if progress.note:
-        parts.append(progress.note)
     return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _waits(progress: Progress) -> str:
+    return "" if progress.throttled is None else f"waits: {progress.throttled}"

@@ -6,11 +6,12 @@ import argparse
 
 from ..journal.lease import Lease
 from ..migration.context import open_context
+from ..migration.outcome import outcome_of
 from ..migration.replaying import preview_replay, replay
 from .options import add_collection, add_dry_run, add_timeout, config_of, log_of
 from .output import Console, Result
 from .progress import reporting
-from .shown import facts_table, statements_table
+from .shown import facts_table, letter_problems, run_facts, statements_table
 
 HELP = "fill another store from a closed run and the live topic"
 
@@ -50,8 +51,12 @@ def run(args: argparse.Namespace, console: Console) -> Result:
                 on_progress=on_progress,
                 timeout_s=args.timeout,
             )
+            outcome = outcome_of(context, args.run, args.into)
+    problems = letter_problems(args.collection, outcome)
     return Result(
-        data={"dry_run": False, "run": record, "into": args.into},
-        tables=(facts_table("Replayed", {"run": record.run, "rows": record.rows, "into": args.into}),),
-        next_steps=(f"vecferry status {args.collection}",),
+        data={"dry_run": False, "run": record, "into": args.into, "outcome": outcome},
+        tables=(facts_table("Replayed", {**run_facts(record.run, outcome), "into": args.into}),),
+        problems=problems,
+        next_steps=(f"vecferry {'dlq list' if problems else 'status'} {args.collection}",),
+        exit_code=1 if problems else 0,
     )

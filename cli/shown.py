@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..migration.gates import GateResult, Verdict, decide
+from ..migration.outcome import RunOutcome
+from ..wording import count
 from .output import Table
 
 _EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
@@ -32,6 +34,31 @@ def statements_table(statements: Mapping[str, Sequence[str]]) -> Table:
     return Table(title="Statements", columns=("store", "statement"), rows=rows)
 
 
+def remarks_tables(remarks: Mapping[str, Sequence[str]]) -> tuple[Table, ...]:
+    """What is worth knowing of each store; nothing where there is nothing."""
+    rows = [(store, line) for store, lines in remarks.items() for line in lines]
+    return (Table(title="Worth knowing", columns=("store", "remark"), rows=rows),) if rows else ()
+
+
 def facts_table(title: str, facts: Mapping[str, object]) -> Table:
     """Names and values."""
     return Table(title=title, columns=("what", "value"), rows=list(facts.items()))
+
+
+def run_facts(run: str | None, outcome: RunOutcome | None) -> dict[str, object]:
+    """What became of a run; dead letters are named even when there are none."""
+    if outcome is None:
+        return {"run": run}
+    skipped = {"left behind": outcome.skipped} if outcome.skipped else {}
+    return {"run": run, "rows": outcome.rows, **skipped, "dead letters": outcome.dead_letters}
+
+
+def letter_problems(collection: str, outcome: RunOutcome | None) -> tuple[str, ...]:
+    """That a replica could not take all rows of a run, remedy included."""
+    if outcome is None or not outcome.dead_letters:
+        return ()
+    letters = count(outcome.dead_letters, "dead letter")
+    return (
+        f"{outcome.into} could not take all rows of run {outcome.run}: {letters}; `vecferry dlq list {collection}` "
+        f"says why; mend that and run `vecferry dlq redrive {collection}`, or publish those ids again",
+    )

@@ -18,8 +18,9 @@ class Fault(StrEnum):
     MISSING = "missing"  # a row of the source that the target does not know
     EXTRA = "extra"  # a row of the target that the source does not have
     STALE = "stale"  # one of the two holds an older state than the other
-    CORRUPT = "corrupt"  # both hold the same position, and different content; or one of them holds the id twice
+    CORRUPT = "corrupt"  # equal positions and different content; or an id held twice; or a position that no event has
     UNDECIDED = "undecided"  # the id kept changing, or a store did not keep up
+    SKIPPED = "skipped"  # a row of the source that the log cannot carry, and that the copy left behind on purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +55,11 @@ class Seen:
         return self.earlier if self.now is None else (*self.earlier, self.now)
 
 
-def judge(id_: str, source: Seen, target: Seen, tolerance: float) -> Difference | None:
+def judge(id_: str, source: Seen, target: Seen, tolerance: float, end: int | None = None) -> Difference | None:
     """The fault of ``id_``, by all states that both stores have shown of it; None if there is none.
+
+    ``end``: the position that the next event of the id will have at least, as known after both reads. No row and no
+    delete is at ``end`` or beyond, so one that is was not written by the log, or the log went back.
 
     If one store has applied beyond a state that the other has shown, and does not show it, that is a fault, however
     often the id is written. Otherwise the content at the first position that both have shown decides. UNDECIDED if
@@ -66,6 +70,10 @@ def judge(id_: str, source: Seen, target: Seen, tolerance: float) -> Difference 
     if source.twice or target.twice:
         sides = [name for name, seen in (("source", source), ("target", target)) if seen.twice]
         return _difference(id_, source.now, target.now, Fault.CORRUPT, f"held twice by the {' and the '.join(sides)}")
+    for name, seen in (("source", source), ("target", target)):
+        if end is not None and _position(seen.now) >= end:
+            reason = f"the {name} holds a position beyond the end of the log"
+            return _difference(id_, source.now, target.now, Fault.CORRUPT, reason)
     for behind, ahead in ((target, source), (source, target)):
         missed = _missed(behind, ahead)
         if missed is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from ..clock import Clock
 from ..errors import Overloaded, Rejected, Transient, Unavailable, VecferryError
 from ..schemas.batch import Applied, EventBatch, LiveMark, Mark, Outcome
 from ..stores.base import Store, gap
+from .complaints import Complaints
 from .conflation import UNDECIDED, Folded, conflate, unfold
 from .pieces import pieces
-
-_log = logging.getLogger("vecferry.worker")
 
 T = TypeVar("T")
 
@@ -58,6 +56,7 @@ class Applier:
         self._stopping = stopping
         self._reached: dict[int, int] = {}  # live partition -> the highest mark that the store has acknowledged
         self._random = random.Random()
+        self._complaints = Complaints(clock)
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> Result:
         """Fold, apply, and write ``marks`` in the same step when nothing was rejected.
@@ -136,6 +135,7 @@ class Applier:
             applied = found.live.get(partition, 0)
             if applied < reached:
                 raise gap(LiveMark(partition=partition, next_offset=reached, known=reached), applied)
+        self._reached |= found.live
         return found
 
     def _persist(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
@@ -154,13 +154,15 @@ class Applier:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return call()
+                answer = call()
+                self._complaints.answered()
+                return answer
             except (Transient, Unavailable) as error:
                 wait_s, cause = pause_s * self._random.uniform(0.5, 1.5), str(error)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             except Overloaded as error:
                 wait_s, cause = error.retry_after_s, str(error)
-            _log.warning("the store does not answer (%s); trying again in %.2f s", cause, wait_s)
+            self._complaints.failed(cause, wait_s)
             self._wait(wait_s, cause)
 
     def _wait(self, seconds: float, cause: str) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from ..errors import Refused
+from ..errors import Refused, Unavailable
 from ..executor import Executor
+from ..journal.log_end import beyond_the_end
 from ..journal.run import RunRecord
-from ..log.port import Consumer, Place
+from ..log.port import Consumer, Place, TopicAbsent
 from ..schemas.batch import Applied, SnapshotMark
 from ..schemas.topics import snapshot_topic
 from ..wording import ranges
@@ -71,16 +72,21 @@ class Assignment:
         store_applied: Callable[[], Future[Applied]],
         executor: Executor,
         runs: Callable[[], Sequence[RunRecord]],
+        log_ends: Callable[[], Sequence[int]],
     ) -> None:
+        """``log_ends``: where the live topic ends, by partition; raises Refused for another topic than was enrolled."""
         self._consumer = consumer
         self._owned = owned
         self._namespace = namespace
         self._collection = collection
         self._live_topic = live_topic
         self._store_name = store_name
+        self._who = f"store {store_name} has applied"
         self._store_applied = store_applied
         self._executor = executor
         self._runs = runs
+        self._log_ends = log_ends
+        self._unknown = False  # it was said that Kafka does not tell where the live topic ends
         self._seen_runs: frozenset[str] = frozenset()
         self._expected: set[int] = set()  # live partitions that are owned, and not read yet
         self._asked: Future[Applied] | None = None
@@ -106,7 +112,7 @@ class Assignment:
         """Read what was assigned and the runs that have appeared since; drop the runs that were cancelled.
 
         Asks the store for its marks and waits only a moment; until the store answers, no new partition is read. Cheap
-        when nothing has changed. Raises Refused, and any error of the store.
+        when nothing has changed. Raises Refused (LogWentBack before anything is applied), and any error of the store.
         """
         runs = self._runs()
         names = frozenset(run.run for run in runs)
@@ -118,14 +124,42 @@ class Assignment:
             self._asked = self._store_applied()
         if not self._executor.wait(self._asked, _ANSWER_PATIENCE_S):
             return Followed()
+        ends = self._ends() if self._expected else ()
+        if ends is None:
+            return Followed()
         applied, self._asked = self._asked.result(), None
         expected, self._expected, self._seen_runs = sorted(self._expected), set(), names
-        added = self._first_reads(expected, applied) if expected else []
+        added = self._first_reads(expected, applied, ends) if expected else []
         added += self._snapshot_reads([*self.live(), *expected], runs, applied)
         self._begin(added)
         return Followed(
             live=bool(expected), marks=tuple(mark for mark in applied.snapshots.values() if mark.partition in expected)
         )
+
+    def _ends(self) -> Sequence[int] | None:
+        """Where the live topic ends; None while Kafka does not say."""
+        try:
+            ends = self._log_ends()
+        except TopicAbsent as error:
+            raise Refused(f"{error}; run `vecferry doctor {self._collection}`") from error
+        except Unavailable as error:
+            if not self._unknown:
+                _log.warning("%s: nothing is read before Kafka says where its topic ends: %s", self._collection, error)
+            self._unknown = True
+            return None
+        self._unknown = False
+        return ends
+
+    def went_back(self) -> Refused | None:
+        """What to raise if the live topic ends before what was read of it; None if it does not, or is not known."""
+        read = {place[1]: one.next_offset for place, one in self._owned.items() if place[0] == self._live_topic}
+        try:
+            ends = self._log_ends()
+        except Unavailable:
+            return None
+        except Refused as refused:
+            return refused
+        return beyond_the_end(self._collection, self._live_topic, self._who, read, ends)
 
     def _begin(self, added: list[Partition]) -> None:
         if not added:
@@ -138,7 +172,7 @@ class Assignment:
             _log.info("%s: joined run(s) %s", self._collection, sorted({str(partition.run) for partition in added}))
         _log.debug("%s: from %s", self._collection, [(*one.place, one.next_offset) for one in added])
 
-    def _first_reads(self, expected: list[int], applied: Applied) -> list[Partition]:
+    def _first_reads(self, expected: list[int], applied: Applied, ends: Sequence[int]) -> list[Partition]:
         """The ``expected`` live partitions, each with the offset at which it resumes."""
         if not applied.live:
             raise Refused(
@@ -147,6 +181,9 @@ class Assignment:
             )
         places = [(self._live_topic, partition) for partition in expected]
         committed = self._consumer.committed(places)
+        reached = {place[1]: max(applied.live.get(place[1], 0), committed.get(place, 0)) for place in places}
+        if failure := beyond_the_end(self._collection, self._live_topic, self._who, reached, ends):
+            raise failure
         added = []
         for place in places:
             offset = resume_offset(committed.get(place), applied.live.get(place[1]))
@@ -157,7 +194,14 @@ class Assignment:
                 )
             known, complete = applied.live[place[1]], place[1] in applied.complete
             added.append(
-                Partition(place=place, next_offset=offset, handled_below=known, applied=known, complete=complete)
+                Partition(
+                    place=place,
+                    next_offset=offset,
+                    handled_below=known,
+                    applied=known,
+                    clean_from=max(offset, known),  # of what lies below, another worker may have posted letters
+                    complete=complete,
+                )
             )
         return added
 

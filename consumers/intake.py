@@ -38,7 +38,10 @@ class Intake:
         row_bytes: int,
         read_ahead: ReadAhead,
         clock: Clock,
+        went_back: Callable[[], Refused | None] = lambda: None,
     ) -> None:
+        """``went_back`` is asked when an offset is gone: what to raise if it lies beyond the end of the log."""
+        self._went_back = went_back
         self._consumer = consumer
         self._owned = owned
         self._bounds = bounds
@@ -132,6 +135,8 @@ class Intake:
         try:
             yield
         except OffsetGone as error:
+            if (went_back := self._went_back()) is not None:
+                raise went_back from error
             raise Refused(
                 f"{error.place[0]} [{error.place[1]}]: events that this store has not applied are gone ({error}): "
                 "retention was shorter than the lag; nothing was skipped. "

@@ -14,6 +14,8 @@ from ..clock import Clock
 from ..errors import Unavailable, VecferryError
 from ..log.port import OnFailure, Sender, TooLarge
 from ..schemas.dead_letters import CUT, Origin
+from ..schemas.position import next_offset
+from .partition import Owned
 
 _log = logging.getLogger("vecferry.worker")
 
@@ -105,6 +107,14 @@ class LetterBox:
         value = b"" if letter.value is None else letter.value
         key, headers = letter.origin.key().encode(), _headers(letter)
         return self._sender.send(self._topic, 0, value, key=key, headers=headers, on_failure=on_failure)
+
+
+def note_letters(letters: Sequence[Letter], partitions: Owned) -> None:
+    """Let the live ``partitions`` of ``letters`` know that up to these nothing can be said of all events."""
+    for letter in letters:
+        partition = partitions.get((letter.origin.topic, letter.origin.partition))
+        if partition is not None and partition.run is None:
+            partition.clean_from = max(partition.clean_from, next_offset(letter.origin.offset))
 
 
 def cut(letter: Letter) -> Letter:

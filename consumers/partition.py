@@ -28,6 +28,7 @@ class Partition:
     finished      the offset that the group may commit: every event below it has its outcome
     committed     the offset whose commit Kafka has confirmed
     applied       live only: the offset that the store has recorded as applied
+    clean_from    live only: no event from here up to ``applied`` became a dead letter
     complete      live only: the store holds a full copy of the partition
     paused        the client is paused on it
     """
@@ -47,6 +48,7 @@ class Partition:
     finished: int | None = None
     committed: int | None = None
     applied: int = 0
+    clean_from: int = 0
     complete: bool = False
     paused: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..clock import Clock
 from ..journal.progress import (
@@ -57,6 +57,14 @@ class ProgressPublisher:
         self._send_snapshot(run, partition, next_chunk, closed=False, problem=problem)
         self._sender.serve()
 
+    def beyond(self, applied: Mapping[int, int]) -> None:
+        """Publish what the store has applied beyond the end of the live topic, although nothing of it is read."""
+        with self._lock:
+            for partition, next_offset in applied.items():
+                place = (self._live_topic, partition)
+                self._send_live(Partition(place=place, next_offset=0, handled_below=0, applied=next_offset))
+        self._sender.serve()
+
     def beat(self, worker: WorkerProgress | None) -> None:
         """Publish everything again, so that a reader sees the worker alive."""
         with self._lock:
@@ -73,7 +81,10 @@ class ProgressPublisher:
 
     def _send_live(self, partition: Partition) -> None:
         record = LiveProgress(
-            next_offset=partition.applied, complete=partition.complete, beat_unix_s=self._clock.unix_s()
+            next_offset=partition.applied,
+            complete=partition.complete,
+            beat_unix_s=self._clock.unix_s(),
+            clean_from=partition.clean_from,
         )
         self._send(live_progress_key(self._collection, self._store, partition.place[1]), record.encode())
 

@@ -12,6 +12,7 @@ from threading import Event
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError, Refused
+from ..journal.topic_watch import TopicWatch, Watched
 from ..log.kafka.log import KafkaLog
 from ..replicas import open_replica
 from ..schemas.topics import control_topic
@@ -37,6 +38,7 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
     control = log.table(topic)
     instance = f"{socket.gethostname()}-{os.getpid()}"
     workers, stores = [], []
+    watch = TopicWatch(log, config.namespace)
     try:
         control.sync()
         for name, replica in fed:
@@ -44,12 +46,24 @@ def run_worker(config: Config, store_name: str, collections: Sequence[str], cloc
             stores.append(store)
             store.applied()  # raises if the store is absent at the start; a worker waits for one that goes away later
             workers.append(CollectionWorker(config, name, replica, store, log, control, clock, instance))
+            watch.watch(_watched(config, name, replica, workers[-1]))
         _run_all(workers, stop)
     finally:
+        watch.close()
         for store in stores:
             store.close()
         control.close()
         log.close()
+
+
+def _watched(config: Config, name: str, replica: str, worker: CollectionWorker) -> Watched:
+    return Watched(
+        collection=name,
+        partitions=config.collection(name).partitions,
+        who=f"the worker of store {replica} has read",
+        reached=worker.reached,
+        refuse=worker.refuse,
+    )
 
 
 def _fed(config: Config, store_name: str, collections: Sequence[str]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ worker then has no thread of its own.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from threading import Event
 
@@ -19,9 +20,11 @@ import numpy as np
 from .. import failpoints
 from ..clock import Clock
 from ..config import Config
+from ..errors import Refused
 from ..executor import Executor, OneThread
 from ..forks import Home
 from ..journal.enrolled import refuse_other_configuration, refuse_other_enrolment
+from ..journal.log_end import LogWentBack
 from ..journal.progress import WorkerProgress
 from ..journal.runs import OpenRuns
 from ..log.port import Log, Table
@@ -32,7 +35,8 @@ from .applying import Abandoned, Applier
 from .assignment import Assignment
 from .commits import Commits
 from .intake import Intake
-from .letters import LetterBox
+from .letters import Letter, LetterBox, note_letters
+from .looking import IdleLook
 from .partition import Owned, Partition
 from .progress import ProgressPublisher
 from .turn import Turn, TurnMaker
@@ -83,10 +87,6 @@ class CollectionWorker:
         self._redelivered = 0
         self._commits = Commits(collection, self.owned)
         self._consumer = log.consumer(group_id(namespace, collection, store_name), self._commits.answered)
-        row_bytes = 4 * described.space.dimension
-        self._intake = Intake(
-            self._consumer, self.owned, config.worker, collection, row_bytes, self._maker.read_ahead, clock
-        )
         self._executor = executor or OneThread(f"apply-{collection}")
         self._assignment = Assignment(
             consumer=self._consumer,
@@ -98,10 +98,24 @@ class CollectionWorker:
             store_applied=lambda: self._executor.submit(self._applier.applied),
             executor=self._executor,
             runs=OpenRuns(control, collection, store_name),
+            log_ends=self._log_ends,
         )
+        row_bytes = 4 * described.space.dimension
+        self._intake = Intake(
+            self._consumer,
+            self.owned,
+            config.worker,
+            collection,
+            row_bytes,
+            self._maker.read_ahead,
+            clock,
+            self._assignment.went_back,
+        )
+        self._idle = IdleLook(self._executor, self._applier.applied, clock)
         self._in_flight: tuple[Future[None], Turn] | None = None
         self._waiting: Turn | None = None
         self._broken = self._leaving = False
+        self._refusal: Refused | None = None
         self._last_beat_s = self._last_commit_s = clock.monotonic_s()
 
     @property
@@ -117,6 +131,14 @@ class CollectionWorker:
     def stop(self) -> None:
         """Ask ``run`` to drain, commit and return; callable from any thread."""
         self._stop.set()
+
+    def reached(self) -> dict[int, int]:
+        """By live partition that is read: the offset to read next. Callable from any thread."""
+        return {place[1]: one.next_offset for place, one in list(self.owned.items()) if one.run is None}
+
+    def refuse(self, problem: Refused) -> None:
+        """Apply nothing more, because of ``problem``, which ``run`` then raises; callable from any thread."""
+        self._refusal = problem
 
     def run(self) -> None:
         """Work until ``stop``; then finish the turns that were begun, commit and leave the group. Blocks.
@@ -159,7 +181,13 @@ class CollectionWorker:
     def step(self) -> None:
         """One turn: follow the group and the runs, gather, decode, hand over to the store, commit what it has taken."""
         self._home.check()
-        followed = self._assignment.follow()
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            followed = self._assignment.follow()
+        except LogWentBack as failure:
+            self._progress.beyond(failure.applied)  # so that no publisher opens
+            raise
         if followed.live:
             self._progress.beat(None)
             self._progress.applied(followed.marks)
@@ -178,8 +206,6 @@ class CollectionWorker:
     def assigned(self, partitions: list[int]) -> None:
         """Called by the consumer: these partitions are ours now."""
         if partitions and not self._leaving:  # a closing client answers no question
-            described = self._config.collection(self._collection)
-            refuse_other_enrolment(self._control, self._log.admin, described, self._topic)
             self._assignment.expect(partitions)
 
     def revoked(self, partitions: list[int]) -> None:
@@ -199,6 +225,12 @@ class CollectionWorker:
         _log.warning("%s: lost its partitions; the batch being applied is not committed", self._collection)
         self._assignment.drop(partitions)
 
+    def _log_ends(self) -> tuple[int, ...]:
+        """Where the live topic ends, open transactions included; raises Refused for another topic than was enrolled."""
+        described = self._config.collection(self._collection)
+        refuse_other_enrolment(self._control, self._log.admin, described, self._topic)
+        return self._log.admin.end_offsets(self._topic, described.partitions)
+
     def _store_is_idle(self) -> bool:
         return self._in_flight is None or self._in_flight[0].done()
 
@@ -217,12 +249,12 @@ class CollectionWorker:
 
     def _apply(self, turn: Turn) -> None:
         """Post the letters, write rows and marks, then publish progress."""
-        self._letters.post(turn.unposted(turn.letters))
+        self._post(turn, turn.letters)
         failpoints.hit("worker.before-apply")
         applied = self._applier.apply(turn.batch, turn.marks)
         if applied.rejected:
             letters = [self._maker.letter(turn, row, why) for row, why in applied.rejected.items()]
-            self._letters.post(turn.unposted(letters))
+            self._post(turn, letters)
             self._applier.mark(turn.marks)
         failpoints.hit("worker.applied")
         live, snapshot = np.split(applied.outcomes, [turn.live_rows])
@@ -235,6 +267,10 @@ class CollectionWorker:
             _log.error("%s [%d]: %s; this store stays incomplete", *place, problem)
             self._progress.problem(str(partition.run), place[1], partition.tally.next_chunk, problem)
         self._store.maintain()
+
+    def _post(self, turn: Turn, letters: Sequence[Letter]) -> None:
+        self._letters.post(turn.unposted(letters))
+        note_letters(letters, turn.partitions)  # before the mark passes them, and with it the progress
 
     def _finish(self, deadline_s: float | None) -> bool:
         """Wait until no turn is in flight, and poll meanwhile; False when ``deadline_s`` came first."""
@@ -277,13 +313,15 @@ class CollectionWorker:
         return lag > self._config.worker.live_lag_bound_records
 
     def _lag(self, partition: Partition) -> int:
-        return max(0, self._consumer.seen_end(partition.place) - partition.next_offset)
+        end = self._consumer.seen_end(partition.place)
+        return 0 if end is None else max(0, end - partition.next_offset)
 
     def _housekeeping(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._last_beat_s >= _BEAT_S:
             self._last_beat_s = now_s
             self._progress.beat(self._counters())
+        self._idle.turn(store_is_idle=self._store_is_idle())
         if self._commits.open() and now_s - self._last_commit_s >= self._config.worker.commit_interval_ms / 1000:
             self._last_commit_s = now_s
             self._commits.send(self._consumer, wait_for_it=False)

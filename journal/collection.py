@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..schemas.collection import Collection, IdType, Metric
+from ..schemas.fields import RowFields
 from .record import Record
 
 
@@ -77,6 +79,7 @@ class CollectionRecord(EnrolledTopic):
     """What the live topic was enrolled with; a configuration that says otherwise is refused.
 
     ``space_model`` and ``space_version``: of the embedding model; "" where an earlier release enrolled the collection.
+    ``columns``: replica -> the types of its columns, as of the last enrolment; {} where an earlier release did it.
     """
 
     dimension: int
@@ -85,6 +88,7 @@ class CollectionRecord(EnrolledTopic):
     stores: tuple[str, ...]
     space_model: str = ""
     space_version: str = ""
+    columns: Mapping[str, RowFields] = {}
 
     def _kept(self) -> dict[str, str | int]:
         model = {"space.model": self.space_model, "space.version": self.space_version}

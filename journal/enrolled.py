@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, assert_never
 
 from ..errors import Refused
 from ..log.port import Table
 from ..schemas.collection import Collection
+from ..schemas.fields import RowFields
 from .collection import CollectionRecord, EnrolledTopic, collection_key
-from .reading import read
+from .reading import known, read
 from .record import Known, Unknown
 
 
@@ -24,7 +26,7 @@ def refuse_other_enrolment(control: Table, topics: Topics, collection: Collectio
     Offsets and marks belong to the enrolled topic; in a recreated one they would skip events. Blocks for one request;
     raises Unavailable.
     """
-    record = _enrolled(control, collection.name)
+    record = enrolled_topic(control, collection.name)
     if record is None:
         return
     problems = _differences(record, collection)
@@ -40,17 +42,29 @@ def refuse_other_configuration(control: Table, collection: Collection) -> None:
     The partition count decides where an event belongs, and the epoch decides its order. No event of another space could
     be applied, whatever part of the space differs: each would become a dead letter.
     """
-    record = _enrolled(control, collection.name)
+    record = enrolled_topic(control, collection.name)
     if record is not None and (problems := _differences(record, collection)):
         raise Refused(problems)
+
+
+def enrolled_fields(control: Table, collection: str) -> Mapping[str, RowFields]:
+    """The columns of each replica as they were at enrolment; {} where an earlier release enrolled it. Does not block.
+
+    Of a record that a later version wrote, nothing: values are then judged by the stores alone.
+    """
+    record = known(control, collection_key(collection), CollectionRecord)
+    return {} if record is None else record.columns
 
 
 def _differences(record: EnrolledTopic, collection: Collection) -> list[str]:
     return [f"{found.problem}; {found.remedy}" for found in record.differences(collection)]
 
 
-def _enrolled(control: Table, collection: str) -> EnrolledTopic | None:
-    """The enrolled topic. Of an Unknown record, only the part that a worker must obey."""
+def enrolled_topic(control: Table, collection: str) -> EnrolledTopic | None:
+    """What the live topic was enrolled with; None before that. Of an Unknown record, the part that nobody may ignore.
+
+    Does not block; raises Refused where that part is not known either.
+    """
     match read(control, collection_key(collection), CollectionRecord):
         case None:
             return None

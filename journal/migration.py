@@ -31,7 +31,8 @@ def migration_key(collection: str) -> str:
 class VerifyRecord(Record):
     """The last verification. ``complete`` is False for one that was cut short or sampled.
 
-    ``run``: the newest run that the target had applied before the comparison began, "" if not recorded.
+    ``run``: the newest run that the target had applied before the comparison began, "" if not recorded. ``skipped``:
+    rows that the log cannot carry and the run left behind on purpose; they are no fault.
     """
 
     source: str
@@ -45,6 +46,7 @@ class VerifyRecord(Record):
     corrupt: int
     undecided: int
     run: str = ""
+    skipped: int = 0
 
     @property
     def differing(self) -> int:

@@ -13,16 +13,25 @@ from .record import Record
 
 
 class LiveProgress(Record):
-    """A store's applied: the next offset of this live partition. ``complete``: the store holds a full copy of it."""
+    """A store's applied: the next offset of this live partition. ``complete``: the store holds a full copy of it.
+
+    ``clean_from``: no event from here up to ``next_offset`` became a dead letter; None: not known.
+    """
 
     next_offset: int
     complete: bool
     beat_unix_s: float
+    clean_from: int | None = None
 
 
 def live_progress_key(collection: str, store: str, partition: int | None = None) -> str:
     """Key of LiveProgress; without a partition, the prefix of all of them."""
     return f"live/{collection}/{store}/{'' if partition is None else partition}"
+
+
+def live_progress_prefix(collection: str) -> str:
+    """What the keys of every LiveProgress of ``collection`` begin with; ``<store>/<partition>`` follows."""
+    return f"live/{collection}/"
 
 
 class SnapshotProgress(Record):

@@ -23,6 +23,7 @@ class RunRecord(Record):
     The fence is noted at the plan, because a chunk may be sent twice: the rows of its first scan are then still in the
     topic, and need the first, lower fence. When the run is closed, a lower fence of a chunk corrects it. ``generation``
     rises each time a mover resumes the run, so that a chunk which an earlier mover sent in part does not count.
+    ``skips``: rows that the log cannot carry are left behind, ``skipped`` of them in all.
     """
 
     run: str
@@ -38,6 +39,8 @@ class RunRecord(Record):
     created_unix_s: float
     rows: int = 0
     fences: tuple[int, ...] = ()
+    skips: bool = False
+    skipped: int = 0
 
 
 def run_key(collection: str, run: str = "") -> str:
@@ -57,11 +60,15 @@ def plan_key(collection: str, run: str, page: int) -> str:
 
 
 class ChunkDone(Record):
-    """A chunk that Kafka has acknowledged whole. ``fences``: one offset per partition, noted before its scan."""
+    """A chunk that Kafka has acknowledged whole. ``fences``: one offset per partition, noted before its scan.
+
+    ``skipped``: rows of the chunk that the log cannot carry.
+    """
 
     generation: int
     rows: int
     fences: tuple[int, ...]
+    skipped: int = 0
 
 
 def chunk_key(collection: str, run: str, chunk: int | None = None) -> str:

@@ -52,18 +52,20 @@ def _run(verb: str, name: str | None) -> int:
 def _show_status(name: str | None) -> int:
     found = services.status(name)
     for one in found:
-        where = "not running" if one.address is None else without_password(one.address)
         pid = "" if one.pid is None else f"  pid {one.pid}"
-        sys.stdout.write(f"{one.kind:<9} {one.source:<8} {where}{pid}\n")
+        sys.stdout.write(f"{one.kind:<9} {one.source:<8} {shown_address(one)}{pid}\n")
     return 0 if all(one.address is not None for one in found) else 1
 
 
-def without_password(address: str) -> str:
-    """``address`` as it may be shown: the password of a URL replaced."""
-    parts = urlsplit(address)
-    if parts.password is None:
-        return address
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+def shown_address(one: services.Status) -> str:
+    """The address as it can be used. A password that somebody else chose stays where it was given."""
+    if one.address is None:
+        return "not running"
+    parts = urlsplit(one.address)
+    if one.source != "address" or parts.password is None:
+        return one.address
+    bare = urlunsplit(parts._replace(netloc=f"{parts.username}@{parts.netloc.rpartition('@')[2]}"))
+    return f"{bare} (its password: ${services.ADDRESS_VARIABLES[one.kind]})"
 
 
 def _say(line: str) -> None:

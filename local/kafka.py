@@ -41,7 +41,7 @@ def start_kafka(name: str | None = None, *, say: Say = lambda _line: None) -> Ka
     """The broker of the set ``name``, started if it does not run yet; it outlives this process.
 
     Blocks until the broker answers a metadata request: about 5 s, and longer the first time, when Maven fetches some
-    45 MB. A broker that was killed keeps its data and, if it is still free, its port. Raises ``Unavailable`` naming
+    65 MB. A broker that was killed keeps its data and, if it is still free, its port. Raises ``Unavailable`` naming
     what is missing and the remedy.
     """
     directory = paths.services_dir(name) / "kafka"
@@ -183,7 +183,7 @@ def _library(say: Say) -> Path:
         if lib.is_dir():
             return lib
         maven = _maven()
-        say(f"fetching Kafka {KAFKA_VERSION} through Maven into {release} (about 45 MB, once)")
+        say(f"fetching Kafka {KAFKA_VERSION} through Maven into {release} (about 65 MB, once)")
         fresh = release / "lib.new"
         shutil.rmtree(fresh, ignore_errors=True)
         done = subprocess.run(

@@ -18,6 +18,7 @@ Place = tuple[str, int]  # topic, partition
 Headers = Sequence[tuple[str, str | bytes | None]]
 
 REQUEST_TIMEOUT_S = 15.0
+SYNC_TIMEOUT_S = 2 * REQUEST_TIMEOUT_S  # for the end of a topic, and for its records
 
 
 class Message(Protocol):
@@ -67,10 +68,20 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offsets:
-    """Per partition: the first offset still in the topic, and the offset that the next record will get."""
+    """Per partition: the first offset still in the topic, and the offset that the next record will get.
+
+    ``stable``: the offset up to which readers are given records. It is below ``end`` while a transaction is open: that
+    one and all that is behind its first record wait for its end.
+    """
 
     begin: tuple[int, ...]
+    stable: tuple[int, ...]
     end: tuple[int, ...]
+
+
+def held_back(stable: Sequence[int], end: Sequence[int]) -> dict[int, int]:
+    """Partition -> the first offset that readers are not given, because a transaction is open there."""
+    return {partition: at for partition, (at, last) in enumerate(zip(stable, end, strict=True)) if at < last}
 
 
 class TooLarge(VecferryError):
@@ -90,7 +101,10 @@ class OffsetGone(VecferryError):
 
 
 class Admin(Protocol):
-    """Topics, offsets and groups. Every method blocks for a request or two, and raises Unavailable."""
+    """Topics, offsets and groups. Every method blocks for a request or two, and raises Unavailable.
+
+    What a broker did not answer is not known: no method returns a part of an answer, or a number in place of one.
+    """
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of ``names`` that exist."""
@@ -108,13 +122,13 @@ class Admin(Protocol):
         ...
 
     def offsets(self, topic: str, partitions: int) -> Offsets:
-        """Begin and end offsets of every partition, of what is committed."""
+        """Where every partition begins and ends."""
         ...
 
     def end_offsets(
-        self, topic: str, partitions: int, *, committed: bool = True, timeout_s: float = REQUEST_TIMEOUT_S
+        self, topic: str, partitions: int, *, stable: bool = False, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> tuple[int, ...]:
-        """End offsets alone, in one request; with ``committed=False`` those of open transactions count too."""
+        """``Offsets.end`` alone, or ``Offsets.stable``."""
         ...
 
     def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
@@ -127,7 +141,11 @@ class Admin(Protocol):
 
 
 class Table(Protocol):
-    """Partition 0 of a compacted topic: the newest value of each key wins, null removes it. Thread-safe."""
+    """Partition 0 of a compacted topic: the newest value of each key wins, null removes it. Thread-safe.
+
+    A table that was not yet read to its end once does not say that a key is absent: ``get``, ``items`` and ``headers``
+    raise Unavailable instead.
+    """
 
     @property
     def changes(self) -> int:
@@ -151,8 +169,8 @@ class Table(Protocol):
         """The headers of the newest record of ``key``; empty when there is none."""
         ...
 
-    def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
-        """Block until all that was committed at the time of the call is in the table.
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
+        """Block until all that was committed at the time of the call is in the table, at most ``timeout_s``.
 
         Raises TopicAbsent when there is no such topic, Unavailable when the log does not answer in time.
         """
@@ -299,8 +317,8 @@ class Consumer(Protocol):
         """Commit; ``on_commit`` of the consumer is told the outcome, before this returns if ``wait``. Never raises."""
         ...
 
-    def seen_end(self, place: Place) -> int:
-        """The end of the partition as far as the client has heard of it; -1 when it has not. Does not block."""
+    def seen_end(self, place: Place) -> int | None:
+        """The end of the partition as far as the client has heard of it; None when it has not. Does not block."""
         ...
 
     def close(self) -> None:

@@ -14,9 +14,9 @@ from ..journal.reading import require
 from ..journal.route import Route, between, route_key
 from .context import require_as_enrolled, require_source_as_enrolled
 from .facts import Facts
-from .gates import GateResult, Verdict, cutover_gates, decide, rollback_gate
+from .gates import GateResult, Verdict, cutover_gates, decide, missing_partitions, rollback_gate
 from .gather import gather
-from .start import Say
+from .leaving import Say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def plan_move(facts: Facts, percent: int, limits: GatesSection, *, force: bool =
         return Move(**ends, gates=(), verdict=Verdict.PASS, before=before, after=before)
     forward = percent > facts.percent
     gates = cutover_gates(facts, limits) if forward else (rollback_gate(facts, limits),)
-    forced = force and not forward and all(live.complete for live in facts.live.get(source, {}).values())
+    forced = force and not forward and not missing_partitions(facts)
     verdict = Verdict.PASS if forced else decide(gates)
     update = {
         "generation": before.generation + 1,

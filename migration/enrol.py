@@ -26,11 +26,13 @@ from ..journal.run import group_key
 from ..log.port import Log, Topic
 from ..log.topics import COMPACTED_TOPIC, DEAD_LETTER_TOPIC, LIVE_TOPIC
 from ..schemas.collection import Collection
+from ..schemas.fields import RowFields
 from ..schemas.topics import control_topic, dlq_topic, events_topic, group_id, progress_topic
 from ..wording import partitions
 from .enrolled import journal, refuse_another
 from .preflight import live_topic_checks, refuse_unless_passed, store_checks, table_topic_check
 from .sampling import sampled_partitioner_check
+from .topic_settings import record_time_checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,8 @@ class Enrolment:
     """What enrolling does, or has done.
 
     topics, groups   names; the topics that existed before are left out
-    statements       store -> what it runs, in order
+    statements       store -> what is left for it to run, in order
+    remarks          store -> what is worth knowing, though it stands in nobody's way
     """
 
     collection: str
@@ -47,6 +50,7 @@ class Enrolment:
     topics: tuple[str, ...]
     groups: tuple[str, ...]
     statements: Mapping[str, tuple[str, ...]]
+    remarks: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ def enrol(
             )
             for store in stores
         },
+        remarks={store: _remarks(open_named, store, collection) for store in stores},
     )
     _refuse_foreign(open_named, collection, stores, begun)
     if dry_run:
@@ -105,9 +110,27 @@ def enrol(
         context.control.sync()
         command = f"enrol {name}"
         with Lease(config, name, context.control, log, command=command, clock=clock, threads=threads) as lease:
-            _carry_out(context, lease)
-            journal(lease, context.control, collection, stores, admin.topic_id(context.events), clock)
+            columns = _carry_out(context, lease)
+            journal(lease, context.control, collection, stores, admin.topic_id(context.events), clock, columns)
     return planned
+
+
+def owner_statements(
+    config: Config, name: str, log: Log, *, open_store: StoreOpener | None = None
+) -> Mapping[str, tuple[str, ...]]:
+    """Store -> what the owner of its table runs, after which ``enrol`` needs no right to change it; changes nothing.
+
+    Blocks while the stores look at their rows. Raises Refused with one line per problem, ConfigError, Unavailable.
+    """
+    collection, migration = config.collection(name), config.migration(name)
+    open_named, stores = open_store or store_opener(config, name), (migration.source, migration.target)
+    present = log.admin.topics([topic.name for topic in _topics(config, collection)])
+    _, known = _look_back(config, collection, stores, log, present)
+    found = {}
+    for store in stores:
+        with opened(open_named, store) as handle:
+            found[store] = handle.owner_statements(complete=store == migration.source and known is None)
+    return found
 
 
 def _look_back(
@@ -154,18 +177,22 @@ def _refuse_foreign(
         raise Refused(traces)
 
 
-def _carry_out(context: Context, lease: Lease) -> None:
-    """Prepare the stores (source first) and begin their groups."""
+def _carry_out(context: Context, lease: Lease) -> dict[str, RowFields]:
+    """Prepare the stores (source first) and begin their groups. Returns the columns of each."""
     collection, stores = context.collection, (context.source, context.target)
     refuse_another(context.control, collection, stores, context.events, context.log.admin.topic_id(context.events))
     # A source is a full copy by definition, but only once: enrolled again with its table lost, it is none.
     enrolled = context.control.get(migration_key(context.name)) is not None
+    columns: dict[str, RowFields] = {}
     for store in stores:
         complete = store == context.source and not enrolled
         _prepare(context.open_store, store, collection, complete=complete, dry_run=False)
         hit("enrol.store-prepared")
         _begin(context, lease, store)
         hit("enrol.group-begun")
+        with opened(context.open_store, store) as handle:
+            columns[store] = handle.fields()
+    return columns
 
 
 def _topics(config: Config, collection: Collection) -> tuple[_Wanted, ...]:
@@ -182,6 +209,8 @@ def _refuse_topics(config: Config, collection: Collection, present: Mapping[str,
     checks = [table_topic_check(topic, name, collection.name) for name, topic in present.items() if name != events]
     if events in present:
         checks += live_topic_checks(present[events], events, collection, config.gates)
+    if present:
+        checks += record_time_checks(list(present.values()), log.address)
     if checks:
         refuse_unless_passed(checks)
     if events in present:
@@ -197,6 +226,11 @@ def _prepare(
         return store.create(complete=complete, dry_run=dry_run)
 
 
+def _remarks(open_named: StoreOpener, name: str, collection: Collection) -> tuple[str, ...]:
+    with opened(open_named, name) as store:
+        return (*filter(None, [store.capabilities.no_index(collection.space.dimension)]), *store.remarks())
+
+
 def _begin(context: Context, lease: Lease, store_name: str) -> None:
     """Let the store's group begin at the topic's first offsets, which must still be there."""
     begin = context.log.admin.offsets(context.events, context.collection.partitions).begin
@@ -207,7 +241,7 @@ def _begin(context: Context, lease: Lease, store_name: str) -> None:
     if removed and is_source and context.control.get(group_key(context.name, store_name)) is None:
         raise Refused(
             f"topic {context.events} has lost its first events in {partitions(removed)} before the group of "
-            f"{store_name} began; delete the topic, or take another namespace, and enrol before the first publish"
+            f"{store_name} began; take another namespace, and enrol there before the first publish"
         )
     with opened(context.open_store, store_name) as store:
         begin_group(context, lease.writer, store_name, store, begin)

@@ -5,6 +5,8 @@ It may as it was; to another target; and, once all reads are on its target, from
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..clock import Clock
 from ..errors import Refused
 from ..journal.collection import CollectionRecord, collection_key
@@ -15,6 +17,7 @@ from ..journal.route import Route, between, route_key
 from ..journal.runs import read_runs
 from ..log.port import Table
 from ..schemas.collection import Collection
+from ..schemas.fields import RowFields
 from .preflight import collection_checks, refuse_unless_passed, topic_identity_check
 
 
@@ -69,13 +72,19 @@ def _run_under_way(table: Table, known: MigrationRecord, name: str) -> bool:
 
 
 def journal(
-    lease: Lease, table: Table, collection: Collection, stores: tuple[str, str], topic_id: str, clock: Clock
+    lease: Lease,
+    table: Table,
+    collection: Collection,
+    stores: tuple[str, str],
+    topic_id: str,
+    clock: Clock,
+    columns: Mapping[str, RowFields],
 ) -> None:
     """The three records in one transaction, so that a collection is enrolled wholly or not at all."""
     name = collection.name
     known = require(table, migration_key(name), MigrationRecord)
     if known is not None and (known.source, known.target) == stores:
-        _complete(lease, table, collection)
+        _complete(lease, table, collection, columns)
         return
     route = require(table, route_key(name), Route)
     generation = 1 if route is None else route.generation + 1
@@ -90,6 +99,7 @@ def journal(
         space_version=collection.space.version,
         stores=stores,
         topic_id=topic_id,
+        columns=columns,
     )
     lease.write(
         {
@@ -104,9 +114,9 @@ def journal(
     )
 
 
-def _complete(lease: Lease, table: Table, collection: Collection) -> None:
-    """Let the record name the model and its version, where the release that enrolled the collection did not."""
+def _complete(lease: Lease, table: Table, collection: Collection, columns: Mapping[str, RowFields]) -> None:
+    """Let the record say what columns the replicas have now, and what the release that enrolled them did not note."""
     record = require(table, collection_key(collection.name), CollectionRecord)
     space = {"space_model": collection.space.model, "space_version": collection.space.version}
-    if record is not None and not record.space_model:
-        lease.write({collection_key(collection.name): record.model_copy(update=space)})
+    if record is not None and (not record.space_model or record.columns != columns):
+        lease.write({collection_key(collection.name): record.model_copy(update={**space, "columns": columns})})

@@ -7,16 +7,16 @@ passes. Every answer says what was measured, what was asked for, and what to do 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..config import GatesSection
 from ..journal.progress import LiveProgress
 from ..schemas.collection import Replica
 from ..schemas.dead_letters import parse_origin
-from ..wording import count, partitions
+from ..wording import count, open_transactions, partitions
 from .facts import Facts
-from .remedies import lost_events, start_over
+from .remedies import end_transaction, lost_events, start_over
 
 BEAT_TIMEOUT_S = 10.0  # a worker reports about every second; one that was silent for longer counts as absent
 
@@ -90,7 +90,7 @@ def backfill_gate(facts: Facts) -> GateResult:
     if len(done) == facts.partitions:
         return answer(Verdict.PASS, measured)
     if len(reported) < facts.partitions:
-        return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts.target))
+        return answer(Verdict.INCONCLUSIVE, _silent(facts, facts.target), _start_worker(facts, facts.target))
     if facts.held is None:
         return answer(
             Verdict.INCONCLUSIVE, facts.index_problem or "not known", f"make store {facts.target.store} answer"
@@ -114,7 +114,8 @@ def index_gate(facts: Facts) -> GateResult:
             required="ready",
             remedy=build,
         )
-    measured = {True: "ready", False: "not built", None: facts.index_problem or "not known"}[facts.index_ready]
+    why = facts.index_problem or "not known"
+    measured = {True: facts.no_index or "ready", False: "not built", None: why}[facts.index_ready]
     verdict = {True: Verdict.PASS, False: Verdict.FAIL, None: Verdict.INCONCLUSIVE}[facts.index_ready]
     remedy = {True: "", False: build, None: f"make store {facts.target.store} answer"}[facts.index_ready]
     return GateResult(name="index", verdict=verdict, measured=measured, required="ready", remedy=remedy)
@@ -136,11 +137,21 @@ def lag_gate(facts: Facts, replica: Replica, limits: GatesSection) -> GateResult
     silent = _silent(facts, replica)
     lag = lag_records(facts, replica)
     if silent or lag is None:
-        return answer(Verdict.INCONCLUSIVE, silent or "the live topic's end is not known", _start_worker(replica))
-    if lag > limits.max_lag_records:
-        return answer(
-            Verdict.FAIL, count(lag, "record"), f"wait, or run a further `vecferry worker --store {replica.store}`"
-        )
+        unknown = "the live topic's end is not known"
+        return answer(Verdict.INCONCLUSIVE, silent or unknown, _start_worker(facts, replica) if silent else "ask again")
+    if facts.own_word(replica) is None:
+        return answer(Verdict.INCONCLUSIVE, facts.silence(replica), f"make store {replica.store} answer")
+    if lost := _lost_writes(facts, replica):
+        anew = f"start `vecferry worker --store {replica.store}` anew"
+        return answer(Verdict.FAIL, f"{count(lag, 'record')}: {lost}", anew)
+    fits = lag <= limits.max_lag_records
+    if held_back := facts.held_back():  # how many writes more are acknowledged by the time it ends, nobody knows
+        measured = f"{count(lag, 'record')}, {open_transactions(held_back)}"
+        remedy = end_transaction(facts.events, min(held_back))
+        return answer(Verdict.INCONCLUSIVE if fits else Verdict.FAIL, measured, remedy)
+    if not fits:
+        remedy = f"wait, or run a further `vecferry worker --store {replica.store}`"
+        return answer(Verdict.FAIL, count(lag, "record"), remedy)
     return answer(Verdict.PASS, count(lag, "record"))
 
 
@@ -161,8 +172,9 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
             f"(missing {record.missing}, extra {record.extra}, stale {record.stale}, corrupt {record.corrupt})"
         )
         remedy = (
-            f"see what stores refused with `vecferry dlq list {facts.collection}`; publish the right state of those "
-            f"ids again or delete them, or copy anew with `vecferry start {facts.collection} --new-run`; then {verify}"
+            f"list them with `vecferry verify {facts.collection} --out FILE`, and what stores refused with "
+            f"`vecferry dlq list {facts.collection}`; publish the right state of those ids again, or their deletes: "
+            f"another copy replaces nothing that was written past the log; then {verify}"
         )
         return answer(Verdict.FAIL, measured, remedy)
     if not record.clean:
@@ -173,15 +185,16 @@ def verification_gate(facts: Facts, limits: GatesSection) -> GateResult:
     age_s = facts.now_unix_s - record.finished_unix_s
     if abs(age_s) > limits.max_verify_age_s:
         return answer(Verdict.INCONCLUSIVE, f"clean, but {age_s:.0f} s old", verify)
-    return answer(Verdict.PASS, f"clean, {record.checked} rows, {max(age_s, 0):.0f} s old")
+    skipped = f", {record.skipped} left behind by choice" if record.skipped else ""
+    return answer(Verdict.PASS, f"clean, {record.checked} rows{skipped}, {max(age_s, 0):.0f} s old")
 
 
 def dead_letter_gate(facts: Facts) -> GateResult:
     """Neither store has an unresolved dead letter."""
     remedy = (
-        f"see `vecferry dlq list {facts.collection}`; once the cause is mended, "
-        f"`vecferry dlq redrive {facts.collection}` sends the letters through the store's guard again; a record "
-        f"that nobody misses is given up with `vecferry dlq discard {facts.collection} KEY`"
+        f"see `vecferry dlq list {facts.collection}`; publish the right state of each id that it names, or mend the "
+        f"cause, then `vecferry dlq redrive {facts.collection}` resolves the letters; a record that nobody misses is "
+        f"given up with `vecferry dlq discard {facts.collection} KEY`"
     )
     required = "no unresolved letter"
     if facts.dead_letters is None:
@@ -219,7 +232,7 @@ def retention_gate(facts: Facts) -> GateResult:
                 what = f"the group of {store} has no committed offset in partition {partition}"
                 return answer(Verdict.FAIL, what, f"run `vecferry enrol {facts.collection}`")
             reported = facts.live.get(store, {}).get(partition)
-            needed = committed if reported is None else min(committed, reported.next_offset)
+            needed = committed if reported is None else min(committed, facts.next_offset(replica, partition))
             if begin > needed:
                 what = f"{store} needs offset {needed} of partition {partition}, the topic begins at {begin}"
                 remedy = lost_events(facts.collection, is_source=replica == facts.source)
@@ -230,11 +243,12 @@ def retention_gate(facts: Facts) -> GateResult:
 
 
 def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
-    """The old store is a full copy and keeps up, so reads can go back to it at once."""
-    lag = lag_gate(facts, facts.source, limits)
-    partial = sorted(
-        partition for partition, progress in facts.live.get(facts.source.name, {}).items() if not progress.complete
-    )
+    """The old store is a full copy and keeps up, so reads can go back to it at once.
+
+    An open transaction holds both stores back alike, so it is no reason to stay.
+    """
+    lag = lag_gate(facts if facts.stable is None else replace(facts, end=facts.stable), facts.source, limits)
+    partial = missing_partitions(facts)
     required = f"{facts.source.name} complete and at most {limits.max_lag_records} records behind"
     if partial:
         return GateResult(
@@ -246,6 +260,16 @@ def rollback_gate(facts: Facts, limits: GatesSection) -> GateResult:
         )
     return GateResult(
         name="rollback ready", verdict=lag.verdict, measured=lag.measured, required=required, remedy=lag.remedy
+    )
+
+
+def missing_partitions(facts: Facts) -> list[int]:
+    """The partitions in which the source is no full copy, by its worker's word or its own."""
+    held = facts.source_held
+    return sorted(
+        partition
+        for partition, progress in facts.live.get(facts.source.name, {}).items()
+        if not progress.complete or (held is not None and partition not in held.complete)
     )
 
 
@@ -286,5 +310,19 @@ def _beyond_the_end(facts: Facts, replica: Replica) -> str:
     return ""
 
 
-def _start_worker(replica: Replica) -> str:
+def _lost_writes(facts: Facts, replica: Replica) -> str:
+    """Where ``replica`` itself is behind what was reported of it, or ""."""
+    for partition, report in facts.live.get(replica.name, {}).items():
+        applied = facts.next_offset(replica, partition)
+        if applied < report.next_offset:
+            return (
+                f"it had applied partition {partition} up to offset {report.next_offset} and is at {applied} now "
+                "(another server took over, a backup came back, or its table was made anew)"
+            )
+    return ""
+
+
+def _start_worker(facts: Facts, replica: Replica) -> str:
+    if running := facts.running_workers(replica, BEAT_TIMEOUT_S):
+        return f"its worker runs ({', '.join(running)}); its log says what it waits for"
     return f"start `vecferry worker --store {replica.store}`"

@@ -1,6 +1,8 @@
-"""Collecting the facts of one moment from Kafka and the target store."""
+"""Collecting the facts of one moment from Kafka and both stores."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from ..backfill.context import Context, opened
 from ..errors import VecferryError
@@ -19,15 +21,16 @@ from ..journal.route import Route, route_key
 from ..journal.run import ChunkDone, RunRecord, chunk_key, run_key
 from ..schemas.batch import Applied
 from ..schemas.topics import group_id
+from ..stores.base import Size
 from .facts import Facts
 
 
 def gather(context: Context, *, towards: int | None = None) -> Facts:
     """The facts now; blocks for a few requests. Raises Unavailable when Kafka does not answer.
 
-    A target that does not answer is a fact, not an error. It is left alone when reads are to be moved away from it, to
-    ``towards`` per cent: that must not depend on it. Ends are read after the reports of the workers, so a lag
-    may come out too high, never too low.
+    A store that does not answer is a fact, not an error. The target is left alone when reads are to be moved away from
+    it, to ``towards`` per cent: that must not depend on it. Reports are read before the marks of the stores, so marks
+    below them are lost writes; ends are read last, so a lag may come out too high, never too low.
     """
     context.sync()
     name, partitions = context.name, context.collection.partitions
@@ -36,8 +39,9 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
     chunks = {} if run is None else all_known(context.control, chunk_key(name, run.run), ChunkDone)
     route = require(context.control, route_key(name), Route)
     away = towards is not None and route is not None and towards <= route.moved(context.source)
-    held, index_ready, index_problem = (None, None, "not asked") if away else _ask_target(context)
     live = {store: _live(context, store) for store in stores}
+    asked = _Asked(problem="not asked") if away else _ask_target(context)
+    source_held, source_problem = _ask_source(context)
     offsets = context.log.admin.offsets(context.events, partitions)
     groups = {store: group_id(context.config.namespace, name, store) for store in stores}
     return Facts(
@@ -57,15 +61,21 @@ def gather(context: Context, *, towards: int | None = None) -> Facts:
         controller=known(context.control, controller_key(name), ControllerRecord),
         begin=offsets.begin,
         end=offsets.end,
+        stable=offsets.stable,
+        events=context.events,
         live=live,
         committed={store: context.log.admin.committed(groups[store], context.events, partitions) for store in stores},
         workers={
             store: all_known(context.progress, worker_progress_key(name, store), WorkerProgress) for store in stores
         },
         dead_letters=tuple(sorted(context.letters.items(""))),
-        held=held,
-        index_ready=index_ready,
-        index_problem=index_problem,
+        held=asked.held,
+        index_ready=asked.index_ready,
+        index_problem=asked.problem,
+        no_index=asked.no_index,
+        source_held=source_held,
+        source_problem=source_problem,
+        size=asked.size,
     )
 
 
@@ -97,9 +107,30 @@ def _reports(context: Context, run: RunRecord) -> dict[str, SnapshotProgress]:
     return all_known(context.progress, prefix, SnapshotProgress)
 
 
-def _ask_target(context: Context) -> tuple[Applied | None, bool | None, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the target says of itself, or why it does not."""
+
+    held: Applied | None = None
+    index_ready: bool | None = None
+    no_index: str = ""
+    size: Size | None = None
+    problem: str = ""
+
+
+def _ask_target(context: Context) -> _Asked:
+    dimension = context.collection.space.dimension
     try:
         with opened(context.open_store, context.target) as store:
-            return store.applied(), store.index_ready(), ""
+            no_index = store.capabilities.no_index(dimension)
+            return _Asked(held=store.applied(), index_ready=store.index_ready(), no_index=no_index, size=store.size())
     except VecferryError as error:
-        return None, None, str(error)
+        return _Asked(problem=str(error))
+
+
+def _ask_source(context: Context) -> tuple[Applied | None, str]:
+    try:
+        with opened(context.open_store, context.source) as store:
+            return store.applied(), ""
+    except VecferryError as error:
+        return None, str(error)

@@ -42,7 +42,9 @@ def next_steps(facts: Facts, gates: Sequence[GateResult]) -> tuple[str, ...]:
     workers = tuple(
         f"vecferry worker --store {store}"
         for store in dict.fromkeys(
-            replica.store for replica in (facts.source, facts.target) if not _is_fed(facts, replica.name)
+            replica.store
+            for replica in (facts.source, facts.target)
+            if not _is_fed(facts, replica.name) and not facts.running_workers(replica, BEAT_TIMEOUT_S)
         )
     )
     if facts.migration.step != "indexed":

@@ -17,7 +17,9 @@ class StartPlan:
     rows, chunks   of the copy: estimated for a new run, as planned for one that is open
     vector_bytes   of those rows, as float32; metadata comes on top
     guarantees     store -> atomic or single-writer
+    max_growth     what the target takes at most, as a multiple of a fresh copy; None = the store sees to it
     statements     what the target would run, in order; empty when it is prepared
+    remarks        store -> what is worth knowing, though it stands in nobody's way
     """
 
     collection: str
@@ -32,14 +34,17 @@ class StartPlan:
     vector_bytes: int
     guarantees: Mapping[str, str]
     statements: tuple[str, ...]
+    remarks: Mapping[str, tuple[str, ...]]
+    max_growth: float | None = None
 
 
-def remaining_steps(record: MigrationRecord, run: RunRecord | None) -> tuple[str, ...]:
-    """The steps that ``start`` would still take."""
+def remaining_steps(record: MigrationRecord, run: RunRecord | None, *, indexable: bool = True) -> tuple[str, ...]:
+    """The steps that ``start`` would still take. Of vectors that are not ``indexable`` no index is built."""
     prepare = f"prepare {record.target}"
-    copy = f"copy {record.source} into a snapshot topic" if run is None else f"go on with run {run.run}"
+    anew = f"look through {record.source} for rows that cannot be copied, then copy it into a snapshot topic"
+    copy = anew if run is None else f"go on with run {run.run}"
     wait = f"wait until {record.target} has applied the copy"
-    index = f"build the index of {record.target}"
+    index = f"build the index of {record.target}" if indexable else f"leave {record.target} without an index"
     match record.step:
         case "enrolled":
             return (prepare, copy, wait, index)

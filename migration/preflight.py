@@ -13,13 +13,14 @@ import numpy as np
 from ..config import GatesSection
 from ..errors import Inconclusive, Refused
 from ..journal.collection import CollectionRecord
+from ..journal.log_end import beyond_the_end, start_over
 from ..log.port import Topic
 from ..schemas.collection import Collection
 from ..schemas.partitioner import murmur2
 from ..stores.base import Capabilities
 from ..wording import count, partitions
 from .gates import GateResult, Verdict, decide
-from .remedies import lost_events, start_over
+from .remedies import lost_events
 
 _MS_PER_H = 3_600_000
 
@@ -46,7 +47,8 @@ def live_topic_checks(
 ) -> tuple[GateResult, ...]:
     """The live topic exists, is not compacted, keeps events long enough, and has the configured partitions."""
     if topic is None:
-        return (_check("live topic", f"{name} is missing", "exists", f"run `vecferry enrol {collection.name}`"),)
+        remedy = f"run `vecferry enrol {collection.name}`, or allow this user DESCRIBE on it if it is there"
+        return (_check("live topic", f"{name} is missing", "exists", remedy),)
     alter = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config"
     policy = topic.settings.get("cleanup.policy", "delete")
     compacted = _check(
@@ -91,12 +93,14 @@ def table_topic_check(topic: Topic | None, name: str, collection: str) -> GateRe
     if topic is None:
         return _check(name, "missing", required, f"run `vecferry enrol {collection}`")
     policy = topic.settings.get("cleanup.policy", "delete")
-    fine = topic.partitions == 1 and policy == "compact"
-    remedy = (
-        ""
-        if fine
-        else f"delete topic {name} while nothing uses it, or take another namespace; then `vecferry enrol {collection}`"
-    )
+    remedy = ""
+    if topic.partitions != 1:
+        remedy = f"set another `namespace`, and run `vecferry enrol {collection}`, which makes its topics itself"
+    elif policy != "compact":
+        remedy = (
+            f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact; "
+            f"if it has lost records already, set another `namespace` and run `vecferry enrol {collection}`"
+        )
     return _check(name, f"{count(topic.partitions, 'partition')}, cleanup.policy={policy}", required, remedy)
 
 
@@ -127,6 +131,27 @@ def collection_checks(record: CollectionRecord | None, collection: Collection) -
             f"{found.remedy}, or enrol {'in another namespace' if found.key == 'epoch' else 'as another collection'}",
         )
         for found in differences
+    )
+
+
+def no_migration_check(collection: str) -> GateResult:
+    """Without a migration there is nothing to enrol: no store is named."""
+    remedy = f"add [migrations.{collection}] with from and to, then run `vecferry enrol {collection}`"
+    return _check("migration", f"no [migrations.{collection}] in the configuration", "named", remedy)
+
+
+def model_checks(record: CollectionRecord | None, collection: Collection) -> tuple[GateResult, ...]:
+    """That the model was compared: () where the journal names it. A release before this one did not write it there."""
+    if record is None or record.space_model:
+        return ()
+    return (
+        GateResult(
+            name="embedding model",
+            verdict=Verdict.INCONCLUSIVE,
+            measured="the journal does not name it",
+            required=f"{collection.space.model} {collection.space.version}",
+            remedy=f"run `vecferry enrol {collection.name}`, which writes it there",
+        ),
     )
 
 
@@ -181,16 +206,32 @@ def group_check(
     return _check(name, count(len(begin), "partition"), required)
 
 
-def store_checks(
-    store: str, problems: Sequence[str], capabilities: Capabilities | None, collection: Collection
+def log_end_checks(
+    store: str, reached: Mapping[int, int], ends: Sequence[int], collection: Collection, topic: str
 ) -> tuple[GateResult, ...]:
-    """The store answers and can hold the collection; its guarantee is printed. One check for each problem."""
+    """Nothing was applied, or committed, beyond the end of the live topic; () where that is so."""
+    failure = beyond_the_end(collection.name, topic, f"store {store} has applied", reached, ends)
+    if failure is None:
+        return ()
+    required = "every store at or below the end of the topic"
+    return (_check("log end", failure.problem, required, failure.remedy),)
+
+
+def store_checks(
+    store: str,
+    problems: Sequence[str],
+    capabilities: Capabilities | None,
+    collection: Collection,
+    remarks: Sequence[str] = (),
+) -> tuple[GateResult, ...]:
+    """The store answers and can hold the collection; its guarantee is printed. A check per problem and remark."""
     name, required = f"store {store}", "reachable, can hold the collection"
     if problems:
         return tuple(
             GateResult(name=name, verdict=Verdict.FAIL, measured=problem, required=required) for problem in problems
         )
-    return (_able(name, required, capabilities, collection),)
+    known = (_check(f"remark on {store}", remark, "known") for remark in remarks)
+    return (_able(name, required, capabilities, collection), *known)
 
 
 def _able(name: str, required: str, capabilities: Capabilities | None, collection: Collection) -> GateResult:
@@ -202,7 +243,8 @@ def _able(name: str, required: str, capabilities: Capabilities | None, collectio
     if collection.id_type not in capabilities.id_types:
         known = ", ".join(sorted(capabilities.id_types))
         return _check(name, f"has no id type {collection.id_type}", required, f"use one of {known}")
-    return _check(name, f"guarantee {capabilities.guarantee.value}", required)
+    facts = (f"guarantee {capabilities.guarantee.value}", capabilities.no_index(collection.space.dimension))
+    return _check(name, "; ".join(fact for fact in facts if fact), required)
 
 
 def _check(name: str, measured: str, required: str, remedy: str = "") -> GateResult:

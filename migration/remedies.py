@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-
-def start_over(collection: str) -> str:
-    """The way out when the live topic can no longer be trusted as the one order of all writes."""
-    return (
-        "stop publishers and workers, set another `namespace`, raise "
-        f"collections.{collection}.epoch by one, empty the target, and run `vecferry enrol {collection}`"
-    )
+from ..journal.log_end import start_over as start_over
 
 
 def lost_events(collection: str, *, is_source: bool) -> str:
@@ -18,4 +12,12 @@ def lost_events(collection: str, *, is_source: bool) -> str:
     return (
         f"fill a store under another name: set migrations.{collection}.to to it, run `vecferry enrol {collection}`, "
         f"then `vecferry start {collection}`"
+    )
+
+
+def end_transaction(topic: str, partition: int) -> str:
+    """The way out when another application leaves a transaction open in the live topic."""
+    return (
+        "end that transaction: `kafka-transactions.sh --bootstrap-server ADDRESS describe-producers --topic "
+        f"{topic} --partition {partition}` names its producer, and `abort` of the same tool ends it"
     )

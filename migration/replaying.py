@@ -12,8 +12,8 @@ from ..backfill.waiting import wait_applied
 from ..journal.lease import Lease
 from ..journal.run import RunRecord
 from ..journal.runs import read_run
+from .leaving import Say
 from .preflight import refuse_unless_passed, store_checks
-from .start import Say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

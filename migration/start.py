@@ -6,8 +6,9 @@ Every step is journaled when it is done, so that a killed ``start`` is simply ru
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 
 from ..backfill.context import Context, Mover, opened
@@ -26,10 +27,9 @@ from ..journal.runs import read_group, read_runs
 from ..wording import count
 from .context import require_as_enrolled
 from .gather import run_problems
+from .leaving import LeftBehind, Say
 from .preflight import refuse_unless_passed, store_checks
 from .sampling import sampled_partitioner_check
-
-Say = Callable[[str], None]
 
 
 def start(
@@ -37,11 +37,17 @@ def start(
     lease: Lease,
     *,
     new_run: bool = False,
+    skip_uncarried: bool = False,
+    uncarried_file: Path | None = None,
     say: Say,
     on_progress: OnProgress,
     timeout_s: float = math.inf,
 ) -> MigrationRecord:
     """Do what is left of the first phase and return its last record. ``new_run``: copy again even if nothing is left.
+
+    Before a new run is opened, the source is read once for rows that the log cannot carry. They are listed in
+    ``uncarried_file``, as JSON lines; then nothing is copied, or all but them with ``skip_uncarried`` (or as
+    ``[backfill]`` says).
 
     Blocks for as long as the copy takes, and then at most ``timeout_s`` until workers of the target have applied it.
     ``say`` gets one line per step, ``on_progress`` is called about every half second. Raises Refused (a problem of the
@@ -59,7 +65,9 @@ def start(
     if new_run:
         refuse_run_under_way(context, record)
     if new_run or left_to_copy(context, record):
-        record = _copy(context, lease, record, say, report, new_run=new_run, timeout_s=timeout_s)
+        skip = skip_uncarried or context.config.backfill.uncarried == "skip"
+        left_behind = LeftBehind(skip=skip, file=uncarried_file)
+        record = _copy(context, lease, record, say, report, left_behind, new_run=new_run, timeout_s=timeout_s)
     if record.step == "copied":
         record = _index(context, lease, record, say)
     elif record.step == "indexed":
@@ -73,6 +81,7 @@ def _copy(
     record: MigrationRecord,
     say: Say,
     report: OnProgress,
+    left_behind: LeftBehind,
     *,
     new_run: bool,
     timeout_s: float,
@@ -83,11 +92,13 @@ def _copy(
     _prepare_target(context, lease, say)
     hit("start.target-prepared")
     with open_mover(context, lease) as mover:
-        record, run = _open(lease, mover, record, say, new_run=new_run)
+        record, run = _open(lease, mover, record, say, report, left_behind, new_run=new_run)
         if run.state == "copying":
             size = f"{count(run.estimated_rows, 'row')} of {context.source} in {count(run.chunks, 'chunk')}"
             say(f"copying about {size}, run {run.run}")
             run = copy_run(mover, run, report)
+            if run.skipped:
+                say(f"left {count(run.skipped, 'row')} of {context.source} behind that cannot be copied")
         hit("start.copied")
         say(f"waiting until {context.target} has applied run {run.run}")
         with opened(context.open_store, context.target) as store:
@@ -106,8 +117,9 @@ def _copy(
 
 
 def _index(context: Context, lease: Lease, record: MigrationRecord, say: Say) -> MigrationRecord:
-    say(f"building the index of {context.target}")
     with opened(context.open_store, context.target) as store:
+        no_index = store.capabilities.no_index(context.collection.space.dimension)
+        say(f"{context.target}: {no_index}" if no_index else f"building the index of {context.target}")
         store.build_index()
     lease.check()
     hit("start.index-built")
@@ -167,7 +179,14 @@ def _prepare_target(context: Context, lease: Lease, say: Say) -> None:
 
 
 def _open(
-    lease: Lease, mover: Mover, record: MigrationRecord, say: Say, *, new_run: bool
+    lease: Lease,
+    mover: Mover,
+    record: MigrationRecord,
+    say: Say,
+    report: OnProgress,
+    left_behind: LeftBehind,
+    *,
+    new_run: bool,
 ) -> tuple[MigrationRecord, RunRecord]:
     """The run to go on with: the one that the record names if it is closed, sound and yet to be applied, else an open
     or a new one. The record changes only once there is one: a copy that is refused leaves everything as it was.
@@ -180,7 +199,9 @@ def _open(
         if not problems:
             return record, run
         say(f"run {run.run} can never be complete in {context.target} ({problems[0]}); copying anew")
-    run = open_run(mover, (context.target,))
+    if not _copying(read_runs(context.control, context.name)):  # what is open was looked through before
+        left_behind.look(mover, say, report)
+    run = open_run(mover, (context.target,), skips=left_behind.skip)
     hit("start.run-opened")
     update: dict[str, str | None] = {"step": "copying", "run": run.run}
     if record.step in ("copied", "indexed"):

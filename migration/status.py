@@ -9,6 +9,7 @@ from ..config import GatesSection
 from ..journal.migration import VerifyRecord
 from ..schemas.collection import Replica
 from ..schemas.dead_letters import parse_origin
+from ..stores.base import Size
 from .facts import Facts
 from .gates import BEAT_TIMEOUT_S, GateResult, Verdict, beat_age_s, cutover_gates, lag_gate, lag_records
 from .phase import next_steps, phase_of
@@ -49,7 +50,10 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What ``vecferry status`` shows. ``percent`` of the reads go to the target; ``step`` is that of ``start``."""
+    """What ``vecferry status`` shows. ``percent`` of the reads go to the target; ``step`` is that of ``start``.
+
+    ``size`` is what the target takes, None where it cannot be told.
+    """
 
     collection: str
     phase: str
@@ -63,6 +67,7 @@ class Status:
     verification: VerifyRecord | None
     verification_age_s: float | None
     controller: str
+    size: Size | None
     gates: tuple[GateResult, ...]
     next_steps: tuple[str, ...]
 
@@ -84,6 +89,7 @@ def summarise(facts: Facts, limits: GatesSection) -> Status:
         verification=verify,
         verification_age_s=None if verify is None else facts.now_unix_s - verify.finished_unix_s,
         controller=_controller(facts),
+        size=facts.size,
         gates=gates,
         next_steps=next_steps(facts, gates),
     )

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from ..backfill.context import Context, opened
 from ..backfill.progress import OnProgress, Progress
-from ..backfill.verification import VerifyReport
+from ..backfill.verification import OnDifference, VerifyReport
 from ..backfill.verification import compare_stores as compare
 from ..errors import Refused
 from ..failpoints import hit
 from ..journal.lease import Lease
 from ..journal.migration import MigrationRecord, VerifyRecord, migration_key, verify_key
-from ..journal.reading import require
+from ..journal.reading import known, require
+from ..journal.run import RunRecord, run_key
 
 
 def verify_replicas(
-    context: Context, lease: Lease, *, sample: float | None, on_progress: OnProgress
+    context: Context,
+    lease: Lease,
+    *,
+    sample: float | None,
+    on_progress: OnProgress,
+    on_difference: OnDifference = lambda difference: None,
 ) -> tuple[VerifyReport, VerifyRecord]:
     """Compare source and target, all rows or a random share ``sample`` of the ids, and journal the record.
+
+    ``on_difference`` is called with everything that is found. Rows that the copy left behind on purpose are skipped
+    ones, which is no fault.
 
     A sample without a fault, or one that left rows undecided, leaves the record of an earlier, full verification of the
     same run where it is.
@@ -42,7 +51,9 @@ def verify_replicas(
             target,
             context.log.admin,
             sample=sample,
+            skips=_skips(context, migration),
             on_progress=report,
+            on_difference=on_difference,
             clock=context.clock,
         )
     record = found.to_record(context.source, context.target, context.clock.unix_s(), migration.run or "")
@@ -50,3 +61,8 @@ def verify_replicas(
         lease.write({verify_key(context.name): record})
     hit("verify.journaled")
     return found, record
+
+
+def _skips(context: Context, migration: MigrationRecord) -> bool:
+    run = None if migration.run is None else known(context.control, run_key(context.name, migration.run), RunRecord)
+    return run is not None and run.skips

@@ -11,15 +11,19 @@ from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  #
 
 from ..clock import Clock
 from ..errors import ConfigError, Refused, Unavailable
+from ..kafka_contact import Contact, quieten
 from ..schemas.collection import Collection
 from ..schemas.guarantees import ONE_REQUEST_AT_A_TIME, PRODUCER_GUARANTEES
 from .delivery import describe
 
 _log = logging.getLogger("vecferry.kafka")
 _log.addHandler(logging.NullHandler())  # an application that configures no logging gets none of librdkafka's lines
+quieten(_log)
 
 _NEW_TOPIC_S = 5.0  # a topic that was just made reaches the brokers one after the other, a busy one late
 _PAUSE_S = 0.1
+_USUAL_BYTES = 1_000_000  # of a batch, and of a request, unless the client is told otherwise
+_LEAST_BYTES = 1_000  # the client takes no lower bound
 
 _DEFAULTS: Mapping[str, object] = {
     "linger.ms": 5,
@@ -48,10 +52,18 @@ def client_config(producer_config: Mapping[str, Any]) -> dict[str, Any]:
     return {**_DEFAULTS, **producer_config, **PRODUCER_GUARANTEES}
 
 
+def bounds(max_record_bytes: int | None) -> dict[str, int]:
+    """Settings by which the client neither takes a record, nor makes a batch, that the topic would refuse."""
+    if max_record_bytes is None or max_record_bytes >= _USUAL_BYTES:
+        return {}
+    return {"message.max.bytes": max(_LEAST_BYTES, max_record_bytes), "batch.size": max(1, max_record_bytes)}
+
+
 def connect(
     collection: Collection,
     topic: str,
     producer_config: Mapping[str, Any],
+    contact: Contact,
     *,
     timeout_s: float,
     on_error: Callable[[KafkaError], None],
@@ -63,27 +75,20 @@ def connect(
     the collection's number of partitions: a key would be in two of them.
     """
     config = client_config(producer_config)
-    bootstrap_servers = config.get("bootstrap.servers")
-    reasons: list[str] = []
-
-    def note(error: KafkaError) -> None:
-        reasons.append(describe(error))
-        on_error(error)
-
     try:
-        producer = Producer({**config, "error_cb": note})
+        producer = Producer({**config, "error_cb": on_error})
     except (KafkaException, TypeError, ValueError) as error:
         raise ConfigError(f"the Kafka client refuses its configuration: {_reason(error)}") from error
     try:
         topics = _topics(producer, topic, timeout_s, clock)
     except KafkaException as error:
         producer.poll(0)  # the cause is a report of its own
-        reason = "; ".join(dict.fromkeys((_reason(error), *reasons)))
-        raise Unavailable(
-            f"Kafka at {bootstrap_servers} does not answer ({reason}); start it or correct bootstrap.servers"
-        ) from error
+        raise Unavailable(contact.explain(error.args[0])) from error
     if topic not in topics:
-        raise Refused(f"topic {topic} does not exist; create it with `vecferry enrol {collection.name}`")
+        raise Refused(
+            f"topic {topic} does not exist; create it with `vecferry enrol {collection.name}`, "
+            "or allow this user DESCRIBE on it if it does"
+        )
     found = len(topics[topic].partitions)
     if found != collection.partitions:
         raise Refused(

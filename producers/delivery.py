@@ -6,11 +6,14 @@ one object with few slots.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from confluent_kafka import KafkaError, Message
 
 from ..errors import NotDelivered
-from ..schemas.position import encode_position
-from ..schemas.tokens import WriteToken
+from ..kafka_errors import meaning_of
+from ..schemas.position import encode_position, next_offset
+from ..schemas.tokens import Run, WriteToken
 from .outstanding import Book, Outstanding
 
 _MAX_NAMED = 10
@@ -67,7 +70,7 @@ class Delivery(Outstanding):
 class BatchDelivery(Outstanding):
     """A published batch; its result is one :class:`WriteToken` for all its records. Wait for it or await it."""
 
-    __slots__ = ("_acknowledged", "_errors", "_failures", "_first_id", "_offsets", "_sent", "taken")
+    __slots__ = ("_acknowledged", "_errors", "_failures", "_first_id", "_gaps", "_offsets", "_sent", "taken")
 
     def __init__(self, book: Book, first_id: str) -> None:
         self._book, self._first_id = book, first_id
@@ -76,6 +79,7 @@ class BatchDelivery(Outstanding):
         self._sent = 0  # 0 until all were handed over
         self._acknowledged = self._failures = 0  # written with reports only, which one thread serves at a time
         self._offsets: dict[int, int] = {}  # by partition: the highest
+        self._gaps: list[tuple[int, int, int]] = []  # partition, an offset of ours, the next one behind those of others
         self._errors: list[str] = []
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
@@ -84,7 +88,10 @@ class BatchDelivery(Outstanding):
         # Of every one: a single misplaced record stops the publisher.
         cause = self._book.misplaced(partition, offset) if error is None else error
         if cause is None:
-            self._offsets[partition] = offset  # type: ignore[index, assignment]  # misplaced refuses None; they rise
+            before = self._offsets.get(partition, -1)  # type: ignore[arg-type]
+            if next_offset(before) != offset or before < 0:
+                self._gaps.append((partition, before, offset))  # type: ignore[arg-type]
+            self._offsets[partition] = offset  # type: ignore[index, assignment]  # they rise
         else:
             self._failures += 1
             if len(self._errors) < _MAX_NAMED:
@@ -128,9 +135,19 @@ class BatchDelivery(Outstanding):
             self._book.failed.pop(self, None)
             raise NotDelivered(f"Kafka did not acknowledge {self.problem()}; {_REMEDY}")
         epoch = self._book.epoch
-        return WriteToken(self._book.topic, {p: encode_position(epoch, at) for p, at in self._offsets.items()})
+        positions = {p: encode_position(epoch, at) for p, at in self._offsets.items()}
+        return WriteToken(self._book.topic, positions, tuple(self._runs(epoch)))
+
+    def _runs(self, epoch: int) -> Iterator[Run]:
+        ends = dict(self._offsets)
+        for partition, before, first in reversed(self._gaps):
+            yield Run(partition, encode_position(epoch, first), encode_position(epoch, ends[partition]))
+            ends[partition] = before
 
 
 def describe(error: KafkaError | None) -> str:
-    """Kafka's reason, by name and in words."""
-    return "" if error is None else f"{error.name()} ({error.str()})"
+    """Kafka's reason, by name and in words, and what to do about one that lasts."""
+    if error is None:
+        return ""
+    meaning = meaning_of(error)
+    return f"{error.name()} ({error.str()}{f'; {meaning.remedy}' if meaning.lasts else ''})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,11 +35,24 @@ class Book:
     """The outstanding and failed publications of one publisher. Dicts change atomically; copy them before iterating."""
 
     __slots__ = (
-        *("__weakref__", "_lock", "_newest", "_on_outgrown"),
+        *("__weakref__", "_lock", "_newest", "_on_doubt", "_on_outgrown"),
         *("epoch", "failed", "forgotten", "home", "partitions", "pending", "topic"),
     )
 
-    def __init__(self, topic: str, *, epoch: int, partitions: int, on_outgrown: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        *,
+        epoch: int,
+        partitions: int,
+        on_outgrown: Callable[[str], None],
+        log_ends: Sequence[int] = (),
+        on_doubt: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``log_ends``: where the partitions ended; offsets below were given out before.
+
+        ``on_doubt`` is called when an offset is given out once more.
+        """
         self.topic = topic
         self.home = Home(f"this write to {topic}", self)
         self.epoch = epoch
@@ -49,7 +62,9 @@ class Book:
         self.pending: dict[Outstanding, None] = {}  # in the order of the calls
         self.failed: dict[Outstanding, None] = {}  # nobody has asked for their result yet
         self.forgotten = 0  # failures beyond what is kept
-        self._newest = [-1] * partitions  # the offset of the last record of each that was acknowledged
+        self._on_doubt = on_doubt
+        # By partition: the highest offset that was given out, as far as is known.
+        self._newest = [end - 1 for end in log_ends] or [-1] * partitions
 
     def fail(self, delivery: Outstanding) -> None:
         """Keep a failed delivery until somebody asks for its result."""
@@ -75,9 +90,14 @@ class Book:
             self._on_outgrown(problem)
             return KafkaError(KafkaError.INVALID_PARTITIONS, problem)
         if offset <= self._newest[partition]:
+            self._on_doubt()
             return KafkaError(KafkaError._INCONSISTENT, "it was acknowledged without an offset of its own")
         self._newest[partition] = offset
         return None
+
+    def newest(self) -> tuple[int, ...]:
+        """By partition: the highest offset that was given out, as far as is known; -1 where none was."""
+        return tuple(self._newest)
 
     def take_failures(self) -> list[str]:
         """One line per failure not yet reported to anybody, each reported once."""

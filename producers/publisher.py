@@ -7,7 +7,7 @@ import logging
 import multiprocessing.util
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
@@ -18,9 +18,14 @@ from numpy.typing import ArrayLike
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
 from ..forks import Home
+from ..kafka_contact import Contact
 from ..schemas.collection import Collection
-from .client import connect
+from ..schemas.fields import RowFields
+from ..schemas.ids import Id
+from ..schemas.position import next_offset
+from .client import bounds, connect
 from .delivery import BatchDelivery, Delivery, describe
+from .outages import Outages
 from .outstanding import Book, Outstanding, seconds
 from .records import Records, event_ids
 from .reports import CALLS_PER_TURN, Reports
@@ -65,7 +70,16 @@ class Publisher:
         open_timeout_s: float = 10.0,
         close_timeout_s: float = 30.0,
         clock: Clock = SYSTEM_CLOCK,
+        max_record_bytes: int | None = None,
+        log_ends: Sequence[int] = (),
+        on_doubt: Callable[[], None] = lambda: None,
+        replicas: Sequence[RowFields] = (),
     ) -> None:
+        """``replicas``: the columns of each, by which values are judged and spelled.
+
+        ``max_record_bytes``: what ``topic`` takes. ``log_ends``: where it ends; no record gets an offset below.
+        ``on_doubt`` is called, from the thread that serves reports, when one does: the topic may be another one now.
+        """
         if not isinstance(on_full, str) or on_full not in ("block", "raise"):
             raise InvalidRecord("on_full", f"{on_full!r:.40} is not known", "pass 'block' or 'raise'")
         self._blocks = on_full == "block"
@@ -73,49 +87,69 @@ class Publisher:
         self._clock = clock
         self._home = Home(f"this publisher of collection {collection.name!r}", self)
         self._book = Book(
-            topic, epoch=collection.epoch, partitions=collection.partitions, on_outgrown=self._on_outgrown
+            topic,
+            epoch=collection.epoch,
+            partitions=collection.partitions,
+            on_outgrown=self._on_outgrown,
+            log_ends=log_ends,
+            on_doubt=on_doubt,
         )
-        self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)))
+        self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)), replicas)
         self._refusal: str | None = None
         self._closed = False
         self._topic = topic
+        contact = Contact(str(producer_config.get("bootstrap.servers")), clock)
+        self._outages = Outages(contact, self._book)
         self._producer = connect(
             collection,
             topic,
-            producer_config,
+            {**producer_config, **bounds(max_record_bytes)},
+            contact,
             timeout_s=open_timeout_s,
             on_error=self._on_client_error,
             clock=clock,
         )
         self._produce = self._producer.produce
-        self._reports = Reports(self._producer, f"vecferry-publisher-{topic}", self._on_client_error, clock)
+        name = f"vecferry-publisher-{topic}"
+        self._reports = Reports(self._producer, name, self._on_client_error, clock, self._outages.served)
         _open_publishers.add(self)
         if multiprocessing.parent_process() is not None:  # such a process ends without what atexit runs
             multiprocessing.util.Finalize(None, _say_at_exit, exitpriority=0)
 
+    def reached(self) -> dict[int, int]:
+        """By partition: the next offset after the last one that is known to have been given out."""
+        return {partition: next_offset(offset) for partition, offset in enumerate(self._book.newest())}
+
+    def refuse(self, problem: Refused) -> None:
+        """Take no more writes, because of ``problem``; callable from any thread. What is under way may still arrive."""
+        self._refusal = str(problem)
+
     def upsert(
-        self, id: str, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
+        self, id: Id, vector: ArrayLike, metadata: Metadata | None = None, *, source_text: str | None = None
     ) -> Delivery:
         """Publish a whole row: ``vector`` real numbers [d] (stored as float32), ``metadata`` a JSON object.
+
+        Dates, times, Decimal, UUID and NumPy's scalars are taken too; docs/developer/values.md says what becomes of
+        them. ``id`` may be an int or a UUID where the collection's ids are.
 
         ``source_text`` is what was embedded, kept for re-embedding. Blocks only as the class says. Raises
         InvalidRecord, NotDelivered (queue full), Refused.
         """
         key, value = self._records.upsert(id, vector, metadata, source_text)
-        delivery = Delivery(self._book, id)
+        delivery = Delivery(self._book, str(id))
         self._send(key, value, delivery)
         return delivery
 
-    def delete(self, id: str) -> Delivery:
+    def delete(self, id: Id) -> Delivery:
         """Publish that the row is gone; deleting what does not exist is fine. Blocks and raises as :meth:`upsert`."""
         key, value = self._records.delete(id)
-        delivery = Delivery(self._book, id)
+        delivery = Delivery(self._book, str(id))
         self._send(key, value, delivery)
         return delivery
 
     def upsert_many(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         vectors: ArrayLike,
         metadata: Sequence[Metadata | None] | None = None,
         *,
@@ -131,7 +165,7 @@ class Publisher:
             raise InvalidRecord("ids", f"{type(ids).__name__} is no list", "pass a list of ids")
         ids = list(ids)  # the caller may change its list meanwhile
         records = self._records.upserts(ids, vectors, metadata, source_texts)
-        batch = BatchDelivery(self._book, ids[0] if ids else "")
+        batch = BatchDelivery(self._book, str(ids[0]) if ids else "")
         try:
             for key, value in records:
                 batch.taken += 1  # before: after an interrupt in between, too few are acknowledged and not too many
@@ -247,6 +281,7 @@ class Publisher:
         return NotDelivered(f"the Kafka client did not take the record: {describe(cause)}")
 
     def _on_client_error(self, error: KafkaError) -> None:
+        self._outages.failed(error)
         # The client recovers from other errors (a lost connection), or reports them with a delivery.
         if error.fatal():
             self._refusal = (

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..schemas.codec import EventEncoder
 from ..schemas.collection import MAX_RECORD_BYTES, Collection
+from ..schemas.fields import RowFields
+from ..schemas.ids import Id
 from .validation import Metadata, Validator, each_of, rows_of, too_large
 
 _EVENT_ID = struct.Struct(">8sQ")  # random per publisher, then a counter
@@ -19,7 +21,10 @@ Record = tuple[bytes, bytes]  # key and value
 
 
 class Records:
-    """Makes the records of one collection, or raises InvalidRecord. ``unix_s`` is the time of day. Thread-safe."""
+    """Makes the records of one collection, or raises InvalidRecord. ``unix_s`` is the time of day. Thread-safe.
+
+    ``replicas``: as of :class:`Validator`.
+    """
 
     __slots__ = ("_encoder", "_event_ids", "_unix_s", "_validator")
 
@@ -29,13 +34,14 @@ class Records:
         metadata_fields: frozenset[str] | None,
         unix_s: Callable[[], float],
         event_ids: Iterator[bytes],
+        replicas: Sequence[RowFields] = (),
     ) -> None:
-        self._validator = Validator(collection, metadata_fields)
+        self._validator = Validator(collection, metadata_fields, replicas)
         self._encoder = EventEncoder(collection)
         self._event_ids = event_ids
         self._unix_s = unix_s
 
-    def upsert(self, id_: str, vector: ArrayLike, metadata: Metadata | None, source_text: str | None) -> Record:
+    def upsert(self, id_: Id, vector: ArrayLike, metadata: Metadata | None, source_text: str | None) -> Record:
         """The record of one row."""
         validator = self._validator
         key = validator.key(id_)
@@ -51,7 +57,7 @@ class Records:
             raise too_large(len(value) + len(key), "record")
         return key, value
 
-    def delete(self, id_: str) -> Record:
+    def delete(self, id_: Id) -> Record:
         """The record that says that ``id_`` is gone."""
         key = self._validator.key(id_)
         now_ms = int(self._unix_s() * 1000)
@@ -59,7 +65,7 @@ class Records:
 
     def upserts(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         vectors: ArrayLike,
         metadata: Sequence[Metadata | None] | None,
         source_texts: Sequence[str | None] | None,

@@ -21,11 +21,22 @@ class Reports:
     thread sleeps while ``calls`` shows that callers come often enough to serve the reports.
     """
 
-    __slots__ = ("_clock", "_on_error", "_polling", "_producer", "_room", "_serving", "_stopping", "_thread", "calls")
+    __slots__ = (
+        *("_clock", "_on_error", "_on_served", "_polling", "_producer", "_room", "_serving", "_stopping", "_thread"),
+        "calls",
+    )
 
-    def __init__(self, producer: Producer, name: str, on_error: Callable[[KafkaError], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        name: str,
+        on_error: Callable[[KafkaError], None],
+        clock: Clock,
+        on_served: Callable[[], None] = lambda: None,
+    ) -> None:
         self._producer = producer
         self._on_error = on_error
+        self._on_served = on_served
         self._clock = clock
         self._room = threading.Condition()
         self._serving = threading.RLock()
@@ -58,6 +69,7 @@ class Reports:
         finally:
             self._polling = False
         if served:
+            self._on_served()
             with self._room:
                 self._room.notify_all()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -16,13 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
 from ..schemas.codec import NO_METADATA, little_endian
-from ..schemas.collection import (
-    MAX_ID_BYTES,
-    MAX_METADATA_BYTES,
-    MAX_METADATA_DEPTH,
-    MAX_RECORD_BYTES,
-    Collection,
-)
+from ..schemas.collection import MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_BYTES, Collection
+from ..schemas.fields import RowFields
+from ..schemas.ids import Id, id_text
+from ..schemas.plain import encode, plain
+from ..schemas.spelling import Spelling
+from ..schemas.values import Check, Unfit, check_of
 
 Metadata = Mapping[str, object]
 T = TypeVar("T")
@@ -39,25 +37,32 @@ _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _dumps = orjson.dumps
 _isfinite = math.isfinite
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Validator:
-    """Checks arguments for one collection. ``field`` is what an error calls the argument. Thread-safe."""
+    """Checks arguments for one collection. ``field`` is what an error calls the argument. Thread-safe.
 
-    __slots__ = ("_dimension", "_directed", "_fields", "_id_type", "_shape")
+    ``replicas``: the types of the columns, as far as they are known; values are spelled as these give them back.
+    """
 
-    def __init__(self, collection: Collection, metadata_fields: frozenset[str] | None) -> None:
+    __slots__ = ("_dimension", "_directed", "_fields", "_id_checks", "_id_type", "_shape", "_spelling")
+
+    def __init__(
+        self, collection: Collection, metadata_fields: frozenset[str] | None, replicas: Sequence[RowFields] = ()
+    ) -> None:
         self._dimension = collection.space.dimension
         self._shape = (collection.space.dimension,)
         self._directed = collection.space.metric == "cosine"
         self._id_type = collection.id_type
         self._fields = metadata_fields
+        self._spelling = Spelling(replicas) or None
+        self._id_checks = [check_of(replica.id) for replica in replicas if replica.id is not None]
 
-    def key(self, id_: str, field: str = "id") -> bytes:
+    def key(self, given: Id, field: str = "id") -> bytes:
         """The id as UTF-8: 1 to MAX_ID_BYTES bytes, no NUL, in the canonical form of the collection's id type."""
-        if not isinstance(id_, str):
-            raise InvalidRecord(field, f"{type(id_).__name__} is not text", "pass str(id)")
+        id_ = given if type(given) is str else id_text(given, self._id_type)
+        if id_ is None:
+            raise InvalidRecord(field, f"{type(given).__name__} is not text", "pass str(id)")
         try:
             key = id_.encode()
         except UnicodeEncodeError as error:
@@ -70,6 +75,8 @@ class Validator:
             raise InvalidRecord(field, f"{id_[:80]!r} holds NUL", "not every store can carry it; use another id")
         if self._id_type != "text":
             _check_canonical(id_, self._id_type, field)
+        for check in self._id_checks:
+            _check_id(check, id_, self._id_type, field)
         return key
 
     def vector(self, vector: ArrayLike, field: str = "vector") -> NDArray[np.float32]:
@@ -116,8 +123,15 @@ class Validator:
             if not isinstance(metadata, Mapping):
                 raise InvalidRecord(field, f"{type(metadata).__name__} is not a mapping", "pass a dict")
             metadata = dict(metadata)
+        if self._fields is not None and not metadata.keys() <= self._fields:
+            unknown = min(set(metadata) - self._fields, key=str)
+            raise InvalidRecord(
+                field, f"unknown field {unknown!r}", f"the stores hold {', '.join(sorted(self._fields))}"
+            )
+        if self._spelling is not None:
+            metadata = self._spelling.row(metadata, field)
         try:
-            text = _encode_flat(metadata) or _encode_nested(metadata, field)
+            text = _encode_flat(metadata) or encode(plain(metadata, field))
         except InvalidRecord:
             raise
         except (ValueError, TypeError) as error:  # NaN, infinity, a lone surrogate, an int beyond Python's own limit
@@ -128,11 +142,6 @@ class Validator:
             raise InvalidRecord(field, f"takes {len(text)} bytes as JSON", f"use at most {MAX_METADATA_BYTES}")
         if _BACKSLASH in text and b"\\u0000" in text and _holds_nul(metadata):
             raise InvalidRecord(field, "holds NUL in a text", "not every store can carry it; remove it")
-        if self._fields is not None and not metadata.keys() <= self._fields:
-            unknown = min(set(metadata) - self._fields)
-            raise InvalidRecord(
-                field, f"unknown field {unknown!r}", f"the stores hold {', '.join(sorted(self._fields))}"
-            )
         return text
 
     def text(self, source_text: str | None, field: str = "source_text") -> bytes | None:
@@ -205,6 +214,13 @@ def _check_canonical(id_: str, id_type: str, field: str) -> None:
     raise InvalidRecord(field, f"{id_[:80]!r} is not a {id_type} in canonical form", remedy)
 
 
+def _check_id(check: Check, id_: str, id_type: str, field: str) -> None:
+    try:
+        check(int(id_) if id_type == "bigint" else id_)
+    except Unfit as unfit:
+        raise InvalidRecord(field, unfit.problem, unfit.remedy) from None
+
+
 def _to_float32(vector: ArrayLike, field: str) -> NDArray[np.float32]:
     try:
         array = np.asarray(vector)
@@ -226,29 +242,6 @@ def _encode_flat(metadata: Mapping[str, object]) -> bytes | None:
         return _dumps(metadata)
     except TypeError:  # integers beyond 64 bits, which JSON has; keys that are no text and lone surrogates, which not
         return None
-
-
-def _encode_nested(metadata: Mapping[str, object], field: str) -> bytes:
-    _check_json(metadata, field, 0)
-    return _encode_json(metadata).encode()
-
-
-def _check_json(value: object, path: str, depth: int) -> None:
-    """Refuse what a JSON encoder would refuse or change silently (keys that are no text), naming where it is."""
-    if depth > MAX_METADATA_DEPTH:
-        raise InvalidRecord(path.partition(".")[0], f"is nested deeper than {MAX_METADATA_DEPTH} levels", "flatten it")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise InvalidRecord(path, f"key {key!r} is {type(key).__name__}", "use text keys")
-            _check_json(inner, f"{path}.{key}", depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):
-            _check_json(inner, f"{path}[{index}]", depth + 1)
-    elif not isinstance(value, (str, int, float)) and value is not None:
-        raise InvalidRecord(
-            path, f"{type(value).__name__} is not JSON", "use text, numbers, booleans, None, lists and dicts"
-        )
 
 
 def _holds_nul(value: object) -> bool:

@@ -30,6 +30,7 @@ class Watch:
         self._topic = events_topic(config.namespace, self._collection)
         self._log = KafkaLog(config.kafka)
         self._table = self._log.table(progress_topic(config.namespace))
+        self._table.sync()
 
     def lag(self) -> dict[str, int]:
         """Store -> events of the live topic that it has not reported as applied."""

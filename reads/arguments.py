@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
-from ..schemas.collection import MAX_ID_BYTES, Collection, Space
+from ..schemas.collection import MAX_ID_BYTES, Collection, IdType, Space
+from ..schemas.ids import Id, id_text
 from ..schemas.position import epoch_of, next_offset, offset_of
-from ..schemas.tokens import WriteToken
+from ..schemas.tokens import Run, WriteToken
 from .session import Session
 
 After = WriteToken | Session | Sequence[WriteToken | Session]
@@ -26,12 +27,14 @@ class Demand:
 
     wanted    partition -> next offset that the answering store must have applied
     sessions  all sessions named; ``session`` is the one to be updated, and ``written`` what it asked for
+    writes    the writes themselves, which the store must not have refused
     """
 
     wanted: Mapping[int, int]
     sessions: tuple[Session, ...]
     session: Session | None
     written: Mapping[int, int]
+    writes: tuple[Run, ...] = ()
 
 
 def query_vector(vector: ArrayLike, space: Space) -> NDArray[np.float32]:
@@ -58,19 +61,21 @@ def result_count(k: int) -> int:
     return k
 
 
-def asked_ids(ids: Sequence[str]) -> list[str]:
-    """``ids`` as a list."""
+def asked_ids(ids: Sequence[Id], id_type: IdType) -> list[str]:
+    """``ids`` as texts, as many as there are."""
     if isinstance(ids, (str, bytes)):
         raise InvalidRecord("ids", "it is one id", "pass a list of ids")
     if not isinstance(ids, Iterable):
         raise InvalidRecord("ids", f"{type(ids).__name__} is no list", "pass a list of ids")
-    ids = list(ids)
+    texts = []
     for id_ in ids:
-        if not isinstance(id_, str) or not _is_id(id_):
+        text = id_text(id_, id_type)
+        if text is None or not _is_id(text):
             raise InvalidRecord(
                 "ids", f"{id_!r:.80} is not an id", f"pass text of 1 to {MAX_ID_BYTES} bytes without NUL"
             )
-    return ids
+        texts.append(text)
+    return texts
 
 
 def _is_id(text: str) -> bool:
@@ -101,6 +106,7 @@ def demand(after: After | None, session: Session | None, collection: Collection,
     given = [] if after is None else list(after) if isinstance(after, Iterable) else [after]
     sessions = [] if session is None else [session]
     wanted: dict[int, int] = {}
+    writes: list[Run] = []
     for entry in given:
         if isinstance(entry, Session):
             sessions.append(entry)
@@ -110,10 +116,14 @@ def demand(after: After | None, session: Session | None, collection: Collection,
             raise InvalidRecord("after", f"the token is of topic {entry.topic}", f"this reader reads {topic}")
         else:
             _add(wanted, "after", entry.positions, collection)
+            writes += entry.writes
     written = {} if session is None else session.written(topic)
     for each in sessions:
         _add(wanted, "session", written if each is session else each.written(topic), collection)
-    return Demand(wanted=wanted, sessions=tuple(sessions), session=session, written=written)
+        writes += each.writes(topic)
+    return Demand(
+        wanted=wanted, sessions=tuple(sessions), session=session, written=written, writes=tuple(dict.fromkeys(writes))
+    )
 
 
 def _add(wanted: dict[int, int], field: str, positions: Mapping[int, int], collection: Collection) -> None:

@@ -17,6 +17,7 @@ from ..errors import Inconclusive, InvalidRecord, Unavailable
 from ..executor import Daemon
 from ..forks import Home
 from ..schemas.batch import Hit
+from ..schemas.ids import Id
 from .arguments import After, time_out_s
 from .deadline import deadline_in
 from .reader import DEFAULT_TIMEOUT_S, Reader
@@ -82,7 +83,7 @@ class AsyncReader:
 
     async def get(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         *,
         after: After | None = None,
         session: Session | None = None,

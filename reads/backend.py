@@ -12,12 +12,15 @@ from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
 from ..forks import Home
-from ..log.port import Log
+from ..journal.topic_watch import TopicWatch
+from ..log.port import Log, Table
 from ..replicas import open_replica
 from ..schemas.collection import Collection
-from ..schemas.topics import events_topic
+from ..schemas.topics import dlq_topic, events_topic
 from ..stores.base import Store
 from .async_reader import AsyncReader
+from .enrolled import Enrolled
+from .letters import DeadLetters
 from .pool import StorePool
 from .reader import Reader
 from .route import Split, whole
@@ -35,14 +38,17 @@ class _Shared:
     topic: str
     pool: StorePool
     progress: Watermarks
+    letters: DeadLetters
+    enrolled: Enrolled
 
 
 class Backend:
     """Makes readers; thread-safe. Connects to nothing before a reader reads."""
 
-    def __init__(self, config: Config, log: Log, *, clock: Clock) -> None:
+    def __init__(self, config: Config, log: Log, watch: TopicWatch, *, clock: Clock) -> None:
         self._config = config
         self._log = log
+        self._watch = watch
         self._clock = clock
         self._views = SharedViews(log, config.namespace, clock=clock)
         self._lock = threading.Lock()
@@ -62,7 +68,7 @@ class Backend:
 
         router = Router(
             collection=name,
-            control=self._views.control,
+            control=lambda timeout_s: shared.enrolled.compared(self._views.control(timeout_s)),
             without_record=lambda: split_without_record(self._config, name),
             progress=shared.progress,
             connect=shared.pool.open,
@@ -75,10 +81,12 @@ class Backend:
             topic=shared.topic,
             router=router,
             progress=shared.progress,
+            letters=shared.letters,
             pool=shared.pool,
             counters=counters,
             clock=self._clock,
             fields=lambda replica: self._config.placement(name, replica).fields,
+            distrust=shared.enrolled.problem,
         )
 
     def async_reader(self, name: str, *, max_reads: int) -> AsyncReader:
@@ -90,9 +98,10 @@ class Backend:
         if self._home.left:
             return
         with self._lock:
-            pools = [shared.pool for shared in self._shared.values()]
-        for pool in pools:
-            pool.close()
+            opened = list(self._shared.values())
+        for shared in opened:
+            shared.pool.close()
+            shared.letters.close()
         self._views.close()
 
     def _share(self, name: str) -> _Shared:
@@ -100,10 +109,21 @@ class Backend:
         topic = events_topic(self._config.namespace, name)
 
         def open_named(replica: str) -> Store:
-            return open_replica(self._config, name, replica)
+            store = open_replica(self._config, name, replica)
+            try:
+                progress.admit(replica, store)
+            except BaseException:
+                store.close()
+                raise
+            return store
 
         def end_offsets(timeout_s: float) -> tuple[int, ...]:
-            return self._log.admin.end_offsets(topic, collection.partitions, timeout_s=timeout_s)
+            return self._log.admin.end_offsets(topic, collection.partitions, stable=True, timeout_s=timeout_s)
+
+        def open_letters() -> Table | None:
+            topic = dlq_topic(self._config.namespace, name)
+            # First: to ask for an absent topic by its name may create it.
+            return self._log.table(topic) if self._log.admin.topics([topic]) else None
 
         self._home.check()
         with self._lock:
@@ -116,7 +136,17 @@ class Backend:
                     pool=pool,
                     clock=self._clock,
                 )
-                self._shared[name] = _Shared(collection=collection, topic=topic, pool=pool, progress=progress)
+                letters = DeadLetters(
+                    collection=name, topic=topic, progress=self._views.progress, open_table=open_letters, pool=pool
+                )
+                self._shared[name] = _Shared(
+                    collection=collection,
+                    topic=topic,
+                    pool=pool,
+                    progress=progress,
+                    letters=letters,
+                    enrolled=Enrolled(collection, self._watch),
+                )
             return self._shared[name]
 
 

@@ -11,15 +11,18 @@ from typing import Self, TypeVar
 from numpy.typing import ArrayLike
 
 from ..clock import Clock
-from ..errors import Inconclusive, StoreError, Unavailable, VecferryError
+from ..errors import Inconclusive, Refused, StoreError, Unavailable, VecferryError
 from ..forks import Home
 from ..schemas.batch import Hit
 from ..schemas.collection import Collection
 from ..schemas.filters import parse_filter
+from ..schemas.ids import Id
 from ..stores.base import Store
 from .arguments import After, Demand, asked_ids, demand, query_vector, reads_as, result_count, time_out_s
 from .conditions import check_fields, check_operators
 from .deadline import Deadline, deadline_in
+from .letters import DeadLetters
+from .marks import WentBack
 from .pool import StorePool
 from .results import Row, rows_in_order
 from .route import Split, bucket_of
@@ -37,7 +40,7 @@ _SHORTEST_S = 0.001  # stores may take a time-out of zero as none at all
 _FIRST_TRY = 0.5  # the share of its time that a read spends on a store when another one could still answer
 
 
-class _Behind(Exception):
+class _Behind(Inconclusive):
     """The store has not applied in time what the answer must show. Leaves a read as Inconclusive."""
 
 
@@ -49,7 +52,9 @@ class Reader:
 
     InvalidRecord  an argument is wrong
     Inconclusive   no store could answer in time, or none had applied what ``after`` or ``session`` asks for
+    Refused        the configuration is not what was enrolled; or ``after`` asks of a live topic that was made anew
     Unavailable    the store cannot be reached, or Kafka never could be since the pipeline was opened
+    DeadLettered   the store can never hold a write that ``after`` or ``session`` asks for
     StoreError     the store failed otherwise
     """
 
@@ -60,15 +65,20 @@ class Reader:
         topic: str,
         router: Router,
         progress: Watermarks,
+        letters: DeadLetters,
         pool: StorePool,
         counters: Counters,
         clock: Clock,
         fields: Callable[[str], tuple[str, ...] | None] = lambda store: None,
+        distrust: Callable[[], Refused | None] = lambda: None,
     ) -> None:
+        """``distrust``: why positions of the live topic mean nothing any more, if that is so."""
+        self._distrust = distrust
         self._collection = collection
         self._topic = topic
         self._router = router
         self._progress = progress
+        self._letters = letters
         self._pool = pool
         self._fields = fields
         self._counters = counters
@@ -98,7 +108,8 @@ class Reader:
         """Learn the route and open every store that answers reads by it, so that no read needs to.
 
         The stores to which a move may take the reads are opened in the background. Blocks at most ``timeout_s``. Raises
-        nothing for what is not there by then: it is logged, and the reads will say it.
+        Refused where the configuration is not what was enrolled, and nothing for what is not there by then: it is
+        logged, and the reads will say it.
         """
         self._home.check()
         deadline = deadline_in(time_out_s(timeout_s), self._clock)
@@ -108,6 +119,8 @@ class Reader:
                 if share:
                     self._open(store, deadline)
             self._progress.ends(deadline)  # a client that has never asked for them takes a moment longer
+        except Refused:
+            raise
         except VecferryError as error:
             _log.warning("reads of %s are not ready yet: %s", self._collection.name, error)
 
@@ -139,7 +152,7 @@ class Reader:
 
     def get(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         *,
         after: After | None = None,
         session: Session | None = None,
@@ -147,9 +160,9 @@ class Reader:
         timeout: float = DEFAULT_TIMEOUT_S,
     ) -> list[Row]:
         """The rows of ``ids`` in that order; absent ids are left out. The other arguments are those of ``search``."""
-        wanted = asked_ids(ids)
-        distinct = list(dict.fromkeys(wanted))
-        found = self._read(lambda name, store, left_s: store.fetch(distinct), after, session, key, timeout)
+        wanted = asked_ids(ids, self._collection.id_type)
+        each = list(dict.fromkeys(wanted))
+        found = self._read(lambda name, store, left_s: store.fetch(each), after, session, key, timeout)
         return rows_in_order(wanted, found)
 
     def close(self) -> None:
@@ -177,27 +190,39 @@ class Reader:
         deadline = deadline_in(time_out_s(timeout), self._clock)
         own = reads_as(key, session)
         asked = demand(after, session, self._collection, self._topic)
+        if asked.wanted and (problem := self._distrust()) is not None:
+            raise Refused(problem.problems)  # the write may be in no store, and its position in every one
         bucket = self._bucket if own is None else bucket_of(own)
+        try:
+            return self._answer(ask, asked, bucket, deadline)
+        except (_Behind, WentBack) as private:
+            raise Inconclusive(str(private)) from private.__cause__
+
+    def _answer(self, ask: Callable[[str, Store, float], T], asked: Demand, bucket: int, deadline: Deadline) -> T:
         failure: VecferryError | None = None
         avoid: str | None = None
         while True:
             permit = self._router.enter(bucket, deadline, avoid)
             if permit is None or not deadline.left_s():
-                raise failure or Inconclusive(f"no answer within {timeout:g} s: the route changed under this read")
+                raise failure or Inconclusive("no answer in time: the route changed under this read")
             store = permit.store
             try:
                 within = deadline.share(_FIRST_TRY) if permit.spare else deadline
                 store = self._seen_by(asked, permit, within)
                 self._await_writes(asked, store, within)
+                self._refuse_lost_writes(asked, store, within)
                 answer = self._ask(store, ask, within)
-            except (_Behind, StoreError, Unavailable, Inconclusive) as error:
-                failure, avoid = Inconclusive(str(error)) if isinstance(error, _Behind) else error, permit.store
-                if store != permit.store or not self._may_turn(permit, asked, error, deadline):
-                    if failure is error:
-                        raise
-                    raise failure from None
-                self._counters.add("fallbacks")
-                continue
+            except (StoreError, Unavailable, Inconclusive) as error:
+                if store == permit.store and self._may_turn(permit, asked, error, deadline):
+                    failure, avoid = error, permit.store
+                    self._counters.add("fallbacks")
+                    continue
+                if isinstance(error, WentBack):
+                    failure = error  # its worker may have brought it there again by the next look
+                    continue
+                if isinstance(failure, WentBack):
+                    raise failure from error
+                raise
             # A session that stays on another store than the route's is kept from going back by its own memory alone.
             if store == permit.store and not self._router.leave(permit, deadline):
                 self._counters.add("rereads")
@@ -252,6 +277,12 @@ class Reader:
         if lag is not None:
             raise _Behind(f"not seen in time: {lag}")
 
+    def _refuse_lost_writes(self, asked: Demand, store: str, within: Deadline) -> None:
+        try:
+            self._letters.refuse(store, asked.writes, within)
+        except Unavailable as error:
+            raise _Behind(f"whether the store has taken what this read must see is not known: {error}") from error
+
     def _may_turn(self, permit: Permit, asked: Demand, error: Exception, deadline: Deadline) -> bool:
         """Whether to try another store after ``error``."""
         if isinstance(error, _Behind):
@@ -260,6 +291,14 @@ class Reader:
                 ends = self._progress.ends(deadline)
             except Unavailable:
                 return False
-            if any(ends.get(partition, 0) < wanted for partition, wanted in asked.wanted.items()):
-                return False
+            for partition, wanted in asked.wanted.items():
+                if ends.get(partition, 0) < wanted:
+                    raise _Behind(f"{error}; {_held_back(partition, ends.get(partition, 0))}") from error
         return self._router.failed(permit)
+
+
+def _held_back(partition: int, end: int) -> str:
+    return (
+        f"no store can have applied it: Kafka gives readers partition {partition} up to offset {end} only, because a "
+        "transaction of another application is open there, or because the topic was made anew"
+    )

@@ -28,9 +28,10 @@ from ..journal.reading import parse
 from ..journal.record import Known, Unknown
 from ..journal.route import Route, route_key
 from .deadline import Deadline, deadline_in
+from .marks import Table
 from .route import Split, gaining_stores, split_of, without_canary
 from .stats import Counters
-from .watermarks import Table, Watermarks
+from .watermarks import Watermarks
 
 _log = logging.getLogger("vecferry.reads")
 
@@ -102,6 +103,7 @@ class Router:
         self._aside_until_s = float("-inf")
         self._aside_s = _ASIDE_S
         self._closed = False
+        self._said = (0, 0)
 
     @property
     def served(self) -> Split | None:
@@ -271,11 +273,17 @@ class Router:
                 lag = self._progress.catch_up(move.gaining, self._in_time(), lambda: self._held_for is not move)
                 arrived = lag is None
             if not arrived:
-                _log.info("reads stay off generation %d: %s", move.split.generation, lag or "let go")
+                self._say(logging.INFO, move, str(lag or "let go"))
         except VecferryError as error:
-            _log.warning("reads stay off generation %d: %s", move.split.generation, error)
+            self._say(logging.WARNING, move, str(error))
         finally:
             self._end(move, arrived)
+
+    def _say(self, level: int, move: _Move, why: str) -> None:
+        """Once for each kind of reason: a move is tried many times a second while a store or Kafka is away."""
+        if self._said != (move.split.generation, level):
+            self._said = (move.split.generation, level)
+            _log.log(level, "reads stay off generation %d: %s", move.split.generation, why)
 
     def _in_time(self) -> Deadline:
         return deadline_in(self._barrier_s, self._clock)
@@ -294,6 +302,7 @@ class Router:
     def _end(self, move: _Move, arrived: bool) -> None:
         with self._changed:
             if arrived and self._held_for is move:
+                self._said = (0, 0)
                 self._served = move.split
                 self._counters.add("moves")
             else:

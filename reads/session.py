@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidRecord
-from ..schemas.tokens import WriteToken
+from ..schemas.tokens import Run, WriteToken
 from .watermarks import next_instant
 
 _VERSION = "v1"
 _MAX_TEXT = 65_536
 _MAX_NAMES = 64
+_MAX_RUNS = 32  # of writes that no read has shown yet; a cookie has little room
 _REMEDY = "take it from str(session), or start a new Session()"
 
 
@@ -35,6 +36,7 @@ class Session:
         self._key = secrets.token_urlsafe(9)
         self._stores: dict[str, dict[str, int]] = {}  # topic -> store -> the instant after the last read from it
         self._written: dict[str, dict[int, int]] = {}  # topic -> partition -> position
+        self._runs: dict[str, list[Run]] = {}  # topic -> the newest of these writes, one by one
 
     @property
     def key(self) -> str:
@@ -49,11 +51,17 @@ class Session:
             written = self._written.setdefault(token.topic, {})
             for partition, position in token.positions.items():
                 written[partition] = max(position, written.get(partition, 0))
+            self._runs[token.topic] = [*self._runs.get(token.topic, []), *token.writes][-_MAX_RUNS:]
 
     def written(self, topic: str) -> dict[int, int]:
         """Partition -> position that the next read of ``topic``'s collection must see."""
         with self._lock:
             return dict(self._written.get(topic, {}))
+
+    def writes(self, topic: str) -> list[Run]:
+        """The newest of these writes one by one: none of them may have become a dead letter."""
+        with self._lock:
+            return list(self._runs.get(topic, []))
 
     def stores(self, topic: str) -> dict[str, int]:
         """Stores that this session has read -> an instant that follows its last read there."""
@@ -76,6 +84,7 @@ class Session:
             for partition, position in written.items():
                 if pending.get(partition, position + 1) <= position:
                     del pending[partition]
+            self._runs[topic] = [run for run in self._runs.get(topic, []) if run.last > written.get(run.partition, -1)]
 
     def __str__(self) -> str:
         """Text for a cookie or a header: letters, digits, '-', '_' and '.' only."""
@@ -84,6 +93,9 @@ class Session:
                 "k": self._key,
                 "s": {topic: sorted(stores) for topic, stores in self._stores.items()},
                 "w": {topic: written for topic, written in self._written.items() if written},
+                "r": {
+                    topic: [[r.partition, r.first, r.last] for r in runs] for topic, runs in self._runs.items() if runs
+                },
             }
         text = json.dumps(document, separators=(",", ":")).encode()
         return f"{_VERSION}.{base64.urlsafe_b64encode(text).decode().rstrip('=')}"
@@ -106,6 +118,10 @@ class Session:
             session._written = {
                 _name(topic): {int(partition): _position(at) for partition, at in _few(written, dict, 1024).items()}
                 for topic, written in _few(document["w"], dict).items()
+            }
+            session._runs = {
+                _name(topic): [_run(run) for run in _few(runs, list)]
+                for topic, runs in _few(document.get("r", {}), dict).items()
             }
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidRecord("session", "it is not the text of a session", _REMEDY) from error
@@ -134,6 +150,11 @@ def _name(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 249:  # the longest name of a topic
         raise ValueError("not a name")
     return value
+
+
+def _run(value: Any) -> Run:
+    partition, first, last = _few(value, list, 3)
+    return Run(_position(partition), _position(first), _position(last))
 
 
 def _position(value: object) -> int:

@@ -48,7 +48,7 @@ class SharedViews:
             )
         try:
             if self._control is None:
-                self._control = self._read_control(timeout_s / 2)  # the view waits for the end, then for the records
+                self._control = self._read_control(timeout_s)
             return self._control
         finally:
             self._opening.release()

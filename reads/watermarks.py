@@ -6,18 +6,17 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..clock import Clock
-from ..errors import Inconclusive, Refused, StoreError, Unavailable
-from ..journal.progress import LiveProgress, live_progress_key
-from ..journal.reading import parse
-from ..journal.record import Known
+from ..errors import Inconclusive, StoreError, Unavailable
 from ..schemas.collection import Collection
+from ..stores.base import Store
 from .deadline import Deadline
+from .marks import Marks, Table
 from .pool import StorePool
 
 _ASK_STORE_S = 0.2  # how long the progress topic may be silent before the store itself is asked
+_CONFIRM_S = 0.05  # from one question to a store whose reports are ahead of it to the next
 _ENDS_TIMEOUT_S = 2.0
 _ENDS_PAUSE_S = 0.5  # after Kafka did not answer, nobody waits for it again within this time
 
@@ -28,18 +27,6 @@ _instants = itertools.count(1)
 def next_instant() -> int:
     """A number greater than every number that this function returned before. Thread-safe."""
     return next(_instants)
-
-
-class Table(Protocol):
-    """What reads need of a view of a compacted topic; all methods are thread-safe."""
-
-    def get(self, key: str) -> bytes | None:
-        """The newest value of ``key``, or None. Does not block."""
-        ...
-
-    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Block until ``condition()`` holds; False when ``timeout_s`` passed first. Raises Unavailable once ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +41,8 @@ class Lag:
     def __str__(self) -> str:
         if self.applied is None:
             return (
-                f"no worker of store {self.store!r} has reported progress on partition {self.partition} yet; "
-                f"start `vecferry worker --store {self.store}`"
+                f"no worker of store {self.store!r} has reported progress on partition {self.partition} yet, "
+                f"nor does the store say it; start `vecferry worker --store {self.store}`"
             )
         return (
             f"store {self.store!r} has applied partition {self.partition} up to offset {self.applied}, "
@@ -75,8 +62,8 @@ class Watermarks:
         pool: StorePool,
         clock: Clock,
     ) -> None:
-        self._collection = collection
         self._table = table
+        self._marks = Marks(collection=collection, table=table, clock=clock)
         self._end_offsets = end_offsets
         self._pool = pool
         self._clock = clock
@@ -86,7 +73,10 @@ class Watermarks:
         self._silence: Unavailable | None = None
 
     def ends(self, deadline: Deadline) -> dict[int, int]:
-        """The live topic's end offsets: what any store can have applied by now lies below. Raises Unavailable."""
+        """How far readers of the live topic come: what any store can have applied by now lies below.
+
+        Raises Unavailable.
+        """
         silence = self._silence
         if silence is not None and self._clock.monotonic_s() < self._silent_until_s:
             raise Unavailable(str(silence))
@@ -109,12 +99,13 @@ class Watermarks:
     ) -> Lag | None:
         """Block until ``stores`` have applied all that is in the live topic now; a Lag when they have not in time.
 
-        Raises Unavailable when Kafka does not say what is in the topic.
+        What counts is what each store says of itself: it may have lost what its worker reported once. Raises
+        Unavailable when Kafka does not say what is in the topic.
         """
         instant = next_instant()
         ends = self.ends(deadline)
         for store in stores:
-            lag = self.wait(store, ends, deadline, given_up)
+            lag = self.wait(store, ends, deadline, given_up) or self._confirm(store, ends, deadline, given_up)
             if lag is not None:
                 return lag
             with self._lock:
@@ -123,7 +114,7 @@ class Watermarks:
 
     def lag(self, store: str, wanted: Mapping[int, int]) -> Lag | None:
         """The first partition in which ``store`` has not reported the next offset ``wanted``. Does not block."""
-        return self._lag(self._table(), store, wanted, {})
+        return self._lag(store, wanted, {})
 
     def wait(
         self,
@@ -141,15 +132,32 @@ class Watermarks:
         told: dict[int, int] = {}
 
         def arrived() -> bool:
-            return self._lag(table, store, wanted, told) is None
+            return self._lag(store, wanted, told) is None
 
         while not arrived():
             left_s = deadline.left_s()
             if not left_s or given_up():
-                return self._lag(table, store, wanted, told)
+                return self._lag(store, wanted, told)
             if not self._listen(table, arrived, min(left_s, _ASK_STORE_S)):
                 told = self._ask(store, deadline) or told
         return None
+
+    def admit(self, store: str, handle: Store) -> None:
+        """As ``Marks.judge``: called with every handle of ``store`` before it is used."""
+        self._marks.judge(store, handle)
+
+    def _confirm(
+        self, store: str, wanted: Mapping[int, int], deadline: Deadline, given_up: Callable[[], bool]
+    ) -> Lag | None:
+        """Block until ``store`` itself says that it has applied ``wanted``."""
+        if not any(wanted.values()):
+            return None
+        while True:
+            lag = _behind(store, wanted, self._ask(store, deadline).get)
+            left_s = deadline.left_s()
+            if lag is None or not left_s or given_up():
+                return lag
+            self._clock.sleep_s(min(left_s, _CONFIRM_S))
 
     def _listen(self, table: Table, arrived: Callable[[], bool], pause_s: float) -> bool:
         until_s = self._clock.monotonic_s() + pause_s
@@ -162,31 +170,30 @@ class Watermarks:
         self._clock.sleep_s(max(0.0, until_s - self._clock.monotonic_s()))
         return False
 
-    def _lag(self, table: Table, store: str, wanted: Mapping[int, int], told: Mapping[int, int]) -> Lag | None:
-        for partition, next_offset in wanted.items():
-            if next_offset == 0:
-                continue  # nothing was ever published there
-            applied = told.get(partition)
-            if applied is None or applied < next_offset:
-                reported = self._reported(table, store, partition)
-                applied = reported if applied is None else max(applied, reported or 0)
-            if applied is None or applied < next_offset:
-                return Lag(store=store, partition=partition, applied=applied, wanted=next_offset)
-        return None
+    def _lag(self, store: str, wanted: Mapping[int, int], told: Mapping[int, int]) -> Lag | None:
+        def applied(partition: int) -> int | None:
+            said = told.get(partition)
+            if said is not None and said >= wanted[partition]:
+                return said
+            reported = self._marks.reported(store, partition)
+            return reported if said is None else max(said, reported or 0)
 
-    def _reported(self, table: Table, store: str, partition: int) -> int | None:
-        key = live_progress_key(self._collection.name, store, partition)
-        value = table.get(key)
-        if value is None:
-            return None
-        try:
-            found = parse(key, value, LiveProgress)
-        except Refused:
-            return None  # not a record: the same as none
-        return found.record.next_offset if isinstance(found, Known) else None
+        return _behind(store, wanted, applied)
 
     def _ask(self, store: str, deadline: Deadline) -> dict[int, int]:
         try:
-            return self._pool.call(store, lambda handle: handle.applied(), deadline).live
+            live = self._pool.call(store, lambda handle: handle.applied(), deadline).live
         except (StoreError, Unavailable, Inconclusive):
             return {}  # then only the progress topic can tell
+        self._marks.learn(store, live)
+        return live
+
+
+def _behind(store: str, wanted: Mapping[int, int], applied: Callable[[int], int | None]) -> Lag | None:
+    for partition, next_offset in wanted.items():
+        if next_offset == 0:
+            continue  # nothing was ever published there
+        found = applied(partition)
+        if found is None or found < next_offset:
+            return Lag(store=store, partition=partition, applied=found, wanted=next_offset)
+    return None

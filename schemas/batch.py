@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,10 @@ class Rows:
     ids        list of n str
     positions  int64 [n]; a row that predates the pipeline counts as BASE of the collection's epoch
     deleted    bool [n]; True for an id that the store remembers as deleted (its vector row is zero, its metadata b"")
-    vectors    float32 [n, d], C-contiguous
+    vectors    float32 [n, d], C-contiguous; NaN throughout for a live row that has no vector of d dimensions
     metadata   list of n bytes: JSON object as UTF-8 text
+    filtered   the same, as the filters of searches see it, where a store keeps that beside the metadata; None: filters
+               read the metadata itself
     """
 
     ids: list[str]
@@ -96,9 +99,24 @@ class Rows:
     deleted: NDArray[np.bool_]
     vectors: NDArray[np.float32]
     metadata: list[bytes]
+    filtered: list[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Rows:
+        """The rows for which ``chosen`` (bool [n]) is True, in their order."""
+        if chosen.all():
+            return self
+        picked = chosen.tolist()
+        return Rows(
+            ids=list(compress(self.ids, picked)),
+            positions=self.positions[chosen],
+            deleted=self.deleted[chosen],
+            vectors=self.vectors[chosen],
+            metadata=list(compress(self.metadata, picked)),
+            filtered=None if self.filtered is None else list(compress(self.filtered, picked)),
+        )
 
     def since(self, start: int) -> Rows:
         """The rows from number ``start`` on; shares their memory."""

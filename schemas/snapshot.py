@@ -29,6 +29,7 @@ RUN_CLOSED = -1  # the chunk number of the marker that closes a whole run
 _DIGEST_MODULUS = 2**63
 _POSITION_LIMIT = 2**53
 _SLACK_BYTES = 64  # counts, lengths and numbers of one block, generously
+_HEAD_BYTES = 256  # header, run, chunk and generation, generously
 _MARKERS = writers("snapshot_marker")
 _ROW_OVERHEAD_BYTES = 8 + 5 + 5  # a position and the lengths of an id and of metadata
 
@@ -99,8 +100,7 @@ def encode_snapshot_blocks(
     positions = np.ascontiguousarray(rows.positions, "<i8")
     ids = [id_.encode() for id_ in rows.ids]
     _check_rows(ids, rows)
-    row_bytes = 4 * collection.space.dimension + _ROW_OVERHEAD_BYTES
-    sizes = row_bytes + lengths(ids) + lengths(rows.metadata)
+    sizes = _sizes(ids, rows.metadata, collection)
     room = max_bytes - len(head) - _SLACK_BYTES
     totals = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
     start = 0
@@ -108,7 +108,9 @@ def encode_snapshot_blocks(
         end = int(np.searchsorted(totals, totals[start] + room, side="right")) - 1
         if end == start:
             problem = f"row {rows.ids[start]!r} takes {sizes[start]} bytes; a message holds {room}"
-            raise InvalidRecord("metadata", problem, "shorten the row's metadata")
+            raise InvalidRecord(
+                "metadata", problem, "shorten the row's metadata, or raise max.message.bytes of the topic"
+            )
         columns: tuple[Any, ...] = (  # bytes, and two other buffers: one copy of each
             head,
             encode_size(8 * (end - start)),
@@ -121,6 +123,21 @@ def encode_snapshot_blocks(
         value = b"".join(columns)
         yield EncodedBlock(value=value, rows=end - start, digest=zlib.crc32(value))
         start = end
+
+
+def row_bytes(collection: Collection) -> int:
+    """How many bytes of a message a row takes at most, without its id and its metadata."""
+    return 4 * collection.space.dimension + _ROW_OVERHEAD_BYTES
+
+
+def row_sizes(rows: Rows, collection: Collection) -> NDArray[np.int64]:
+    """How many bytes of a message each of ``rows`` takes at most."""
+    return _sizes([id_.encode(errors="replace") for id_ in rows.ids], rows.metadata, collection)
+
+
+def largest_row(collection: Collection, max_bytes: int) -> int:
+    """The most bytes of a row (see :func:`row_sizes`) that fit into a message of ``max_bytes``, of any run."""
+    return max_bytes - len(encode_space(collection.space)) - _SLACK_BYTES - _HEAD_BYTES
 
 
 def encode_row(collection: Collection, events: EventBatch, row: int, *, run: str, chunk: int, generation: int) -> bytes:
@@ -250,23 +267,31 @@ def _marker(record: dict[str, object]) -> SnapshotMarker:
     return SnapshotMarker(**record)  # type: ignore[arg-type]  # decode_record: exactly the fields of the .avsc
 
 
+def _sizes(ids: list[bytes], metadata: list[bytes], collection: Collection) -> NDArray[np.int64]:
+    return row_bytes(collection) + lengths(ids) + lengths(metadata)
+
+
 def _check_rows(ids: list[bytes], rows: Rows) -> None:
     def first(bad: NDArray[np.bool_]) -> str:
         return repr(rows.ids[int(np.flatnonzero(bad)[0])])
 
     finite = all_finite(rows.vectors)
     if not finite.all():
-        raise InvalidRecord("vector", f"row {first(~finite)} is not finite", "correct or delete the row")
+        raise InvalidRecord("vector", f"row {first(~finite)} is not finite", "publish the right state of the row")
     usable = are_ids(ids) & np.fromiter(map(bool, ids), np.bool_, len(ids))
     if not usable.all():
-        raise InvalidRecord("id", f"{first(~usable)} is empty or holds NUL", "rename or delete the row")
+        raise InvalidRecord(
+            "id", f"{first(~usable)} is empty or holds NUL", "give the row an id that an event can carry"
+        )
     texts = are_utf8(rows.metadata)
     if not texts.all():
-        raise InvalidRecord("metadata", f"that of row {first(~texts)} is not UTF-8", "correct or delete the row")
+        raise InvalidRecord(
+            "metadata", f"that of row {first(~texts)} is not UTF-8", "publish the right state of the row"
+        )
     shallow = are_shallow(rows.metadata, MAX_METADATA_DEPTH + 1)
     if not shallow.all():
         problem = f"that of row {first(~shallow)} is nested deeper than {MAX_METADATA_DEPTH} levels"
-        raise InvalidRecord("metadata", problem, "flatten it, or delete the row")
+        raise InvalidRecord("metadata", problem, "publish it with fewer levels")
 
 
 def _text(text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import InvalidRecord
 
@@ -13,15 +13,33 @@ _ENTRY = re.compile(r"(0|[1-9][0-9]{0,9})=(0|[1-9][0-9]{0,15})")
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """The writes at the positions ``first`` to ``last`` of ``partition``, both included."""
+
+    partition: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class WriteToken:
     """Acknowledged writes: partition -> the highest position among them.
 
     A store that has applied each partition beyond its position has applied the writes. One write has one partition, a
     batch several, an empty batch none. ``str(token)`` and :meth:`parse` carry a token through a cookie or a header.
+
+    ``writes``: exactly which positions they are. The text of a token does not carry them: afterwards a batch is known
+    by its last write in each partition.
     """
 
     topic: str
     positions: Mapping[int, int]
+    writes: tuple[Run, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.writes:
+            runs = tuple(Run(partition, position, position) for partition, position in self.positions.items())
+            object.__setattr__(self, "writes", runs)
 
     @property
     def partition(self) -> int:

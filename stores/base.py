@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from ..errors import Fatal
 from ..schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ..schemas.collection import IdType, Metric
+from ..schemas.fields import RowFields
 from ..schemas.filters import Condition, Operator
 
 
@@ -37,10 +38,12 @@ class Capabilities:
     id_types          preflight refuses a collection whose ids are of another type
     metrics           preflight refuses a collection of another metric
     filters           the reader refuses a filter that needs another operator
-    vector_tolerance  how far a component may come back from what was written, absolutely; 0 = bit by bit. ``verify``
-                      calls two vectors equal within the larger one of both stores
+    vector_tolerance  how far a component may come back from what was written, as a share of the vector's largest one;
+                      0 = bit by bit. ``verify`` calls two vectors equal within the larger one of both stores
     max_rows          the most rows that one ``apply`` takes, None = any number; the worker cuts what is larger
     max_bytes         the same for the bytes of ids (UTF-8), vectors and metadata together
+    max_index_dimension  the most dimensions that an index holds, None = any number
+    max_growth        at most that many times the space of a fresh copy is taken; None = the store sees to that itself
     """
 
     guarantee: Guarantee
@@ -50,6 +53,17 @@ class Capabilities:
     vector_tolerance: float = 0.0
     max_rows: int | None = None
     max_bytes: int | None = None
+    max_growth: float | None = None
+    max_index_dimension: int | None = None
+
+    def no_index(self, dimension: int) -> str:
+        """Why no index can be built for vectors of ``dimension``, or ""."""
+        if self.max_index_dimension is None or dimension <= self.max_index_dimension:
+            return ""
+        return (
+            f"no index is possible: it holds at most {self.max_index_dimension} dimensions, these vectors have "
+            f"{dimension}, so every search reads every row"
+        )
 
 
 Cursor = JsonValue
@@ -68,6 +82,14 @@ class ExportPage:
 
     rows: Rows
     next: Cursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Bytes: ``held`` now (None = cannot be told), and ``bound``, which it should not outgrow (None = none is kept)."""
+
+    held: int | None
+    bound: int | None
 
 
 def gap(mark: Mark, applied: int) -> Fatal:
@@ -98,14 +120,37 @@ class Store(Protocol):
         """
         ...
 
+    def remarks(self) -> tuple[str, ...]:
+        """What an operator should know of the server and the table, though it stands in nobody's way; a line each.
+
+        Changes nothing. Blocks; may read all rows once.
+        """
+        ...
+
+    def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
+        """What the owner of the table runs so that ``create`` needs no right to change it; () when nothing is left.
+
+        In order, with the grants for the user of this connection. Changes nothing. Blocks as ``check`` does. Raises
+        Refused for what no owner can run.
+        """
+        ...
+
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
-        """Make the table if absent, else enrol the existing one; idempotent. Returns the statements, in order.
+        """Make the table if absent, else enrol the existing one; idempotent. Returns the statements that were left to
+        run, in order.
 
         Adds the position column, the ledger and the mark storage with ``applied = 0`` for each partition of the
         collection. ``complete`` sets the flag of every partition (True only for the store that is the source).
         Marks belong to the collection's epoch: marks of an earlier epoch are ignored, and new ones begin at 0.
         With ``dry_run`` nothing is changed. Blocks while the statements run; waits for locks of other sessions for some
         seconds at most. Raises Refused with the remedy: what ``check`` says, a lock, a missing privilege.
+        """
+        ...
+
+    def fields(self) -> RowFields:
+        """The types of the placement's columns, for publishers; every value that fits them ``apply`` takes.
+
+        Blocks for some small reads: for enrolment and redrive.
         """
         ...
 
@@ -183,6 +228,13 @@ class Store(Protocol):
 
     def count(self) -> int:
         """The number of live rows. Blocks; may read all of them."""
+        ...
+
+    def size(self) -> Size:
+        """What the collection takes in the store, indices and whatever else is kept for it included; 0 without a table.
+
+        Blocks for a small read.
+        """
         ...
 
     def count_unstamped(self) -> int:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from importlib import import_module
 from typing import Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from ..references import resolve
 from ..schemas.collection import Placement
@@ -53,12 +53,22 @@ class StorePlacement(_Given):
 
 
 class TablePlacement(StorePlacement):
-    """A table with columns; ``metadata`` is one JSON column or a list of typed ones."""
+    """A table with columns; ``metadata`` is one JSON column or a list of typed ones, which may be empty."""
 
     table: str = Field(min_length=1)
     id: str = "id"
     vector: str = "vector"
     metadata: str | list[str] = "metadata"
+
+    @model_validator(mode="after")
+    def _columns_are_distinct(self) -> Self:
+        names = [self.id, self.vector, *([self.metadata] if isinstance(self.metadata, str) else self.metadata)]
+        for name in names:
+            if not name:
+                raise ValueError("the name of a column is empty; write it, or leave it out")
+            if names.count(name) > 1:
+                raise ValueError(f"column {name!r} is named {names.count(name)} times; a column has one use")
+        return self
 
     def placement(self) -> Placement:
         """See ``StorePlacement``."""

@@ -307,6 +307,29 @@ def test_what_is_wrong_with_a_replica_is_one_line(keys: dict[str, str], line: st
     assert problem_of(with_third(**keys)) == line
 
 
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"metadata": ["title", "title"]}, "column 'title' is named 2 times; a column has one use"),
+        ({"id": "sku", "metadata": ["sku"]}, "column 'sku' is named 2 times; a column has one use"),
+        ({"metadata": ""}, "the name of a column is empty; write it, or leave it out"),
+        ({"metadata": ["title", ""]}, "the name of a column is empty; write it, or leave it out"),
+    ],
+)
+def test_a_column_that_is_named_twice_or_not_at_all_is_refused(keys: dict[str, Any], line: str) -> None:
+    data = document()
+    data["collections"]["products"]["in"]["old"] |= keys
+    assert problem_of(data) == f"collections.products.in.old: {line}"
+
+
+def test_metadata_may_be_no_column_at_all() -> None:
+    data = document()
+    data["collections"]["products"]["in"]["old"]["metadata"] = []
+    config = load_config(data)
+    assert config.placement("products", "old").metadata == ()
+    assert config.metadata_fields("products") == frozenset()
+
+
 def test_it_is_frozen() -> None:
     config = load_config(document())
     with pytest.raises(ValidationError, match="frozen"):

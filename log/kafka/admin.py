@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -17,7 +16,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
     AdminClient,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
 )
 
@@ -25,14 +23,13 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
 from ...forks import Home
 from ..port import Offsets, Topic
-from .clients import REQUEST_TIMEOUT_S, admin_config, patiently, unavailable
+from .clients import REQUEST_TIMEOUT_S, admin_config, made, patiently
+from .errors import unavailable
+from .offsets import Bound, list_offsets
 
 T = TypeVar("T")
 
 _NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # 16 zero bytes, as the client writes them
-
-_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class Admin:
@@ -41,7 +38,7 @@ class Admin:
     def __init__(self, kafka: KafkaSection, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._kafka = kafka
         self._clock = clock
-        self._client = AdminClient(admin_config(kafka))
+        self._client = made(AdminClient, admin_config(kafka))
         self._home = Home("this client of Kafka", self)
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
@@ -85,46 +82,27 @@ class Admin:
             self._client.create_topics([new], request_timeout=REQUEST_TIMEOUT_S)[name].result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                self._client.poll(0)
                 raise unavailable(self._kafka, error) from error
             return False
         return True
 
     def offsets(self, topic: str, partitions: int) -> Offsets:
-        """Begin and end offsets of every partition, as a read_committed consumer sees them."""
-        return Offsets(
-            begin=self._list(topic, partitions, _EARLIEST),
-            end=self._list(topic, partitions, _LATEST),
-        )
+        """See the port."""
+        begin, stable, end = self._list(topic, partitions, (Bound.BEGIN, Bound.STABLE, Bound.END), REQUEST_TIMEOUT_S)
+        # The answers are of three moments, and the stable one may be the last.
+        return Offsets(begin=begin, stable=tuple(map(min, stable, end)), end=end)
 
     def end_offsets(
-        self, topic: str, partitions: int, *, committed: bool = True, timeout_s: float = REQUEST_TIMEOUT_S
+        self, topic: str, partitions: int, *, stable: bool = False, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> tuple[int, ...]:
-        """End offsets alone, in one request; with ``committed=False`` those of open transactions count too."""
-        isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        return self._list(topic, partitions, _LATEST, isolation, timeout_s)
+        """See the port; one request."""
+        return self._list(topic, partitions, (Bound.STABLE if stable else Bound.END,), timeout_s)[0]
 
-    def _list(
-        self,
-        topic: str,
-        partitions: int,
-        spec: OffsetSpec,
-        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
-        timeout_s: float = REQUEST_TIMEOUT_S,
-    ) -> tuple[int, ...]:
-        request = {TopicPartition(topic, partition): spec for partition in range(partitions)}
-
-        def ask() -> dict[int, int]:
-            try:
-                answers = self._client.list_offsets(request, isolation_level=isolation, request_timeout=timeout_s)
-                return {partition.partition: future.result().offset for partition, future in answers.items()}
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError._NOENT:
-                    # A client whose metadata lack this topic does not ask for its leaders unless told to.
-                    self._client.list_topics(topic, timeout=timeout_s)
-                raise
-
-        found = self._patiently(ask, timeout_s)
-        return tuple(found[partition] for partition in range(partitions))
+    def _list(self, topic: str, partitions: int, bounds: Sequence[Bound], timeout_s: float) -> list[tuple[int, ...]]:
+        return list_offsets(
+            self._kafka, self._client, topic, partitions, bounds, clock=self._clock, timeout_s=timeout_s
+        )
 
     def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
         """The group's committed offsets; partitions without one are left out."""
@@ -150,7 +128,7 @@ class Admin:
 
     def _patiently(self, request: Callable[[], T], timeout_s: float = REQUEST_TIMEOUT_S) -> T:
         self._home.check()
-        return patiently(self._kafka, request, clock=self._clock, timeout_s=timeout_s)
+        return patiently(self._kafka, self._client, request, clock=self._clock, timeout_s=timeout_s)
 
 
 def _succeeded(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:

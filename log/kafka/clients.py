@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from ...clock import Clock
 from ...config import KafkaSection
-from ...errors import Unavailable
+from ...errors import ConfigError
 from ...schemas.guarantees import CONSUMER_GUARANTEES, ONE_REQUEST_AT_A_TIME, PRODUCER_GUARANTEES
+from .errors import LOG, contact_of, reason_of, unavailable
 
 T = TypeVar("T")
-
-_log = logging.getLogger("vecferry.kafka")
-# Producers, consumers and admin clients share [kafka.client]; each would warn of properties that only others have.
-_log.addFilter(lambda record: "and will be ignored by this" not in record.getMessage())
+C = TypeVar("C")
 
 REQUEST_TIMEOUT_S = 15.0
 
@@ -37,7 +35,11 @@ _SETTLING = frozenset(
         KafkaError._NOENT,  # "no leaders found"
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,  # a new leader that does not know yet how far consumers may read
         KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.OFFSET_NOT_AVAILABLE,  # a new leader does not know yet where its partition ends
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
@@ -45,6 +47,9 @@ _SETTLING = frozenset(
 )
 
 _LEADER_PAUSE_S = 0.01
+# A topic may take less than the client would put into one batch, and refuses the whole batch then. A record that is
+# longer is a batch of its own.
+_BATCH_BYTES = 128 * 1024
 _PRODUCER_DEFAULTS = {"linger.ms": 5, "compression.type": "none", "delivery.timeout.ms": 120_000}
 # Bounded fetch queues: memory must not depend on the backlog of the topic.
 _CONSUMER_DEFAULTS = {
@@ -64,7 +69,12 @@ _BROKER_DECIDES = frozenset({"session.timeout.ms", "heartbeat.interval.ms", "par
 
 def _common(kafka: KafkaSection) -> dict[str, Any]:
     user = {key: value.get_secret_value() for key, value in kafka.client.items()}
-    return {"logger": _log, **user, "bootstrap.servers": kafka.bootstrap_servers}
+    return {
+        "logger": LOG,
+        "error_cb": contact_of(kafka).failed,
+        **user,
+        "bootstrap.servers": kafka.bootstrap_servers,
+    }
 
 
 def admin_config(kafka: KafkaSection) -> dict[str, Any]:
@@ -78,8 +88,8 @@ def producer_config(kafka: KafkaSection) -> dict[str, Any]:
 
 
 def own_producer_config(kafka: KafkaSection) -> dict[str, Any]:
-    """For every other Producer: the same, with one request in flight per broker; the user cannot change that."""
-    return {**producer_config(kafka), **ONE_REQUEST_AT_A_TIME}
+    """For every other Producer: the same, with one request in flight per broker and small batches in any case."""
+    return {**producer_config(kafka), "batch.size": _BATCH_BYTES, **ONE_REQUEST_AT_A_TIME}
 
 
 def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, object] | None = None) -> dict[str, Any]:
@@ -90,29 +100,40 @@ def consumer_config(kafka: KafkaSection, group: str, defaults: Mapping[str, obje
     return config
 
 
-def unavailable(kafka: KafkaSection, error: KafkaException | KafkaError) -> Unavailable:
-    """The error to raise when Kafka does not answer: one line, with the remedy."""
-    reason = error.args[0] if isinstance(error, KafkaException) else error
-    detail = reason.str() if isinstance(reason, KafkaError) else str(reason)
-    return Unavailable(
-        f"Kafka at {kafka.bootstrap_servers} does not answer ({detail}); start it or correct kafka.bootstrap_servers"
-    )
+def made(kind: Callable[[dict[str, Any]], C], config: dict[str, Any]) -> C:
+    """A client of this kind; raises ConfigError for a property that the client does not take."""
+    try:
+        return kind(config)
+    except (KafkaException, TypeError, ValueError) as error:
+        cause = error.args[0] if error.args else error
+        reason = cause.str() if isinstance(cause, KafkaError) else cause
+        raise ConfigError(f"the Kafka client refuses its configuration: {reason}; correct [kafka.client]") from error
 
 
 def patiently(
-    kafka: KafkaSection, request: Callable[[], T], *, clock: Clock, timeout_s: float = REQUEST_TIMEOUT_S
+    kafka: KafkaSection,
+    client: Producer | AdminClient,
+    request: Callable[[], T],
+    *,
+    clock: Clock,
+    timeout_s: float = REQUEST_TIMEOUT_S,
 ) -> T:
     """Call ``request``, and repeat it while the cluster settles (a new topic without leaders, a new coordinator).
 
-    Raises Unavailable if the cluster has not settled within ``timeout_s``, and at once for every other failure.
+    Raises Unavailable (TopicAbsent where there is no such topic) if the cluster has not settled within ``timeout_s``,
+    and at once for every other failure.
     """
     deadline_s = clock.monotonic_s() + timeout_s
     while True:
         try:
-            return request()
+            answer = request()
         except KafkaException as error:
-            if error.args[0].code() not in _SETTLING or clock.monotonic_s() > deadline_s:
+            client.poll(0)  # the cause, a wrong password perhaps, is a report of its own
+            if reason_of(error).code() not in _SETTLING or clock.monotonic_s() > deadline_s:
                 raise unavailable(kafka, error) from error
+        else:
+            contact_of(kafka).answered()
+            return answer
         clock.sleep_s(_SETTLING_PAUSE_S)
 
 

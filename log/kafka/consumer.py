@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ...clock import Clock
 from ...config import KafkaSection
-from ...errors import Unavailable
 from ...forks import Home
 from ..port import Listener, Message, OffsetGone, OnCommit, Place, TopicAbsent
-from .clients import REQUEST_TIMEOUT_S, consumer_config, learn_leaders, unavailable
+from .clients import REQUEST_TIMEOUT_S, consumer_config, learn_leaders, made
+from .errors import contact_of, reason_of, unavailable
 
 _log = logging.getLogger("vecferry.worker")
 
@@ -23,7 +23,6 @@ _DEFAULTS = {"fetch.wait.max.ms": 30}
 _COORDINATOR_PATIENCE_S = 60.0
 _COORDINATOR_PAUSE_S = 0.2
 _LEADER_PATIENCE_S = 1.0
-_SILENCE_S = 30.0  # the client repeats itself for every broker and every attempt
 
 # The client recovers from these by itself: it reconnects, and returns nothing until then.
 _PASSING = frozenset(
@@ -43,6 +42,9 @@ _PASSING = frozenset(
 )
 
 
+_GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})
+
+
 class KafkaConsumer:
     """See :class:`~vecferry.log.port.Consumer`."""
 
@@ -53,11 +55,11 @@ class KafkaConsumer:
         self._clock = clock
         settings = {"enable.partition.eof": True, "on_commit": self._answered}
         self._home = Home(f"this member of group {group}", self)
-        self._client = Consumer({**consumer_config(kafka, group, _DEFAULTS), **settings})
+        self._client = made(Consumer, {**consumer_config(kafka, group, _DEFAULTS), **settings})
         self._topics: set[str] = set()  # whose leaders the client knows
         self._failure: BaseException | None = None
         self._left = False
-        self._silent_until_s = float("-inf")
+        self._contact = contact_of(kafka)
 
     def subscribe(self, topic: str, listener: Listener) -> None:
         def on_assign(client: Consumer, partitions: list[TopicPartition]) -> None:
@@ -72,15 +74,16 @@ class KafkaConsumer:
 
         self._home.check()
         self._topics.add(topic)
-        self._client.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+        with self._explained():
+            self._client.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def poll(self, timeout_s: float) -> Message | None:
         message = self._ask(lambda: self._client.poll(timeout_s))
-        return message if message is not None and self._is_good(message) else None
+        return None if message is None else next(iter(self._good([message])), None)
 
     def consume(self, limit: int, timeout_s: float) -> list[Message]:
         messages = self._ask(lambda: self._client.consume(limit, timeout_s))
-        return [message for message in messages if self._is_good(message)]
+        return self._good(messages)
 
     def read(self, starts: Mapping[Place, int]) -> None:
         self._home.check()
@@ -89,39 +92,48 @@ class KafkaConsumer:
             with suppress(KafkaException):
                 learn_leaders(self._client, topic, clock=self._clock, timeout_s=_LEADER_PATIENCE_S)
         entries = [TopicPartition(*place, offset) for place, offset in starts.items()]
-        self._client.incremental_assign(entries)
-        self._client.resume(entries)  # the client remembers a pause from an earlier assignment
+        with self._explained():
+            self._client.incremental_assign(entries)
+            self._client.resume(entries)  # the client remembers a pause from an earlier assignment
 
     def leave(self, places: set[Place]) -> None:
         self._home.check()
         self._left = True
-        self._client.incremental_unassign(_entries(places))
+        with self._explained():
+            self._client.incremental_unassign(_entries(places))
 
     def seek(self, place: Place, offset: int) -> None:
-        self._client.seek(TopicPartition(*place, offset))
+        with self._explained():
+            self._client.seek(TopicPartition(*place, offset))
 
     def pause(self, places: set[Place]) -> None:
-        self._client.pause(_entries(places))
+        with self._explained():
+            self._client.pause(_entries(places))
 
     def resume(self, places: set[Place]) -> None:
-        self._client.resume(_entries(places))
+        with self._explained():
+            self._client.resume(_entries(places))
 
     def committed(self, places: Sequence[Place]) -> dict[Place, int]:
         """See the port. Waits for a coordinator that is starting."""
         self._home.check()
         deadline_s = self._clock.monotonic_s() + _COORDINATOR_PATIENCE_S
+        said: int | None = None
         while True:
             try:
                 answer = self._client.committed(_entries(places), timeout=REQUEST_TIMEOUT_S)
                 failed = [entry.error for entry in answer if entry.error is not None]
                 if not failed:
+                    self._contact.answered()
                     return {(entry.topic, entry.partition): entry.offset for entry in answer if entry.offset >= 0}
                 error = failed[0]
             except KafkaException as exception:
-                error = exception.args[0]
+                error = reason_of(exception)
             if self._clock.monotonic_s() > deadline_s:
                 raise unavailable(self._kafka, error)
-            _log.info("%s: committed offsets are not known yet (%s)", self._group, error)
+            if error.code() != said:
+                said = error.code()
+                _log.info("%s: committed offsets are not known yet (%s)", self._group, error)
             self._clock.sleep_s(_COORDINATOR_PAUSE_S)
 
     def commit(self, offsets: Mapping[Place, int], *, wait: bool) -> None:
@@ -133,11 +145,14 @@ class KafkaConsumer:
             else:
                 self._client.commit(offsets=entries, asynchronous=True)
         except KafkaException as error:
-            self._answered(error.args[0], ())
+            self._answered(reason_of(error), ())
 
-    def seen_end(self, place: Place) -> int:
-        _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
-        return int(high)
+    def seen_end(self, place: Place) -> int | None:
+        try:
+            _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
+        except KafkaException:
+            return None  # its topic is gone; what is polled says so
+        return high if high >= 0 else None
 
     def close(self) -> None:
         if not self._home.left:  # its threads, for which closing would wait, are in the parent
@@ -168,18 +183,29 @@ class KafkaConsumer:
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         self._home.check()
-        try:
+        with self._explained():
             answer = call()
+        self._raise_failure()
+        return answer
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except KafkaException as error:
             self._raise_failure()  # the error of a callback is the cause of the client's own
             raise unavailable(self._kafka, error) from error
-        self._raise_failure()
-        return answer
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def _good(self, messages: Sequence[Message]) -> list[Message]:
+        good = [message for message in messages if self._is_good(message)]
+        if good:
+            self._contact.answered()
+        return good
 
     def _is_good(self, message: Message) -> bool:
         """Whether it is a message or the end of a partition. Raises for what does not pass."""
@@ -187,18 +213,14 @@ class KafkaConsumer:
         if not isinstance(error, KafkaError) or error.code() == KafkaError._PARTITION_EOF:
             return True
         place = (message.topic(), message.partition())
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        if error.code() in _GONE:
             raise OffsetGone(place, error.str())
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise TopicAbsent(f"topic {place[0]} does not exist")
-        if error.fatal():
-            raise unavailable(self._kafka, error)
-        if error.code() not in _PASSING and not error.retriable():
-            raise Unavailable(f"{place[0]} [{place[1]}]: {error.str()}")
-        now_s = self._clock.monotonic_s()
-        if now_s >= self._silent_until_s:
-            self._silent_until_s = now_s + _SILENCE_S
-            _log.warning("%s: Kafka does not answer (%s); going on when it does", self._group, error.str())
+        if error.fatal() or (error.code() not in _PASSING and not error.retriable()):
+            failure = unavailable(self._kafka, error)
+            raise type(failure)(f"{place[0]} [{place[1]}]: {failure}")
+        self._contact.failed(error)
         return False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -14,7 +14,9 @@ from ...errors import Refused
 from ...forks import Home
 from ...schemas.topics import control_topic
 from ..port import Encodable
-from .clients import REQUEST_TIMEOUT_S, own_producer_config, patiently, unavailable
+from .clients import REQUEST_TIMEOUT_S, made, own_producer_config, patiently
+from .errors import reason_of, unavailable
+from .quirks import unmasked
 
 _End = Callable[[float], None]
 
@@ -27,6 +29,9 @@ _FENCED = frozenset(
     }
 )
 
+
+# What becomes of the other records once one has failed.
+_CONSEQUENCES = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT})
 
 # A delivery must end before its transaction does.
 _TRANSACTIONAL = {"linger.ms": 0, "delivery.timeout.ms": 8_000, "transaction.timeout.ms": 10_000}
@@ -45,9 +50,10 @@ class ControlWriter:
         self._lock = threading.Lock()
         self._unanswered: _End | None = None
         identity = f"{namespace}.{collection}.controller"
-        self._producer = Producer({**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity})
+        settings = {**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity}
+        self._producer = made(Producer, settings)
         self._home = Home(f"this writer of collection {collection!r}", self)
-        patiently(kafka, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
+        patiently(kafka, self._producer, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
 
     def write(self, records: Mapping[str, Encodable | None]) -> None:
         """Write all of ``records`` or none (None removes a key); blocks until committed.
@@ -56,16 +62,24 @@ class ControlWriter:
         when Kafka does not answer in time: then it may or may not be written, and the next call makes sure first.
         """
         self._home.check()
+        refused: list[KafkaError] = []
+
+        def reported(error: KafkaError | None, _message: object) -> None:
+            if error is not None:
+                refused.append(error)
+
         with self._lock:
             try:
                 self._resume()
                 self._producer.begin_transaction()
                 for key, record in records.items():
                     value = None if record is None else record.encode()
-                    self._producer.produce(self._topic, key=key.encode(), value=value, partition=0)
+                    self._producer.produce(
+                        self._topic, key=key.encode(), value=value, partition=0, on_delivery=reported
+                    )
                 self._end(self._producer.commit_transaction)
             except KafkaException as error:
-                raise self._explain(error) from error
+                raise self._explain(error, refused) from error
 
     def close(self) -> None:
         """Forget the producer; what was written stays."""
@@ -76,7 +90,8 @@ class ControlWriter:
         """Commit or abort. After a time-out the client continues, and accepts no other call until it is done."""
         self._unanswered = call
         try:
-            call(REQUEST_TIMEOUT_S)
+            with unmasked():
+                call(REQUEST_TIMEOUT_S)
         except KafkaException as error:
             if not error.args[0].retriable():
                 self._unanswered = None
@@ -94,8 +109,9 @@ class ControlWriter:
                 raise
             self._end(self._producer.abort_transaction)
 
-    def _explain(self, error: KafkaException) -> Exception:
-        reason: KafkaError = error.args[0]
+    def _explain(self, error: KafkaException, refused: Sequence[KafkaError]) -> Exception:
+        """``refused``: why the broker did not take records; the transaction says only that it failed."""
+        reason = reason_of(error)
         if reason.code() in _FENCED:
             return Refused(
                 f"another controller of collection {self._collection!r} has taken over; leave the work to it, or run "
@@ -110,4 +126,5 @@ class ControlWriter:
             # If the abort fails, Kafka ends the transaction after its time-out.
             with suppress(KafkaException):
                 self._end(self._producer.abort_transaction)
-        return unavailable(self._kafka, error)
+        said = [one for one in refused if one.code() not in _CONSEQUENCES]
+        return unavailable(self._kafka, said[0] if said else error)

@@ -12,7 +12,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ...config import KafkaSection
 from ...errors import Unavailable
 from ..port import Message, Place, TopicAbsent
-from .clients import REQUEST_TIMEOUT_S, consumer_config, unavailable
+from .clients import REQUEST_TIMEOUT_S, consumer_config, made
+from .errors import contact_of, unavailable
 
 # The client accepts no other call during a poll, so a caller of ``read`` or ``leave`` may wait this long.
 _POLL_S = 0.02
@@ -46,6 +47,7 @@ class Following:
 
     def __init__(self, kafka: KafkaSection) -> None:
         self._kafka = kafka
+        self._contact = contact_of(kafka)
         self._changed = threading.Condition()
         self._readers: dict[Place, Reader] = {}
         self._joining: dict[Place, int] = {}
@@ -94,7 +96,7 @@ class Following:
     def _start(self) -> None:
         # The group is never joined and nothing is committed; the client wants a name.
         config: dict[str, Any] = consumer_config(self._kafka, "vecferry-view")
-        self._consumer = Consumer({**config, **_SETTINGS})
+        self._consumer = made(Consumer, {**config, **_SETTINGS})
         self._thread = threading.Thread(target=self._run, args=(self._consumer,), name="vecferry-tables", daemon=True)
         self._thread.start()
 
@@ -149,7 +151,10 @@ class Following:
                 reader = self._readers.get(place)
             if reader is None:
                 continue
-            reader.take([message for message in found if _is_content(message)])
+            content = [message for message in found if _is_content(message)]
+            if content:
+                self._contact.answered()
+            reader.take(content)
             if any(_is_absent(message) for message in found):
                 self.leave({place})
                 reader.fail(TopicAbsent(f"topic {place[0]} is not there any more"))

@@ -43,15 +43,15 @@ class _Collected:
 
 
 def read_newest(following: Following, topic: str, offsets: Offsets, per_partition: int) -> list[Message]:
-    """The last ``per_partition`` records of each partition below the ends in ``offsets``; see ``Log.newest``."""
+    """The last ``per_partition`` records of each partition below the stable ends; see ``Log.newest``."""
     starts = {
         partition: max(begin, end - per_partition)
-        for partition, (begin, end) in enumerate(zip(offsets.begin, offsets.end, strict=True))
+        for partition, (begin, end) in enumerate(zip(offsets.begin, offsets.stable, strict=True))
         if end > begin
     }
     if not starts:
         return []
-    collected = _Collected({partition: offsets.end[partition] for partition in starts})
+    collected = _Collected({partition: offsets.stable[partition] for partition in starts})
     following.read({(topic, partition): start for partition, start in starts.items()}, collected)
     try:
         if not collected.done.wait(REQUEST_TIMEOUT_S):

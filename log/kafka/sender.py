@@ -12,8 +12,10 @@ from ...clock import Clock
 from ...config import KafkaSection
 from ...errors import VecferryError
 from ...forks import Home
-from ..port import Headers, OnFailure, TooLarge
-from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, own_producer_config, unavailable
+from ..port import Headers, OnFailure
+from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, made, own_producer_config
+from .errors import contact_of, reason_of, refusal_of_record, unavailable
+from .quirks import unmasked
 
 # Above the client's default: a dead letter adds headers to a record that may already be as large as its topic allows.
 # The topic's own limit decides what is too large.
@@ -34,7 +36,8 @@ class Sending:
 
     def __init__(self, kafka: KafkaSection, settings: dict[str, Any], clock: Clock) -> None:
         self.kafka = kafka
-        self.producer = Producer(settings)
+        self.contact = contact_of(kafka)
+        self.producer = made(Producer, settings)
         self.home = Home("this sender", self)
         self._clock = clock
         self._has_id = False
@@ -46,8 +49,17 @@ class Sending:
         try:
             learn(self.producer, topic, clock=self._clock, timeout_s=REQUEST_TIMEOUT_S)
         except KafkaException as error:
+            self.producer.poll(0)  # the cause is a report of its own
             raise unavailable(self.kafka, error) from error
         self._has_id = True
+
+    def serve(self, timeout_s: float) -> None:
+        """Serve the reports of every sender of this client; raises Unavailable once the client has stopped for good."""
+        try:
+            with unmasked():
+                self.producer.poll(timeout_s)
+        except KafkaException as error:
+            raise unavailable(self.kafka, error) from error
 
 
 def small_records(kafka: KafkaSection, clock: Clock) -> Sending:
@@ -96,7 +108,7 @@ class KafkaSender:
             self.serve()
             return False
         except KafkaException as error:
-            report(error.args[0], None)
+            report(reason_of(error), None)
         self.serve()
         return True
 
@@ -105,7 +117,7 @@ class KafkaSender:
 
     def serve(self, timeout_s: float = 0.0) -> None:
         self._sending.home.check()
-        self._producer.poll(timeout_s)
+        self._sending.serve(timeout_s)
         self._hand_over()
 
     def flush(self, timeout_s: float) -> int:
@@ -115,24 +127,21 @@ class KafkaSender:
             left_s = deadline_s - self._clock.monotonic_s()
             if left_s <= 0:
                 break
-            self._producer.poll(min(left_s, _SLICE_S))
+            self._sending.serve(min(left_s, _SLICE_S))
         self._hand_over()
         return self._outstanding
 
     def _reported(self, topic: str, on_failure: OnFailure | None, error: KafkaError | None, _message: object) -> None:
         """Called by whichever sender of the client serves; what failed waits until this one does."""
-        if error is not None:
-            self._failed.append((on_failure, self._explain(topic, error)))
+        if error is None:
+            self._sending.contact.answered()
+        else:
+            self._failed.append((on_failure, refusal_of_record(self._sending.kafka, topic, error)))
         self._count_down()
 
     def _count_down(self) -> None:
         with self._lock:
             self._outstanding -= 1
-
-    def _explain(self, topic: str, error: KafkaError) -> VecferryError:
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return TooLarge(f"topic {topic} does not take a record of this size")
-        return unavailable(self._sending.kafka, error)
 
     def _hand_over(self) -> None:
         while self._failed:
@@ -146,6 +155,10 @@ class BulkSender(KafkaSender):
 
     def flush(self, timeout_s: float) -> int:
         self._sending.home.check()
-        left = self._producer.flush(timeout_s)
+        try:
+            with unmasked():
+                left = self._producer.flush(timeout_s)
+        except KafkaException as error:
+            raise unavailable(self._sending.kafka, error) from error
         self._hand_over()
         return left

@@ -12,8 +12,8 @@ from ...clock import Clock
 from ...errors import Unavailable
 from ...forks import Home
 from ...schemas.position import next_offset
-from ..port import Admin, Message, Place, TopicAbsent
-from .clients import ABSENT, REQUEST_TIMEOUT_S
+from ..port import SYNC_TIMEOUT_S, Admin, Message, Place, TopicAbsent
+from .clients import ABSENT
 from .following import Following
 
 _OPEN_S = 2.0  # many times what a commit takes
@@ -28,6 +28,7 @@ class _Followed:
         self.changed = threading.Condition()
         self.values: dict[str, tuple[bytes, tuple[tuple[str, bytes], ...]]] = {}
         self.reached = -1  # every record below this offset is in the table
+        self.read = False  # to its end, at least once
         self.changes = 0
         self.failure: Unavailable | None = None
 
@@ -45,6 +46,7 @@ class _Followed:
     def _take(self, message: Any) -> None:
         if message.error() is not None:
             self.reached = max(self.reached, message.offset())
+            self.read = True
             return
         key = (message.key() or b"").decode("utf-8", "replace")
         value = message.value()
@@ -79,40 +81,57 @@ class KafkaTable:
         return self._followed.failure is not None
 
     def get(self, key: str) -> bytes | None:
-        self._home.check()
-        with self._followed.changed:
-            entry = self._followed.values.get(key)
-            return None if entry is None else entry[0]
+        entry = self._entry(key)
+        return None if entry is None else entry[0]
 
     def items(self, prefix: str) -> dict[str, bytes]:
         self._home.check()
         with self._followed.changed:
+            self._refuse_unread()
             return {key: entry[0] for key, entry in self._followed.values.items() if key.startswith(prefix)}
 
     def headers(self, key: str) -> dict[str, bytes]:
+        entry = self._entry(key)
+        return {} if entry is None else dict(entry[1])
+
+    def _entry(self, key: str) -> tuple[bytes, tuple[tuple[str, bytes], ...]] | None:
         self._home.check()
         with self._followed.changed:
             entry = self._followed.values.get(key)
-            return {} if entry is None else dict(entry[1])
+            if entry is None:
+                self._refuse_unread()
+            return entry
 
-    def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def _refuse_unread(self) -> None:
+        if not self._followed.read:
+            raise self._followed.failure or Unavailable(
+                f"topic {self._followed.place[0]} was not read to its end yet: Kafka does not answer"
+            )
+
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
         """As the port says. Waits a short time for a transaction that is open at the time of the call."""
+        until_s = self._clock.monotonic_s() + timeout_s
+        end = self._end(stable=False, until_s=until_s - timeout_s / 2)  # the records need time too
         # A commit returns before its marker is written, so a transaction that looks open may be committed.
-        if self._reach(self._end(committed=False, timeout_s=timeout_s), min(timeout_s, _OPEN_S)):
+        if self._reach(end, min(self._left_s(until_s) / 2, _OPEN_S)):
             return
         # A transaction that stays open belongs to a controller that was killed, so none of it counts. The broker ends
         # it only after its time-out, and checks every ten seconds.
-        end = self._end(committed=True, timeout_s=timeout_s)
-        if not self._reach(end, timeout_s):
+        end = self._end(stable=True, until_s=until_s)
+        if not self._reach(end, self._left_s(until_s)):
             raise Unavailable(
-                f"topic {self._followed.place[0]} could not be read to offset {end} within {timeout_s:g} s"
+                f"topic {self._followed.place[0]} could not be read to offset {end} within {timeout_s:g} s: "
+                "Kafka does not answer"
             )
 
-    def _end(self, *, committed: bool, timeout_s: float) -> int:
+    def _left_s(self, until_s: float) -> float:
+        return max(0.0, until_s - self._clock.monotonic_s())
+
+    def _end(self, *, stable: bool, until_s: float) -> int:
         # Asked of the admin client, because the consumer answers only between two polls.
         topic = self._followed.place[0]
         try:
-            return self._admin().end_offsets(topic, 1, committed=committed, timeout_s=timeout_s)[0]
+            return self._admin().end_offsets(topic, 1, stable=stable, timeout_s=self._left_s(until_s))[0]
         except Unavailable as error:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and cause.args[0].code() in ABSENT:
@@ -120,7 +139,10 @@ class KafkaTable:
             raise
 
     def _reach(self, end: int, timeout_s: float) -> bool:
-        return self.wait_for(lambda: self._followed.reached >= end, timeout_s)
+        if not self.wait_for(lambda: self._followed.reached >= end, timeout_s):
+            return False
+        self._followed.read = True  # a topic that is never quiet may never report its end
+        return True
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         self._home.check()

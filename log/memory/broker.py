@@ -53,15 +53,24 @@ class Record:
 
 @dataclass(slots=True)
 class Partition:
-    """``records`` hold offsets ``begin`` to ``begin + len(records) - 1``."""
+    """``records`` hold offsets ``begin`` to ``begin + len(records) - 1``.
+
+    ``open_since``: the first record of a transaction that is open, as another application may leave one.
+    """
 
     begin: int = 0
     records: list[Record] = field(default_factory=list)
+    open_since: int | None = None
 
     @property
     def end(self) -> int:
         """The offset that the next record will get."""
         return self.begin + len(self.records)
+
+    @property
+    def stable(self) -> int:
+        """The offset up to which readers are given records."""
+        return self.end if self.open_since is None else min(self.open_since, self.end)
 
 
 @dataclass(slots=True)
@@ -120,9 +129,9 @@ class Broker:
         return offset
 
     def read(self, place: Place, offset: int) -> Record | None:
-        """The record at ``offset``, or None at the end of the partition."""
+        """The record at ``offset``, or None where readers have come to the end of the partition."""
         partition = self.partition(place)
-        return partition.records[offset - partition.begin] if offset < partition.end else None
+        return partition.records[offset - partition.begin] if offset < partition.stable else None
 
     def delete_before(self, place: Place, offset: int) -> None:
         """Let retention pass everything below ``offset``."""

@@ -75,7 +75,7 @@ class MemoryConsumer:
         self._group.committed |= taken
         self._on_commit(None if len(taken) == len(offsets) else "a partition has another owner", taken)
 
-    def seen_end(self, place: Place) -> int:
+    def seen_end(self, place: Place) -> int | None:
         return self._broker.partition(place).end
 
     def close(self) -> None:

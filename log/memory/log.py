@@ -42,8 +42,9 @@ class MemoryLog:
         return table
 
     def newest(self, topic: str, partitions: int, per_partition: int) -> list[Message]:
-        held = [self._broker.partition((topic, partition)).records for partition in range(partitions)]
-        return [record for records in held for record in records[-per_partition:]]
+        held = [self._broker.partition((topic, partition)) for partition in range(partitions)]
+        given = [one.records[: one.stable - one.begin] for one in held]
+        return [record for records in given for record in records[-per_partition:]]
 
     def writer(self, namespace: str, collection: str) -> MemoryWriter:
         return MemoryWriter(self._broker, namespace, collection)
@@ -84,13 +85,18 @@ class MemoryAdmin:
 
     def offsets(self, topic: str, partitions: int) -> Offsets:
         held = [self._broker.partition((topic, partition)) for partition in range(partitions)]
-        return Offsets(begin=tuple(one.begin for one in held), end=tuple(one.end for one in held))
+        return Offsets(
+            begin=tuple(one.begin for one in held),
+            stable=tuple(one.stable for one in held),
+            end=tuple(one.end for one in held),
+        )
 
     def end_offsets(
-        self, topic: str, partitions: int, *, committed: bool = True, timeout_s: float = REQUEST_TIMEOUT_S
+        self, topic: str, partitions: int, *, stable: bool = False, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> tuple[int, ...]:
-        del committed, timeout_s  # a transaction here is never open
-        return self.offsets(topic, partitions).end
+        del timeout_s  # nothing to wait for
+        offsets = self.offsets(topic, partitions)
+        return offsets.stable if stable else offsets.end
 
     def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
         found = self._broker.group(group).committed

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...clock import Clock
 from ...errors import Unavailable
-from ..port import REQUEST_TIMEOUT_S, TopicAbsent
+from ..port import SYNC_TIMEOUT_S, TopicAbsent
 from .broker import Broker, Record
 from .consumer import refuse_absent
 
@@ -26,6 +26,7 @@ class MemoryTable:
         self._records: dict[str, Record] = {}
         self._next = 0
         self._closed = False
+        self._read = False
         self.changes = 0
         self.ended = False
 
@@ -36,7 +37,7 @@ class MemoryTable:
         except TopicAbsent:
             self.ended = True
             raise
-        for offset in range(max(self._next, partition.begin), partition.end):
+        for offset in range(max(self._next, partition.begin), partition.stable):
             record = self._broker.read(self._place, offset)
             assert record is not None
             key = (record.key() or b"").decode()
@@ -45,21 +46,33 @@ class MemoryTable:
             else:
                 self._records[key] = record
             self.changes += 1
-        self._next = partition.end
+        self._next = partition.stable
+        self._read = True
 
     def get(self, key: str) -> bytes | None:
-        record = self._records.get(key)
+        record = self._record(key)
         return None if record is None else record.value()
 
     def items(self, prefix: str) -> dict[str, bytes]:
+        self._refuse_unread()
         found = {key: record.value() for key, record in self._records.items() if key.startswith(prefix)}
         return {key: value for key, value in found.items() if value is not None}
 
     def headers(self, key: str) -> dict[str, bytes]:
-        record = self._records.get(key)
+        record = self._record(key)
         return {} if record is None else {name: value or b"" for name, value in record.headers()}
 
-    def sync(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def _record(self, key: str) -> Record | None:
+        record = self._records.get(key)
+        if record is None:
+            self._refuse_unread()
+        return record
+
+    def _refuse_unread(self) -> None:
+        if not self._read:
+            raise Unavailable(f"topic {self._place[0]} was not read to its end yet")
+
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
         del timeout_s  # nothing to wait for
         if self._closed:
             raise Unavailable("this table is closed")

@@ -23,4 +23,4 @@ def open(options: Options, collection: Collection, placement: Placement) -> Stor
         uri = local_path(options.uri.get_secret_value())
     except ValueError as error:
         raise ConfigError(f"uri: {error}") from None
-    return LanceStore(uri, collection, placement)
+    return LanceStore(uri, collection, placement, max_growth=options.max_growth)

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ...errors import Transient
 from ...schemas.batch import EventBatch, Mark, Outcome, SnapshotMark
 from ..base import gap
+from .altered import writable
 from .conditions import column, text
-from .mapping import POSITION, Layout, ledger_rows, to_arrow
+from .mapping import Layout, ledger_rows, to_arrow
 from .marks import known_rows, lock_rows, mark_rows, next_offset_of
+from .shape import POSITION
 from .table import Connection, guarded_merge, rows_where
 
 IDS_PER_LOOKUP = 2_000
@@ -28,9 +30,9 @@ def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> N
     Only the first mark of a run is an insert, which Lance cannot make conditional: whether the row of a later one is
     still there is looked up right before the merge.
     """
-    layout = connection.layout()
     if not (len(batch) or marks):
         return np.zeros(0, np.int8)
+    table, layout = writable(connection)
     ledger: list[tuple[str, int | None]] = [*mark_rows(marks, layout.epoch), *lock_rows(_partitions(batch, marks))]
     rows = pa.concat_tables([to_arrow(batch, layout), ledger_rows(ledger, layout)])
     known = known_rows(marks, layout.epoch)
@@ -38,7 +40,8 @@ def apply(connection: Connection, batch: EventBatch, marks: Sequence[Mark]) -> N
     if inserts:
         refuse_gaps(inserts, positions_of(connection.latest(), list(inserts), layout))
     floors = {row_id: floor for row_id, (floor, _) in known.items()}
-    result = guarded_merge(connection.current(), rows, layout, floors)
+    result = guarded_merge(table, rows, layout, floors)
+    connection.wrote(result.version)
     written = result.num_inserted_rows + result.num_updated_rows
     if written == rows.num_rows:
         return np.full(len(batch), Outcome.APPLIED, np.int8)

@@ -12,17 +12,22 @@ from lancedb.table import LanceTable
 from ...schemas.collection import MAX_METADATA_DEPTH
 from ...schemas.columns import are_shallow
 from .conditions import column
-from .mapping import DELETED, JSON, LIVE, POSITION
+from .mapping import DELETED, JSON, LIVE, missing_columns
+from .shape import POSITION
 from .table import Connection
 from .typed import kind_of
 
 ROWS_PER_PAGE = 10_000
 _KEY = b"lance-schema:unenforced-primary-key"
+_NOT_IN_NAMES = frozenset('.`"')
 _TYPED_NEEDS_TABLE = "make it with its typed metadata columns, or name one JSON column"
 
 
 def problems(connection: Connection) -> tuple[str, ...]:
     """One line per problem, with the remedy. Reads ids and metadata once if the table is not enrolled yet."""
+    names = (connection.placement.id, connection.placement.vector, *connection.metadata_names())
+    if unfit := [name for name in names if set(name) & _NOT_IN_NAMES]:
+        return (f"{connection.where}: Lance's filters cannot name {unfit}; use names without a dot or a quote",)
     table = connection.find()
     if table is None:
         return (
@@ -30,7 +35,7 @@ def problems(connection: Connection) -> tuple[str, ...]:
             if isinstance(connection.placement.metadata, str)
             else (f"{connection.where} does not exist; {_TYPED_NEEDS_TABLE}",)
         )
-    found = _schema_problems(table.schema, connection)
+    found = schema_problems(table.schema, connection)
     if not found:
         found = _content_problems(table, connection)
     return tuple(f"{connection.where}: {problem}" for problem in found)
@@ -41,11 +46,12 @@ def is_key(field: pa.Field) -> bool:
     return any(name.startswith(_KEY) for name in field.metadata or {})
 
 
-def _schema_problems(schema: pa.Schema, connection: Connection) -> list[str]:
+def schema_problems(schema: pa.Schema, connection: Connection) -> list[str]:
+    """Why the columns of a table do not fit the placement; one line each, with the remedy."""
     placement = connection.placement
     missing = {placement.id, placement.vector, *connection.metadata_names()} - set(schema.names)
     if missing:
-        return [f"no column {sorted(missing)}; name the table's own columns in the placement (it has {schema.names})"]
+        return [missing_columns(missing, schema.names)]
     found = [*_vector_problems(schema.field(placement.vector), connection.collection.space.dimension)]
     if kind_of(schema.field(placement.id).type) is not str:
         found.append(f"id {placement.id!r} is {schema.field(placement.id).type}, not string; copy it to a text column")
@@ -91,14 +97,14 @@ def _content_problems(table: LanceTable, connection: Connection) -> list[str]:
     live = LIVE if enrolled else "true"
     found = []
     if nulls := table.count_rows(f"{column(placement.vector)} IS NULL AND {live}"):
-        found.append(f"{nulls} rows have no vector; fill them in or delete them")
+        found.append(f"{nulls} rows have no vector; fill them in, or name a table of the rows that have one")
     if enrolled and is_key(table.schema.field(placement.id)):
         return found
     ids = table.search().select([placement.id]).limit(None).to_arrow()[placement.id]
     if ids.null_count:
-        found.append(f"{ids.null_count} rows have no id; give them one or delete them")
+        found.append(f"{ids.null_count} rows have no id; give them one")
     if twice := [id_ for id_, n in Counter(ids.drop_null().to_pylist()).items() if n > 1]:
-        found.append(f"{len(twice)} ids appear more than once ({twice[:3]}); keep one row of each")
+        found.append(f"{len(twice)} ids appear more than once ({twice[:3]}); give each row an id of its own")
     if pc.any(pc.match_substring(ids, "\x00")).as_py():
         found.append("an id contains NUL, which is reserved for the ledger; rename it")
     if isinstance(placement.metadata, str):

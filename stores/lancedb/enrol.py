@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,12 +14,17 @@ from ...wording import count
 from .apply import positions_of
 from .check import is_key, problems
 from .conditions import column
-from .mapping import JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
+from .mapping import DELETED, JSON, JSON_FIELD, LEDGER_FIELDS, LIVE, ledger_rows, new_schema
 from .marks import first_marks, lock_rows
 from .quirks import execute
+from .shape import POSITION, kept_as, remembered, shape_of
 from .table import Connection, guarded_merge
 
 ROWS_PER_STEP = 10_000
+READS_OF_ITS_OWN = (
+    "note: deleted ids and marks become rows of {table} without a vector; an application that reads it other than by "
+    f"vector searches adds the filter `{LIVE}`, and needs lancedb 0.34 or newer"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ def _new_table(connection: Connection) -> list[Step]:
 def _enrolment(connection: Connection, table: LanceTable) -> list[Step]:
     schema, placement = table.schema, connection.placement
     steps: list[Step] = []
+    if DELETED not in schema.names:
+        steps.append(Step(READS_OF_ITS_OWN.format(table=placement.table), _nothing))
     if schema.field(placement.id).nullable:
         steps.append(_nullable(table, placement.id, nullable=False))
     for name in (placement.vector, *connection.metadata_names()):  # deleted ids have neither
@@ -88,7 +96,19 @@ def _enrolment(connection: Connection, table: LanceTable) -> list[Step]:
                 lambda: _mirror(connection, table),
             )
         )
+    if (kept := shape_of(schema, [placement.id, *connection.metadata_names()])) != remembered(schema):
+        types = ", ".join(f"{name} {kind}" for name, kind in kept.items())
+        steps.append(
+            Step(
+                f"alter table {placement.table} note at column {POSITION} the types of today: {types}",
+                lambda: table.update_field_metadata({"path": POSITION, "metadata": kept_as(kept)}),
+            )
+        )
     return steps
+
+
+def _nothing() -> None:
+    """A step that is only to be read."""
 
 
 def _nullable(table: LanceTable, name: str, *, nullable: bool) -> Step:
@@ -129,10 +149,30 @@ def _mirror(connection: Connection, table: LanceTable) -> None:
     query = table.search().where(_unmirrored_where(connection)).select([id_field.name, metadata]).limit(None)
     for page in query.to_batches(batch_size=ROWS_PER_STEP):
         texts = page.column(metadata)
-        parsed = pa.ExtensionArray.from_storage(JSON_FIELD.type, texts.cast(pa.string()))
+        mirrored = pa.array(map(_without_repeats, texts.to_pylist()), pa.string())
+        parsed = pa.ExtensionArray.from_storage(JSON_FIELD.type, mirrored)
         rows = pa.Table.from_arrays(
             [page.column(id_field.name), texts, parsed], schema=pa.schema([id_field, text_field, JSON_FIELD])
         )
         unchanged = f"target.{JSON} IS NULL AND target.`{metadata}` = source.`{metadata}`"
         merge = table.merge_insert(id_field.name).when_matched_update_all(where=unchanged)
         execute(merge, rows)
+
+
+def _without_repeats(text: str | None) -> str | None:
+    """``text`` with the last value of a key that is there twice, which readers see: Lance would refuse the whole table.
+
+    Such a row cannot be copied: ``start`` lists it.
+    """
+    repeats = False
+
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal repeats
+        document = dict(pairs)
+        repeats |= len(document) < len(pairs)
+        return document
+
+    if text is None:
+        return None
+    document = json.loads(text, object_pairs_hook=members)
+    return json.dumps(document, ensure_ascii=False) if repeats else text

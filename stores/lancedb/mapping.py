@@ -14,7 +14,7 @@ vecferry_json      the same metadata as JSONB (only beside JSON metadata): Lance
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +28,9 @@ from ...schemas.filters import Condition
 from ...schemas.position import base_position
 from .conditions import column, json_conditions, text, typed_conditions
 from .quirks import Finite, below_source
+from .shape import POSITION, kept_as
 from .typed import kind_of, to_columns, to_json
 
-POSITION = "vecferry_position"
 DELETED = "vecferry_deleted"
 JSON = "vecferry_json"
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
@@ -53,12 +53,18 @@ class Layout:
     dimension: int
     base: int  # the position of rows that have none
     epoch: int
+    exact: frozenset[str]  # columns of float32 that were float64 at enrolment: nothing is rounded into them
 
     @property
     def row_columns(self) -> list[str]:
         """The columns that make up a row."""
         ledger = [POSITION, DELETED] if self.enrolled else []
         return [self.id.name, self.vector.name, *(field.name for field in self.metadata), *ledger]
+
+    @property
+    def compared_columns(self) -> list[str]:
+        """The columns that make up a row, and what filters see of it."""
+        return [*self.row_columns, *([JSON] if self.json and self.enrolled else [])]
 
     @property
     def live(self) -> str:
@@ -79,10 +85,22 @@ def new_schema(collection: Collection, placement: Placement, metadata: str) -> p
         pa.field(placement.vector, vector),
         pa.field(metadata, pa.string()),
     )
-    return pa.schema([*own, *LEDGER_FIELDS, JSON_FIELD])
+    position, deleted = LEDGER_FIELDS
+    kept = kept_as({field.name: str(field.type) for field in own if field.name != placement.vector})
+    return pa.schema([*own, position.with_metadata(kept), deleted, JSON_FIELD])
 
 
-def layout_of(schema: pa.Schema, collection: Collection, placement: Placement) -> Layout:
+def missing_columns(missing: Iterable[str], names: Sequence[str]) -> str:
+    """What is wrong with a table of columns ``names`` that lacks ``missing``, and what to do."""
+    lacks = f"no column {sorted(missing)} (it has {', '.join(names)})"
+    if POSITION in names:  # it was enrolled or made with all of them
+        return f"{lacks}; it was dropped or renamed after the enrolment, or the placement was changed: undo that"
+    return f"{lacks}; name the table's own columns in the placement"
+
+
+def layout_of(
+    schema: pa.Schema, collection: Collection, placement: Placement, exact: frozenset[str] = frozenset()
+) -> Layout:
     """The layout of a table whose columns all exist (``enrol.problems`` says whether they do)."""
     names = (placement.metadata,) if isinstance(placement.metadata, str) else placement.metadata
     id_, vector, metadata = schema.field(placement.id), schema.field(placement.vector), [*map(schema.field, names)]
@@ -98,6 +116,7 @@ def layout_of(schema: pa.Schema, collection: Collection, placement: Placement) -
         dimension=collection.space.dimension,
         base=base_position(collection.epoch),
         epoch=collection.epoch,
+        exact=exact,
     )
 
 
@@ -141,14 +160,19 @@ def ledger_rows(rows: Sequence[tuple[str, int | None]], layout: Layout) -> pa.Ta
 
 
 def to_rows(table: pa.Table, layout: Layout) -> Rows:
-    """Rows from the columns ``layout.row_columns``; vectors are not copied unless a row has none or it is chunked."""
+    """Rows from the columns ``layout.row_columns``, or ``compared_columns``.
+
+    Vectors are not copied unless a row has none or they are chunked.
+    """
     n = table.num_rows
     metadata = (
         _texts(table[layout.metadata[0].name]) if layout.json else to_json(table, [f.name for f in layout.metadata])
     )
     deleted = _deleted(table) if layout.enrolled else np.zeros(n, np.bool_)
+    filtered = _texts(table[JSON]) if JSON in table.column_names else None
     for row in np.flatnonzero(deleted):
-        metadata[row] = b""
+        for texts in (metadata, *([] if filtered is None else [filtered])):
+            texts[row] = b""
     positions = (
         table[POSITION].fill_null(layout.base).to_numpy() if layout.enrolled else np.full(n, layout.base, np.int64)
     )
@@ -156,8 +180,9 @@ def to_rows(table: pa.Table, layout: Layout) -> Rows:
         ids=table[layout.id.name].to_pylist(),
         positions=positions,
         deleted=deleted,
-        vectors=_vectors(table[layout.vector.name], layout.dimension),
+        vectors=_vectors(table[layout.vector.name], layout.dimension, deleted),
         metadata=metadata,
+        filtered=filtered,
     )
 
 
@@ -179,7 +204,7 @@ def between(name: str, lower: str | None, upper: str | None) -> list[str]:
 
 def _metadata_arrays(metadata: list[bytes], deleted: NDArray[np.bool_] | None, layout: Layout) -> list[pa.Array]:
     if not layout.json:
-        return to_columns(metadata, layout.metadata)
+        return to_columns(metadata, layout.metadata, layout.exact)
     # As bytes first: the cast sees to it that every one of them is UTF-8, all at once, where ``pa.array`` would look at
     # one after the other.
     texts = pa.array(metadata, pa.binary(), mask=deleted).cast(pa.string())
@@ -189,7 +214,7 @@ def _metadata_arrays(metadata: list[bytes], deleted: NDArray[np.bool_] | None, l
 
 
 def _texts(metadata: pa.ChunkedArray) -> list[bytes]:
-    texts: list[bytes] = metadata.fill_null("{}").cast(pa.large_binary()).to_pylist()
+    texts: list[bytes] = metadata.cast(pa.string()).fill_null("{}").cast(pa.large_binary()).to_pylist()
     return texts
 
 
@@ -198,11 +223,13 @@ def _deleted(table: pa.Table) -> NDArray[np.bool_]:
     return deleted
 
 
-def _vectors(vectors: pa.ChunkedArray, dimension: int) -> NDArray[np.float32]:
+def _vectors(vectors: pa.ChunkedArray, dimension: int, deleted: NDArray[np.bool_]) -> NDArray[np.float32]:
     chunks = [_chunk_vectors(chunk, dimension) for chunk in vectors.chunks]
-    if len(chunks) == 1:
-        return chunks[0]
-    return np.concatenate(chunks) if chunks else np.zeros((0, dimension), np.float32)
+    matrix = chunks[0] if len(chunks) == 1 else np.concatenate([np.zeros((0, dimension), np.float32), *chunks])
+    if vectors.null_count:
+        without = vectors.is_null().to_numpy()
+        matrix[without & ~deleted] = np.nan
+    return matrix
 
 
 def _chunk_vectors(chunk: pa.FixedSizeListArray, dimension: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,9 @@ from ..base import Cursor
 from ..key_ranges import KeyRange, cut
 from .apply import where_ids
 from .conditions import column, text
-from .mapping import DELETED, LIVE, POSITION, Layout, between, to_rows
+from .mapping import DELETED, JSON, LIVE, Layout, between, to_rows
 from .marks import PREFIX, PREFIX_END, read_marks
+from .shape import POSITION
 from .table import Connection, rows_where
 
 LISTED_IDS = 250_000
@@ -57,9 +58,9 @@ def fetch(connection: Connection, ids: Sequence[str]) -> Rows:
     """See ``Store.fetch``."""
     table, layout = connection.latest(), connection.layout()
     known = list(dict.fromkeys(id_ for id_ in ids if "\x00" not in id_))  # marks are not rows
-    pages = [rows_where(table, layout.row_columns, where) for where in where_ids(known, layout)]
+    pages = [rows_where(table, layout.compared_columns, where) for where in where_ids(known, layout)]
     if not pages:
-        pages = [rows_where(table, layout.row_columns, "false")]
+        pages = [rows_where(table, layout.compared_columns, "false")]
     return to_rows(pa.concat_tables(pages), layout)
 
 
@@ -86,14 +87,19 @@ def plan_chunks(connection: Connection, rows_per_chunk: int) -> tuple[Cursor, ..
     return cut(cuts)
 
 
-def scan(connection: Connection, keys: KeyRange, page_rows: int) -> Iterator[Rows]:
-    """See ``Store.scan``. The rows are those of one version: the latest when the first page is asked for."""
+def scan(connection: Connection, keys: KeyRange, page_rows: int, given: Set[str]) -> Iterator[Rows]:
+    """See ``Store.scan``. The rows are those of one version: the latest when the first page is asked for.
+
+    The ids in ``given`` are left out.
+    """
     layout = connection.layout()
     where = " AND ".join([layout.live, *between(layout.id.name, keys.lower, keys.upper)])
     query = connection.latest().search().where(where).select(layout.row_columns).limit(None)
     pending: list[pa.RecordBatch] = []
     rows = 0
     for batch in query.to_batches(batch_size=page_rows):
+        if given:
+            batch = batch.filter(pc.invert(pc.is_in(batch.column(layout.id.name), pa.array(given, layout.id.type))))
         pending.append(batch)
         rows += batch.num_rows
         if rows >= page_rows:
@@ -129,7 +135,7 @@ def export(connection: Connection, listing: Listing | None, after: str | None, l
     listing.last_given = listing.ids[start + len(wanted) - 1] if wanted else None
     if not wanted:
         return _as_rows([], layout), listing
-    page = connection.at(listing.version).take_row_ids(wanted).select(layout.row_columns).to_list()
+    page = connection.at(listing.version).take_row_ids(wanted).select(layout.compared_columns).to_list()
     page.sort(key=lambda row: str(row[layout.id.name]))
     return _as_rows(page, layout), listing
 
@@ -146,12 +152,16 @@ def _list(table: LanceTable, layout: Layout, after: str | None, limit: int) -> L
 
 
 def _as_rows(page: list[dict[str, object]], layout: Layout) -> Rows:
+    none = [np.nan] * layout.dimension
+    vectors = [none if (vector := row[layout.vector.name]) is None else vector for row in page]
+    mirrored = JSON in layout.compared_columns
     return Rows(
         ids=[str(row[layout.id.name]) for row in page],
         positions=np.array([layout.base if (p := row.get(POSITION)) is None else p for row in page], np.int64),
         deleted=np.array([bool(row.get(DELETED)) for row in page], np.bool_),
-        vectors=np.array([row[layout.vector.name] for row in page], np.float32).reshape(len(page), layout.dimension),
+        vectors=np.array(vectors, np.float32).reshape(len(page), layout.dimension),
         metadata=[_metadata(row, layout) for row in page],
+        filtered=[str(row[JSON] or "{}").encode() for row in page] if mirrored else None,
     )
 
 

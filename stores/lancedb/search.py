@@ -23,14 +23,16 @@ from ...errors import Inconclusive, Refused
 from ...schemas.batch import Hit
 from ...schemas.collection import Metric
 from ...schemas.filters import Condition
-from .mapping import POSITION, Layout, predicate
+from .mapping import Layout, predicate
 from .quirks import is_timeout
+from .shape import POSITION
 from .table import Connection, seconds
 from .typed import to_json
 
 FLAT_ROWS = 20_000  # up to here a flat search, which is exact, answers fast enough
 REFINE_FACTOR = 2
 PROBES = 20
+_LEAST_TIMEOUT_S = 1e-6  # Lance takes no negative one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +55,10 @@ def search(
     columns = [layout.id.name, *(field.name for field in layout.metadata), "_distance"]
     query = query.select([*columns, POSITION] if layout.enrolled else columns).limit(k)
     try:
-        found = query.to_arrow(timeout=seconds(timeout_s))
+        found = query.to_arrow(timeout=seconds(max(timeout_s, _LEAST_TIMEOUT_S)))
     except Exception as error:
         if is_timeout(error):
-            raise Inconclusive(f"{connection.where}: no answer within {timeout_s} s") from error
+            raise Inconclusive(f"{connection.where}: no answer within {timeout_s:.3g} s") from error
         raise
     texts = (
         found[layout.metadata[0].name].to_pylist() if layout.json else to_json(found, [f.name for f in layout.metadata])

@@ -15,7 +15,8 @@ from ...forks import Home
 from ...schemas.collection import Collection, Placement
 from . import quirks
 from .conditions import column, text
-from .mapping import POSITION, Layout, layout_of
+from .mapping import Layout, layout_of, missing_columns
+from .shape import POSITION, narrowed
 
 MERGE_TRIES = 5  # each of them ten of Lance's
 
@@ -32,6 +33,7 @@ class Connection:
         self._table: LanceTable | None = None
         self._pinned: LanceTable | None = None
         self._layout: Layout | None = None
+        self._seen: tuple[int, pa.Schema] | None = None
         self.home = Home(self.where, self)
 
     def database(self) -> lancedb.DBConnection:
@@ -63,10 +65,22 @@ class Connection:
             raise Refused(f"{self.where} does not exist; create it first")
         return table
 
-    def current(self) -> LanceTable:
-        """The table at the version this handle last saw. A merge may use it: Lance retries on the latest version."""
-        self.home.check()
-        return self.latest() if self._table is None else self._table
+    def unmoved(self, version: int) -> bool:
+        """Whether ``version`` is the one that was last seen or written here."""
+        return self._seen is not None and self._seen[0] == version
+
+    def has_schema(self, schema: pa.Schema) -> bool:
+        """Whether ``schema`` is the one that was last seen."""
+        return self._seen is not None and bool(self._seen[1].equals(schema, check_metadata=True))
+
+    def saw(self, version: int, schema: pa.Schema) -> None:
+        """Rows fit ``schema``, which ``version`` has."""
+        self._seen = version, schema
+
+    def wrote(self, version: int) -> None:
+        """A merge of rows made ``version``; nobody else has committed since if it follows the one that was seen."""
+        if self._seen is not None and version == self._seen[0] + 1:
+            self._seen = version, self._seen[1]
 
     def at(self, version: int) -> LanceTable:
         """The table as of ``version``: a second handle, valid until the next call."""
@@ -82,8 +96,9 @@ class Connection:
             schema = self.latest().schema
             missing = {self.placement.id, self.placement.vector, *self.metadata_names()} - set(schema.names)
             if missing:
-                raise Refused(f"{self.where} has no column {sorted(missing)}; name its columns in the placement")
-            self._layout = layout_of(schema, self.collection, self.placement)
+                raise Refused(f"{self.where}: {missing_columns(missing, schema.names)}")
+            exact = narrowed(schema, self.metadata_names())
+            self._layout = layout_of(schema, self.collection, self.placement, exact)
         return self._layout
 
     def metadata_names(self) -> tuple[str, ...]:
@@ -93,13 +108,13 @@ class Connection:
 
     def forget_layout(self) -> None:
         """Call after a change of the schema."""
-        self._layout = None
+        self._layout = self._seen = None
 
     def close(self) -> None:
         """Release all handles; idempotent. Does nothing in a forked child."""
         if self.home.left:
             return
-        self._database = self._table = self._pinned = self._layout = None
+        self._database = self._table = self._pinned = self._layout = self._seen = None
 
     def _open(self) -> LanceTable:
         return cast(LanceTable, self.database().open_table(self.placement.table))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -25,22 +26,37 @@ def kind_of(data_type: pa.DataType) -> type | None:
     return None
 
 
-def to_columns(metadata: Sequence[bytes], fields: Sequence[pa.Field]) -> list[pa.Array]:
-    """One array per field from n JSON objects (b"" stands for no metadata). Raises Rejected for what does not fit."""
+def to_columns(metadata: Sequence[bytes], fields: Sequence[pa.Field], exact: Set[str] = frozenset()) -> list[pa.Array]:
+    """One array per field from n JSON objects (b"" stands for no metadata). Raises Rejected for what does not fit.
+
+    A value that a field of ``exact`` would round does not fit it.
+    """
     documents = [_parse(text) if text else {} for text in metadata]
     names = {field.name for field in fields}
     unknown = {key for document in documents for key, value in document.items() if value is not None} - names
     if unknown:
         raise Rejected(f"no column for metadata {sorted(unknown)}; the columns are {sorted(names)}")
-    return [_array([document.get(field.name) for document in documents], field) for field in fields]
+    columns = {field.name: [document.get(field.name) for document in documents] for field in fields}
+    for name in exact & columns.keys():
+        if (rounded := next(filter(_is_rounded, columns[name]), None)) is not None:
+            raise Rejected(f"metadata {name!r}: {rounded!r:.80} would be rounded by the column's type")
+    return [_array(columns[field.name], field) for field in fields]
 
 
 def to_json(table: pa.Table, names: Sequence[str]) -> list[bytes]:
     """n JSON objects from typed columns; a null is left out, which means the same as missing."""
+    if not names:
+        return [b"{}"] * table.num_rows
     columns = [table[name].to_pylist() for name in names]
     return [
         _dump({n: v for n, v in zip(names, row, strict=True) if v is not None}) for row in zip(*columns, strict=True)
     ]
+
+
+def _is_rounded(value: object) -> bool:
+    """Whether float32 does not hold ``value``."""
+    with np.errstate(over="ignore"):
+        return type(value) in (int, float) and float(np.float32(value)) != value  # type: ignore[arg-type]
 
 
 def _parse(text: bytes) -> dict[str, Any]:

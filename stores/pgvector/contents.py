@@ -20,7 +20,7 @@ _HEADER_BYTES = 4
 
 def export(connection: Connection, layout: Layout, after: str | None, limit: int) -> Rows:
     """See ``Store.export``."""
-    condition = "" if after is None else f"WHERE t.{layout.id} > $2::{layout.id_type}"
+    condition = f"WHERE {layout.present}" + ("" if after is None else f" AND t.{layout.id} > $2::{layout.id_type}")
     found = run(
         connection,
         f"SELECT {_columns(layout)} FROM {layout.table} t {condition} ORDER BY t.{layout.id} LIMIT $1",
@@ -34,17 +34,20 @@ def fetch(connection: Connection, layout: Layout, ids: Sequence[str]) -> Rows:
     wanted = [id_ for id_ in ids if mapping.is_canonical(id_, layout.collection.id_type)]
     found = run(
         connection,
-        f"SELECT {_columns(layout)} FROM {layout.table} t WHERE t.{layout.id} = ANY($1::text[]::{layout.id_type}[]) "
+        f"SELECT {_columns(layout)} FROM {layout.table} t "
+        f"WHERE t.{layout.id} = ANY($1::text[]::{layout.id_type}[]) AND {layout.present} "
         f"UNION ALL SELECT d.id::text, d.position, NULL, NULL FROM {layout.deleted} d "
         f"WHERE d.id = ANY($1::text[]::{layout.id_type}[]) "
-        f"AND NOT EXISTS (SELECT FROM {layout.table} t WHERE t.{layout.id} = d.id)",
+        f"AND NOT EXISTS (SELECT FROM {layout.table} t WHERE t.{layout.id} = d.id{layout.id_collate} "
+        f"AND {layout.present})",
         [wanted],
     ).fetchall()
     return _rows(found, layout.collection.space.dimension, deleted_have_no_vector=True)
 
 
 def _columns(layout: Layout) -> str:
-    return f"t.{layout.id}::text, {layout.position}, encode(vector_send(t.{layout.vector}), 'hex'), {layout.metadata}"
+    vector = f"encode({layout.extension}.vector_send(t.{layout.vector}), 'hex')"
+    return f"t.{layout.id}::text, {layout.position}, {vector}, {layout.metadata}"
 
 
 def _rows(found: list[_ROW], dimension: int, *, deleted_have_no_vector: bool = False) -> Rows:
@@ -52,7 +55,7 @@ def _rows(found: list[_ROW], dimension: int, *, deleted_have_no_vector: bool = F
     vectors = np.zeros((len(found), dimension), dtype=np.float32)
     texts = [row[2] for row in found if row[2] is not None]
     if len(texts) != len(found) - (int(deleted.sum()) if deleted_have_no_vector else 0):
-        raise Fatal("a row holds no vector; it was written past vecferry: repair or delete it")
+        raise Fatal("a row holds no vector; it was written past vecferry: publish its right state again")
     vectors[~deleted] = parse_vectors(texts, dimension)
     return Rows(
         ids=[row[0] for row in found],
@@ -71,7 +74,8 @@ def parse_vectors(texts: Sequence[str], dimension: int) -> NDArray[np.float32]:
     """
     if any(len(text) != 2 * (_HEADER_BYTES + 4 * dimension) for text in texts):
         raise Fatal(
-            f"a row holds no vector of {dimension} dimensions; it was written past vecferry: repair or delete it"
+            f"a row holds no vector of {dimension} dimensions; it was written past vecferry: "
+            "publish its right state again"
         )
     values = bytes.fromhex("".join([text[2 * _HEADER_BYTES :] for text in texts]))
     return np.frombuffer(values, dtype=">f4").astype(np.float32).reshape(len(texts), dimension)

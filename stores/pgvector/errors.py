@@ -85,14 +85,16 @@ def verdict(sqlstate: str | None) -> Verdict:
 
 
 def translate(error: psycopg.Error) -> StoreError:
-    """The StoreError that says what ``error`` means; its message keeps PostgreSQL's own, never a connection string.
+    """The StoreError that says what ``error`` means; its message keeps PostgreSQL's own sentence.
 
-    Of a refused record DETAIL shows the whole row; reasons go into logs and headers, where no payload belongs.
+    Never a connection string, nor the statement, which PostgreSQL adds as LINE. Of a refused record DETAIL shows the
+    whole row; reasons go into logs and headers, where no payload belongs.
     """
     lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
     kind = verdict(error.sqlstate) if error.sqlstate is not None or lost else Fatal
-    primary = error.diag.message_primary if kind is Rejected else None
-    message = f"PostgreSQL {error.sqlstate or 'connection lost'}: {primary or str(error).strip()}"
+    message = f"PostgreSQL {error.sqlstate or 'connection lost'}: {error.diag.message_primary or str(error).strip()}"
+    if kind is not Rejected and error.diag.message_hint:
+        message += f" ({error.diag.message_hint})"
     if issubclass(kind, Overloaded):
         return kind(message, retry_after_s=OVERLOADED_PAUSE_S)
     return kind(message)

@@ -14,7 +14,7 @@ from ...schemas.collection import IdType, Metric
 POSITION = "vecferry_position"
 COMPANIONS = ("deleted", "partitions", "snapshots")
 MAX_IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
-MAX_HNSW_DIMENSION = 2000  # pgvector: a vector column of more dimensions cannot have an HNSW index
+MAX_INDEX_DIMENSION = 2000  # pgvector: a vector column of more dimensions cannot have an HNSW or IVFFlat index
 
 _NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 _BIGINT = re.compile(r"0|-?[1-9][0-9]{0,18}")

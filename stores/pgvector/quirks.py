@@ -18,7 +18,9 @@ SEARCH_ON = (
 """Settings to select inside a transaction: the index continues its scan until enough rows have passed the filter.
 
 By default an index returns ``ef_search`` candidates and does not replace those that the filter removes
-(pgvector/pgvector#259). With these settings rows come only nearly sorted, so the caller sorts them.
+(pgvector/pgvector#259). With these settings rows come only nearly sorted, so the caller sorts them. The scan still ends
+at hnsw.max_scan_tuples, hnsw.scan_mem_multiplier or ivfflat.max_probes of the server, whose defaults are bounds too: so
+the caller counts what came.
 """
 
 _PATHS = frozenset({"host", "passfile", "sslcert", "sslcrl", "sslcrldir", "sslkey", "sslrootcert"})

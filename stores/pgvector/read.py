@@ -37,7 +37,8 @@ def copy_page(connection: Connection, layout: Layout, lower: str | None, upper: 
     # The columns of fixed size come first: those of all rows are then decoded at once.
     statement = (
         f"COPY (SELECT {layout.position}, t.{layout.vector}, t.{layout.id}::text, {layout.metadata} "
-        f"FROM {layout.table} t WHERE {range_condition(layout, lower, upper)} ORDER BY t.{layout.id} LIMIT {limit:d}) "
+        f"FROM {layout.table} t WHERE {range_condition(layout, lower, upper)} AND {layout.present} "
+        f"ORDER BY t.{layout.id} LIMIT {limit:d}) "
         "TO STDOUT (FORMAT BINARY)"
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:

@@ -8,6 +8,7 @@ partition has committed, deletes included. Without the lock, a zombie could miss
 from __future__ import annotations
 
 from ...schemas.batch import Op, Outcome
+from . import triggers
 from .layout import Layout, literal, quote
 from .mapping import POSITION
 
@@ -36,7 +37,7 @@ def guarded_write(layout: Layout) -> str:
 WITH incoming AS (
   SELECT u.n, u.id::{layout.id_type} AS id, u.op, u.position, u.vector,
          u.metadata::jsonb AS metadata, u.metadata AS text
-  FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::vector[], $5::text[])
+  FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::{layout.vector_type}[], $5::text[])
        WITH ORDINALITY AS u(id, op, position, vector, metadata, n)
 ), known AS (
   SELECT i.*, greatest(CASE WHEN t.{layout.id} IS NOT NULL THEN {layout.position} END, d.position) AS q
@@ -44,13 +45,13 @@ WITH incoming AS (
   LEFT JOIN {layout.table} t ON t.{layout.id} = i.id
   LEFT JOIN {layout.deleted} d ON d.id = i.id
 ), judged AS MATERIALIZED (
-  SELECT k.n, k.id, k.op, k.position, k.vector, {", ".join(_values(layout))},
+  SELECT k.n, k.id, k.op, k.position, k.vector, {"".join(f"{value}, " for value in _values(layout))}
          CASE WHEN k.q IS NULL OR k.position > k.q THEN {_APPLIED}
               WHEN k.position = k.q THEN {_DUPLICATE} ELSE {_STALE} END AS outcome,
          {_problem(layout)} AS problem
   FROM known k{_record(layout)}
 ), {_effects(layout)}
-SELECT string_agg(outcome::text, '' ORDER BY n), min(problem) FROM judged"""
+SELECT string_agg(outcome::text, '' ORDER BY n), {triggers.problem(layout)} FROM judged"""
 
 
 def _effects(layout: Layout) -> str:
@@ -61,10 +62,11 @@ def _effects(layout: Layout) -> str:
   SELECT j.id, j.vector, {"".join(f"j.m{i}, " for i in range(len(names) - 2))}j.position
   FROM judged j WHERE j.outcome = {_APPLIED} AND j.op <> {_DELETE} ORDER BY j.n
   ON CONFLICT ({layout.id}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in names)}
-  WHERE {layout.position} < excluded.{POSITION}
+  WHERE {layout.position} < excluded.{POSITION}{triggers.returning(layout, _names(layout))}
 ), gone AS (
   DELETE FROM {layout.table} t USING judged j
-  WHERE t.{layout.id} = j.id AND j.outcome = {_APPLIED} AND j.op = {_DELETE} AND {layout.position} < j.position
+  WHERE t.{layout.id} = j.id AND j.outcome = {_APPLIED} AND j.op = {_DELETE}
+    AND {layout.position} < j.position{triggers.returning_id(layout)}
 ), forgotten AS (
   DELETE FROM {layout.deleted} d USING judged j
   WHERE d.id = j.id AND j.outcome = {_APPLIED} AND j.op <> {_DELETE} AND d.position < j.position
@@ -72,7 +74,7 @@ def _effects(layout: Layout) -> str:
   INSERT INTO {layout.deleted} AS d (id, position)
   SELECT j.id, j.position FROM judged j WHERE j.outcome = {_APPLIED} AND j.op = {_DELETE} ORDER BY j.n
   ON CONFLICT (id) DO UPDATE SET position = excluded.position WHERE d.position < excluded.position
-)"""
+){triggers.changed(layout, _names(layout))}"""
 
 
 def _names(layout: Layout) -> list[str]:
@@ -87,7 +89,7 @@ def _values(layout: Layout) -> list[str]:
 
 
 def _record(layout: Layout) -> str:
-    if layout.json is not None:
+    if layout.json is not None or not layout.columns:
         return ""
     declared = ", ".join(f"{quote(column.name)} {column.declared}" for column in layout.columns)
     return f" CROSS JOIN LATERAL jsonb_to_record(k.metadata) AS r({declared})"

@@ -12,41 +12,23 @@ from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, LockNotAvai
 from ...errors import Inconclusive, Refused, Transient, Unavailable
 from ...schemas.batch import Applied, EventBatch, Hit, Mark, Rows, SnapshotMark
 from ...schemas.collection import Collection, Placement
+from ...schemas.fields import RowFields
 from ...schemas.filters import Condition, Operator
-from ..base import Capabilities, Cursor, ExportPage, Guarantee
+from ..base import Capabilities, Cursor, ExportPage, Guarantee, Size
 from ..key_ranges import KeyRange, key_of
-from . import contents, enrol, mapping, read, refusals
+from . import blocking, contents, enrol, mapping, read
 from . import search as searches
 from .apply import ApplySql, apply_sql, write_batch
-from .catalog import Table, read_server, read_table
+from .catalog import Table, read_companion, read_table
 from .connection import Connection, Session, run
-from .layout import Layout, make_layout, quote
+from .fields import read_fields
+from .judging import Judged, judge, placement_remarks, row_problems
+from .layout import Layout, quote
 from .wire.arrays import MAX_BYTES
-
-
-@contextmanager
-def _refusals(table: str) -> Iterator[None]:
-    """What an operator can put right is a refusal, not a failure of the store."""
-    try:
-        yield
-    except LockNotAvailable as error:
-        raise Refused(f"{table} is locked by another session; try again when its transaction has ended") from error
-    except InsufficientPrivilege as error:
-        raise Refused(f"{str(error).strip()}; enrol as the owner of {table}") from error
-    except InvalidSchemaName as error:
-        raise Refused(f"{str(error).strip()}; create the schema first") from error
 
 
 def _enrolled(table: Table | None) -> bool:
     return table is not None and mapping.POSITION in table.columns
-
-
-def _companions(connection: Connection, parts: tuple[str, str]) -> tuple[str, ...]:
-    """Those that exist beside the table of that schema and name, quoted."""
-    names = [quote(parts[0], mapping.companion(parts[1], suffix)) for suffix in mapping.COMPANIONS]
-    return tuple(
-        name for name in names if run(connection, "SELECT to_regclass($1) IS NOT NULL", [name]).fetchone() == (True,)
-    )
 
 
 CAPABILITIES = Capabilities(
@@ -55,6 +37,7 @@ CAPABILITIES = Capabilities(
     metrics=frozenset(mapping.METRICS),
     filters=frozenset(Operator),
     max_bytes=MAX_BYTES,
+    max_index_dimension=mapping.MAX_INDEX_DIMENSION,
 )
 
 
@@ -64,6 +47,7 @@ class PgvectorStore:
     capabilities = CAPABILITIES
 
     def __init__(self, url: str, collection: Collection, placement: Placement) -> None:
+        self._url = url
         self._session = Session(url)
         self._collection = collection
         self._placement = placement
@@ -71,27 +55,58 @@ class PgvectorStore:
         self._resolved: tuple[Layout, ApplySql] | None = None
 
     def check(self) -> tuple[str, ...]:
-        with self._session.use() as connection:
-            return self._judge(connection)[0]
+        with self._session.use() as connection, self._refusals(connection):
+            judged = self._judge(connection)
+            if judged.problems:
+                return judged.problems
+            rights = judged.rights(connection, judged.steps(connection, complete=False))
+            return (*rights, *judged.privileges, *row_problems(connection, judged))
+
+    def remarks(self) -> tuple[str, ...]:
+        with self._session.use() as connection, self._refusals(connection):
+            return placement_remarks(connection, self._judge(connection))
 
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         try:
-            with self._session.use() as connection, _refusals(self._placement.table), connection.transaction():
+            with self._session.use() as connection, self._refusals(connection), connection.transaction():
                 run(connection, f"SET LOCAL lock_timeout = '{enrol.LOCK_TIMEOUT_S}s'")
                 # Two processes may enrol at once: IF NOT EXISTS alone is no protection against that.
                 run(connection, "SELECT pg_advisory_xact_lock(hashtext($1))", [f"vecferry {self._placement.table}"])
-                problems, table, parts = self._judge(connection)
-                if problems:
+                judged = self._judge(connection)
+                if judged.problems:
+                    raise Refused(judged.problems)
+                steps = judged.steps(connection, complete=complete)
+                rights = judged.rights(connection, steps)
+                if problems := (*rights, *judged.privileges, *row_problems(connection, judged)):
                     raise Refused(problems)
-                left_over = () if _enrolled(table) else _companions(connection, parts)
-                statements = enrol.enrolment(
-                    table, parts, left_over, self._collection, self._placement, complete=complete
-                )
-                for statement in () if dry_run else statements:
+                for statement in () if dry_run else steps.all:
                     run(connection, statement)
-                return statements
+                return steps.all
         finally:
             self._resolved = None
+
+    def fields(self) -> RowFields:
+        with self._session.use() as connection:
+            judged = self._judge(connection)
+            if judged.problems or judged.table is None:
+                raise Refused(judged.problems or f"table {self._placement.table} does not exist")
+            return read_fields(connection, judged.table.oid, self._placement)
+
+    def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
+        with self._session.use() as connection, self._refusals(connection):
+            judged = self._judge(connection)
+            if problems := judged.problems or row_problems(connection, judged):
+                raise Refused(problems)
+            steps = judged.steps(connection, complete=complete)
+            if not steps.ddl and not judged.privileges:
+                return ()
+            return (
+                "BEGIN",
+                f"SET LOCAL lock_timeout = '{enrol.LOCK_TIMEOUT_S}s'",
+                *steps.all,
+                *enrol.grants(judged.parts, judged.server.user),
+                "COMMIT",
+            )
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         try:
@@ -159,9 +174,22 @@ class PgvectorStore:
 
     def count(self) -> int:
         with self._session.use() as connection:
-            row = run(connection, f"SELECT count(*) FROM {self._layout(connection)[0].table}").fetchone()
+            layout = self._layout(connection)[0]
+            row = run(connection, f"SELECT count(*) FROM {layout.table} t WHERE {layout.present}").fetchone()
         assert row is not None
         return int(row[0])
+
+    def size(self) -> Size:
+        with self._session.use() as connection, connection.transaction():
+            table = read_table(connection, self._parts)
+            if table is None:
+                return Size(held=0, bound=None)
+            parts = (table.schema, table.name)
+            names = [quote(*parts), *(n for n in enrol.companion_names(parts) if read_companion(connection, n).exists)]
+            sizes = [
+                run(connection, "SELECT pg_total_relation_size($1::regclass)", [name]).fetchone() for name in names
+            ]
+            return Size(held=sum(row[0] for row in sizes if row is not None), bound=None)
 
     def count_unstamped(self) -> int:
         with self._session.use() as connection:
@@ -175,7 +203,15 @@ class PgvectorStore:
 
     def build_index(self) -> None:
         with self._session.use() as connection:
-            searches.build_index(connection, self._layout(connection)[0])
+            layout = self._layout(connection)[0]
+            try:
+                what = f"the index build of {self._placement.table}"
+                with blocking.watched(connection, Session(self._url), what):
+                    searches.build_index(connection, layout)
+            except InsufficientPrivilege as error:
+                raise Refused(
+                    f"{str(error).strip()}; have its owner run {searches.create_index(layout)}, then go on"
+                ) from error
         self._session.close()  # with the settings of the build
 
     def index_ready(self) -> bool:
@@ -189,40 +225,27 @@ class PgvectorStore:
     def close(self) -> None:
         self._session.close()
 
-    def _judge(self, connection: Connection) -> tuple[tuple[str, ...], Table | None, tuple[str, str]]:
-        """Problems, the table if it exists, and schema and name of the table that is or will be."""
-        server, table = read_server(connection), read_table(connection, self._parts)
-        problems = [*refusals.server_problems(server)]
-        if table is None:
-            problems += refusals.new_table_problems(server, self._placement)
-            schema = self._parts[0] if len(self._parts) == 2 else server.schema or ""
-            return tuple(problems), None, (schema, self._parts[-1])
-        problems += refusals.table_problems(table, self._collection, self._placement)
-        if not problems and mapping.POSITION not in table.columns:
-            problems += self._judge_rows(connection, table)
-        return tuple(problems), table, (table.schema, table.name)
+    def _judge(self, connection: Connection) -> Judged:
+        return judge(connection, self._collection, self._placement, self._parts)
 
-    def _judge_rows(self, connection: Connection, table: Table) -> list[str]:
-        """What the rows of a table that is not enrolled yet hold; reads it once."""
-        oid = read_server(connection).vector_oid
-        assert oid is not None
-        layout = make_layout(table, self._collection, self._placement, oid)
-        statement, explain = refusals.row_checks(layout, nullable_vector=table.columns[self._placement.vector].nullable)
-        row = run(connection, statement).fetchone()
-        assert row is not None
-        return [text for found, text in zip(row, explain, strict=True) if found]
+    @contextmanager
+    def _refusals(self, connection: Connection) -> Iterator[None]:
+        """What an operator can put right is a refusal, not a failure of the store."""
+        table = self._placement.table
+        try:
+            yield
+        except LockNotAvailable as error:
+            held = blocking.holders(connection, quote(*self._parts)) or "another enrolment is at work"
+            raise Refused(f"{table} is locked: {held}; try again when that has ended") from error
+        except InsufficientPrivilege as error:
+            remedy = f"have its owner run what `vecferry enrol {self._collection.name} --sql` prints, then go on"
+            raise Refused(f"{str(error).strip()}; {remedy}") from error
+        except InvalidSchemaName as error:
+            raise Refused(f"{error.diag.message_primary}; create the schema first") from error
 
     def _layout(self, connection: Connection) -> tuple[Layout, ApplySql]:
         if self._resolved is None:
-            problems, table, _ = self._judge(connection)
-            if problems:
-                raise Refused(problems)
-            if table is None or not _enrolled(table):
-                name = self._collection.name
-                raise Refused(f"table {self._placement.table} is not enrolled; run `vecferry enrol {name}`")
-            oid = read_server(connection).vector_oid
-            assert oid is not None
-            layout = make_layout(table, self._collection, self._placement, oid)
+            layout = self._judge(connection).layout()
             self._resolved = layout, apply_sql(layout)
         return self._resolved
 

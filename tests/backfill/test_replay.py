@@ -195,7 +195,7 @@ def test_a_group_of_another_epoch_is_refused(mover: Mover) -> None:
 def test_a_store_that_holds_rows_of_its_own_is_refused_before_anything_is_begun(mover: Mover) -> None:
     store = empty_store(mover)
     store.load(["id-00001"], np.ones((1, DIMENSION), np.float32), [b"{}"])  # would win over the same id of the run
-    with pytest.raises(Refused, match=r"store third holds 1 row that vecferry did not write.*; empty that table, or"):
+    with pytest.raises(Refused, match=r"store third holds 1 row that vecferry did not write.*; name another table in"):
         open_replay(mover.context, mover.writer, "r1", "third", store)
     assert (store.live, committed(mover, "third")) == ({}, {})
     assert read_group(mover.context.control, COLLECTION, "third") is None

@@ -1,23 +1,36 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from moving_world import MovingWorld
-from vecferry.backfill.progress import Progress
+from vecferry.backfill.progress import OnProgress, Progress
 from vecferry.backfill.settling import Settler
-from vecferry.backfill.verification import MAX_EXAMPLES, Verifier, VerifyReport, sampled
-from vecferry.compare.verdict import Fault
+from vecferry.backfill.verification import MAX_EXAMPLES, OnDifference, Verifier, VerifyReport, sampled
+from vecferry.compare.verdict import Difference, Fault
 from vecferry.errors import Refused
+from vecferry.schemas.position import encode_position
 
 IDS = [f"id-{number:03}" for number in range(400)]
 QUIET = frozenset(IDS[::10])
 HOT, FEW_IDS = IDS[12], IDS[:40]
 
 
-def run(world: MovingWorld, *, sample: float | None = None, seed: int = 1, timeout_s: float = 60.0) -> VerifyReport:
+def run(
+    world: MovingWorld,
+    *,
+    sample: float | None = None,
+    seed: int = 1,
+    timeout_s: float = 60.0,
+    skips: bool = False,
+    on_progress: OnProgress = lambda progress: None,
+    on_difference: OnDifference = lambda difference: None,
+    held_back: Callable[[], Mapping[int, int]] = dict,
+) -> VerifyReport:
     verifier = Verifier(
         source=world.source,
         target=world.target,
@@ -26,8 +39,11 @@ def run(world: MovingWorld, *, sample: float | None = None, seed: int = 1, timeo
         sample=sample,
         seed=seed,
         tolerance=1e-6,
-        on_progress=lambda progress: None,
+        on_progress=on_progress,
+        on_difference=on_difference,
         clock=world,
+        skips=skips,
+        held_back=held_back,
         barrier_timeout_s=timeout_s,
     )
     # Small pages: many store calls, so the world moves many times within one verification.
@@ -219,6 +235,18 @@ def test_a_store_that_does_not_keep_up_leaves_ids_undecided() -> None:
     assert not report.to_record("old", "new", 0.0).clean
 
 
+def test_a_transaction_that_holds_the_barrier_back_is_named() -> None:
+    world = MovingWorld(0, IDS, pace=3)
+    world.stalled.add("target")
+    for _ in range(20):
+        world.sleep_s(1.0)
+    seen: list[Progress] = []
+    report = run(world, timeout_s=5.0, on_progress=seen.append, held_back=lambda: dict.fromkeys(range(8), 7))
+    assert "did not apply" in report.examples[0].reason
+    assert "held back by an open transaction in partition" in report.examples[0].reason
+    assert any("reach the same place, held back by an open transaction in partition 0 since" in p.phase for p in seen)
+
+
 def test_a_sample_is_never_complete_and_finds_what_it_covers() -> None:
     world = MovingWorld(0, IDS, pace=0)
     world.target.rows.clear()
@@ -236,6 +264,52 @@ def test_an_empty_target_costs_bounded_memory_and_examples(monkeypatch: pytest.M
     report = run(world)
     assert report.missing == len(IDS)
     assert len(report.examples) == MAX_EXAMPLES
+
+
+def test_every_kind_of_fault_has_its_examples_and_all_of_them_are_reported() -> None:
+    world = MovingWorld(0, IDS, pace=0)
+    missing, wrong = IDS[:60], IDS[60:65]
+    for id_ in missing:
+        del world.target.rows[id_]
+    for id_ in wrong:
+        world.target.rows[id_] = replace(world.target.rows[id_], metadata=b'{"other":1}')
+    world.target.rows["ghost"] = world.target.rows[IDS[-1]]
+    found: list[Difference] = []
+    report = run(world, on_difference=found.append)
+    assert {difference.id for difference in found} == {*missing, *wrong, "ghost"}
+    shown = Counter(difference.fault for difference in report.examples)
+    assert shown == {Fault.MISSING: MAX_EXAMPLES, Fault.CORRUPT: 5, Fault.EXTRA: 1}
+    assert (report.missing, report.corrupt, report.extra) == (60, 5, 1)
+
+
+@pytest.mark.parametrize("store", ["source", "target", "both"])
+def test_a_position_beyond_the_end_of_the_log_is_named_whoever_holds_it(store: str) -> None:
+    world = MovingWorld(0, IDS, pace=0)
+    beyond = encode_position(world.collection.epoch, 7)
+    for held in (world.source, world.target):
+        if store == "both" or held is getattr(world, store):
+            held.rows[IDS[3]] = replace(held.rows[IDS[3]], position=beyond)
+    report = run(world)
+    assert faults(report) == {IDS[3]: Fault.CORRUPT}
+    assert "beyond the end of the log" in report.examples[0].reason
+    assert (report.corrupt, report.undecided) == (1, 0)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_row_that_the_log_cannot_carry_is_skipped_where_that_was_chosen_and_missing_elsewhere(skips: bool) -> None:
+    world = MovingWorld(0, IDS, pace=0)
+    broken, lost = IDS[3], IDS[4]
+    world.source.rows[broken] = replace(world.source.rows[broken], metadata=b'{"price":NaN}')
+    for id_ in (broken, lost):
+        del world.target.rows[id_]
+    report = run(world, skips=skips)
+    assert faults(report) == {broken: Fault.SKIPPED if skips else Fault.MISSING, lost: Fault.MISSING}
+    assert (report.missing, report.skipped) == ((1, 1) if skips else (2, 0))
+    reasons = {difference.id: difference.reason for difference in report.examples}
+    assert "metadata holds NaN" in reasons[broken]
+    world.target.rows[lost] = world.source.rows[lost]
+    record = run(world, skips=skips).to_record("old", "new", 0.0)
+    assert (record.clean, record.skipped) == (skips, int(skips))
 
 
 def test_a_share_outside_0_to_1_is_refused() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 from migration_facts import RUN, ready
 from vecferry.cli import cancel, cutover, dlq, replay
@@ -19,6 +20,8 @@ from vecferry.migration.cutover import plan_move
 from vecferry.migration.facts import Facts
 from vecferry.migration.redrive import Redriven, StoredLetter
 from vecferry.migration.replaying import ReplayPlan
+from vecferry.schemas.codec import EventEncoder
+from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.dead_letters import Origin
 
 C = "products"
@@ -120,6 +123,7 @@ def test_the_list_of_dead_letters_names_both_ways_out(
 ) -> None:
     monkeypatch.setattr(dlq, "letters", lambda *_: (LETTER,))
     _, out, err = says("dlq", "list", C)
+    assert "publish the right state of its id" in out
     assert "once the cause is mended" in out
     assert "never stored" in out
     for command in (f"vecferry dlq redrive {C}", f"vecferry dlq discard {C}"):
@@ -127,7 +131,7 @@ def test_the_list_of_dead_letters_names_both_ways_out(
     assert err.splitlines()[-1] == f"next: vecferry dlq show {C} {LETTER.key}"
 
 
-def test_a_letter_that_cannot_be_redriven_may_be_discarded(
+def test_a_letter_that_cannot_be_redriven_says_what_to_publish_and_not_to_discard_it(
     says: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stays = Redriven(key=LETTER.key, result="13 violates a check", resolved=False)
@@ -136,7 +140,35 @@ def test_a_letter_that_cannot_be_redriven_may_be_discarded(
     code, _, err = says("dlq", "redrive", C)
     assert code == 1
     assert err.splitlines()[0] == (
-        f"vecferry: {LETTER.key}: 13 violates a check; mend that and redrive it again, or give it up with "
-        f"`vecferry dlq discard {C} {LETTER.key}`"
+        f"vecferry: {LETTER.key}: 13 violates a check; publish the right state of 'a' (or delete it) through the "
+        f"application; then `vecferry dlq redrive {C} {LETTER.key}` resolves the letter"
     )
-    assert err.splitlines()[-1] == f"next: vecferry dlq discard {C} {LETTER.key}"
+    assert err.splitlines()[-1] == f"next: vecferry dlq show {C} {LETTER.key}"
+    assert "discard" not in err
+
+
+def test_a_letter_is_shown_with_what_is_in_it_and_what_to_publish(
+    says: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = Collection(
+        name=C, space=Space(model="m", version="1", dimension=3, metric="cosine"), partitions=8, epoch=1
+    )
+    context = SimpleNamespace(collection=collection, events=LETTER.origin.topic)
+    monkeypatch.setattr(dlq, "open_context", lambda *_, **__: nullcontext(context))
+    value = EventEncoder(collection).upsert(
+        b"a", np.ones(3, np.float32), b'{"price":"12,50"}', event_id=bytes(range(16)), occurred_at_ms=1_790_000_000_000
+    )
+    monkeypatch.setattr(dlq, "letters", lambda *_: (replace(LETTER, value=value),))
+    _, out, err = says("dlq", "show", C, LETTER.key)
+    shown = {line.split("  ")[0]: line for line in out.splitlines()}
+    assert shown["id"].endswith("  a")
+    assert shown["op"].endswith("  UPSERT")
+    assert '{"price": "12,50"}' in shown["metadata"]
+    assert shown["vector dims"].endswith("  3")
+    assert "2026-09-21T" in shown["occurred at"]
+    assert "publish the right state of 'a'" in shown["what to do"]
+    assert err.splitlines()[-1] == f"next: vecferry dlq redrive {C} {LETTER.key}"
+    monkeypatch.setattr(dlq, "letters", lambda *_: (replace(LETTER, value=b"junk", record_key=None),))
+    _, out, _ = says("dlq", "show", C, LETTER.key)
+    assert "it is no event" in out
+    assert "it names no id" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import tomllib
 import typing
 from pathlib import Path
@@ -13,10 +14,11 @@ from pydantic import BaseModel
 from step_clock import StepClock
 from vecferry.backfill.progress import Progress
 from vecferry.cli.init import TEMPLATE
-from vecferry.cli.main import main
+from vecferry.cli.main import COMMANDS, main
 from vecferry.cli.output import Console, Result, Table, plain
 from vecferry.cli.progress import document, figures, reporting
 from vecferry.config import Config, GatesSection, load_config
+from vecferry.errors import Refused, Unavailable
 from vecferry.migration.gates import GateResult, Verdict
 
 
@@ -42,7 +44,49 @@ def test_results_go_to_the_streams_that_they_belong_to() -> None:
         "gates": [{"name": "g", "verdict": "fail", "measured": "m", "required": "r", "remedy": "do"}],
         "next_steps": ["vecferry status x"],
     }
-    assert err.getvalue() == "vecferry: p\n"
+    assert [json.loads(line) for line in err.getvalue().splitlines()] == [{"problem": "p"}]
+
+
+def test_an_error_is_a_document_on_stdout_and_every_line_of_stderr_is_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[BaseException] = [
+        Refused(["first; do this", "second; do that"]),
+        Unavailable("Kafka at h:1 does not answer"),
+        ZeroDivisionError("by zero"),
+        KeyboardInterrupt(),
+    ]
+
+    def failing(_args: object, console: Console) -> Result:
+        console.say("under way")
+        logging.getLogger("vecferry.journal").warning("a later version wrote %s", "this")
+        raise raised.pop(0)
+
+    monkeypatch.setattr(COMMANDS["init"], "run", failing)
+    for code, kind, problems in (
+        (3, "refused", ["first; do this", "second; do that"]),
+        (1, "unavailable", ["Kafka at h:1 does not answer"]),
+        (1, "internal", ["internal error: ZeroDivisionError: by zero; --debug shows where"]),
+        (130, "interrupted", ["interrupted"]),
+    ):
+        assert main(["init", "--output", "json"]) == code
+        out, err = capsys.readouterr()
+        assert json.loads(out) == {"error": {"kind": kind, "problems": problems}, "exit_code": code}
+        first, logged, *rest = [json.loads(line) for line in err.splitlines()]
+        assert first == {"message": "under way"}
+        assert (logged["level"], logged["message"]) == ("WARNING", "a later version wrote this")
+        assert rest == [{"problem": problem} for problem in problems]
+
+
+@pytest.mark.parametrize("form", [["--output", "json"], ["--output=json"]])
+def test_a_command_line_that_is_wrong_is_json_where_json_was_asked_for(
+    capsys: pytest.CaptureFixture[str], form: list[str]
+) -> None:
+    assert main(["cutover", "products", "--to", "half", *form]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"]["kind"] == "usage"
+    assert "'half' is not a percentage" in json.loads(out)["error"]["problems"][0]
+    assert [list(json.loads(line)) for line in err.splitlines()] == [["problem"]]
 
 
 def test_what_has_no_place_in_json_is_an_error_and_not_a_guess() -> None:
@@ -69,29 +113,9 @@ def test_progress_is_one_json_line_a_second_and_shows_each_phase_at_once() -> No
     assert seen[-1]["percent"] == 100.0
 
 
-def test_a_bar_names_what_it_waits_for() -> None:
-    shown = figures(
-        Progress(
-            phase="copying",
-            chunks_done=1,
-            chunks=4,
-            rows=10,
-            percent=25.0,
-            rows_per_s=5.4,
-            eta_s=6.0,
-            throttled="live lag of new is 9 records",
-            note="no worker of old is running",
-        )
-    )
-    assert shown == (
-        "25.0 %, 1/4 chunks, 10 rows, 5 rows/s, ETA 6 s, "
-        "waits: live lag of new is 9 records, no worker of old is running"
-    )
-
-
 def test_a_job_without_chunks_names_none_and_figures_are_as_exact_as_they_are_known() -> None:
     moment = Progress(phase="comparing rows", rows=1, percent=33.33333, rows_per_s=5.123456, eta_s=0.66666)
-    assert figures(moment) == "33.3 %, 1 row, 5 rows/s, ETA 1 s"
+    assert figures(moment) == "1 row, 5 rows/s"
     assert document(moment) == {
         "phase": "comparing rows",
         "rows": 1,
@@ -102,6 +126,7 @@ def test_a_job_without_chunks_names_none_and_figures_are_as_exact_as_they_are_kn
         "note": "",
     }
     assert document(Progress(phase="copying", chunks=2))["chunks_done"] == 0
+    assert figures(Progress(phase="copying", chunks=1, rows=2)) == "0 of 1 chunk, 2 rows"
 
 
 def test_init_writes_a_configuration_and_never_overwrites_one(

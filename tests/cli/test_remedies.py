@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from vecferry.cli.main import COMMANDS, make_parser
+from vecferry.cli.options import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 ASIDE = {"tests", "benchmarks", "examples", "docs", ".venv", ".typing", "build", "dist"}
@@ -46,8 +47,8 @@ def mistake(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Why ``command`` cannot be typed, or ""."""
     try:
         make_parser().parse_args(shlex.split(command)[1:])
-    except SystemExit:
-        return f"{command}: {capsys.readouterr().err.splitlines()[-1]}"
+    except UsageError as error:
+        return f"{command}: {error}"
     return ""
 
 
@@ -81,3 +82,30 @@ def test_a_remedy_names_the_whole_command(module: Path) -> None:
     half = re.compile(rf"`(?:{'|'.join(COMMANDS)})(?: [^`]*)?`")
     shown = [text for text in texts(ast.parse(module.read_text(encoding="utf-8"))) if half.search(text)]
     assert shown == [], "`verb` alone cannot be typed: write `vecferry verb ARGUMENTS`"
+
+
+# What nobody must be told to do for a migration's sake.
+HARMFUL = re.compile(
+    r"\bdelete (?:them|the rows?|those rows|the topic|topic)\b|\bempty (?:it|them|that table|the target)\b"
+    r"|\bON DELETE CASCADE\b|\bDISABLE (?:ROW|TRIGGER)|\bdisable them\b|\bdrop (?:them|the constraint|the trigger)\b"
+    r"|\bkeep one row\b",
+)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_text_tells_anybody_to_give_up_rows_or_protection(module: Path) -> None:
+    said = texts(ast.parse(module.read_text(encoding="utf-8")))
+    assert [text for text in said if HARMFUL.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        "some rows have no vector; delete them, or move them to a table of their own",
+        "foreign key fk prevents deletes; make it ON DELETE CASCADE or SET NULL, or drop it",
+        "it has triggers; disable them",
+        "ALTER TABLE … DISABLE ROW LEVEL SECURITY",
+    ],
+)
+def test_advice_that_harms_is_found(advice: str) -> None:
+    assert HARMFUL.search(advice)

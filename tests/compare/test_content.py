@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vecferry.compare.content import metadata_difference, within
+from vecferry.compare.content import filtered_difference, metadata_difference, within
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -52,3 +52,29 @@ def test_vectors_within_the_tolerance_are_equal_and_nan_is_not() -> None:
     left = np.array([[1, 2], [1, 2], [1, np.nan], [1, np.inf], [1, 2]], np.float32)
     right = np.array([[1, 2], [1, 2.0000005], [1, np.nan], [1, np.inf], [1, 2.00001]], np.float32)
     assert within(left, right, 1e-6).tolist() == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1.0, 1e20])
+def test_a_tolerance_is_a_share_of_the_vector_at_every_scale(scale: float) -> None:
+    left = np.array([[1, 2], [0, 0], [1, 2]], np.float32) * np.float32(scale)
+    right = np.array([[1, 2.000001], [0, 0.1], [2, 1]], np.float32) * np.float32(scale)
+    assert within(left, right, 1e-6).tolist() == [True, False, False]
+    assert within(left, right, 0.0).tolist() == [False, False, False]
+    assert within(left, left, 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "filtered", "keys"),
+    [
+        ('{"a":123456789012345678901234567890}', '{"a":1.2345678901234568e+29}', ""),
+        ('{"a":9007199254740993}', '{"a":9007199254740993}', ""),
+        ('{"a":9007199254740993}', '{"a":9007199254740992}', "a"),
+        ('{"a":true}', '{"a":1}', "a"),
+        ('{"b":1,"a":"é"}', '{"a": "\\u00e9", "b": 1.0}', ""),
+        ("{}", '{"a":1}', "a"),
+    ],
+)
+def test_filters_may_see_a_number_beyond_64_bits_rounded_and_nothing_else(
+    metadata: str, filtered: str, keys: str
+) -> None:
+    assert filtered_difference(metadata.encode(), filtered.encode()) == keys

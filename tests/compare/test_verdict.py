@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,6 +118,30 @@ def test_an_id_that_is_held_twice_is_corrupt(source: Seen, target: Seen, reason:
     assert (found.fault, found.reason) == (Fault.CORRUPT, reason)
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_position_beyond_the_end_of_the_log_is_corrupt_and_not_being_written_for_ever(deleted: bool) -> None:
+    beyond, below = state(150, deleted=deleted), state(149, deleted=deleted)
+    for source, target, name in ((None, beyond, "target"), (beyond, state(7), "source"), (beyond, beyond, "source")):
+        found = judge("a", seen(source), seen(target), 0.0, end=150)
+        assert found is not None
+        assert (found.fault, found.reason) == (Fault.CORRUPT, f"the {name} holds a position beyond the end of the log")
+    found = judge("a", seen(None), seen(below), 0.0, end=150)
+    assert found is not None
+    assert found.fault is Fault.UNDECIDED
+
+
+@pytest.mark.parametrize(("filtered", "blamed"), [('{"k": 1.0}', False), ('{"k":2}', True), ("{}", True)])
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_what_filters_see_is_compared_with_the_metadata(side: str, filtered: str, blamed: bool) -> None:
+    plain = state(7, metadata='{"k":1}')
+    mirrored = replace(plain, filtered=filtered.encode())
+    pair = (mirrored, plain) if side == "source" else (plain, mirrored)
+    found = judge("a", seen(pair[0]), seen(pair[1]), 0.0)
+    assert (found is not None) == blamed
+    assert found is None or found.reason == f"filters of the {side} see something else: k"
+    assert suspects(_rows({"a": pair[0]}), _rows({"a": pair[1]}), 0.0) == (["a"] if blamed else [])
+
+
 def test_remembered_is_what_the_other_store_comes_to_next() -> None:
     shown = seen(state(50), state(10), state(20), state(30))
 
@@ -145,7 +171,7 @@ def test_the_reason_names_the_side_and_the_content() -> None:
     assert "source is older" in older.reason
     wrong = judge("a", seen(state(7)), seen(state(7, vector=(1.0, 2.5), metadata='{"k":1}')), 1e-6)
     assert wrong is not None
-    assert "component 1 by 0.5" in wrong.reason
+    assert "component 1 is 2 and 2.5, 0.2 of the vector's scale (tolerance 1e-06)" in wrong.reason
     assert "metadata differs: k" in wrong.reason
 
 
@@ -156,6 +182,7 @@ def _rows(states: dict[str, State]) -> Rows:
         deleted=np.array([s.deleted for s in states.values()], np.bool_),
         vectors=np.array([s.vector for s in states.values()], np.float32).reshape(len(states), 2),
         metadata=[s.metadata for s in states.values()],
+        filtered=[s.metadata if s.filtered is None else s.filtered for s in states.values()],
     )
 
 

@@ -101,7 +101,7 @@ def test_every_line_of_a_worker_is_one_that_it_writes() -> None:
     said = " ".join(
         node.value
         for source in package_sources()
-        if source.part in ("consumers", "log")
+        if source.part in ("consumers", "journal", "kafka_contact", "kafka_errors", "log")
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )

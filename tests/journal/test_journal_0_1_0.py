@@ -15,7 +15,10 @@ from vecferry.journal.runs import OpenRuns, read_done, read_group, read_plan, re
 
 DATA = Path(__file__).parents[1] / "data" / "journal-0.1.0"
 # Fields that came later, as they are read from a record without them.
-ADDED: dict[str, dict[str, object]] = {"CollectionRecord": {"space_model": "", "space_version": ""}}
+ADDED: dict[str, dict[str, object]] = {
+    "CollectionRecord": {"space_model": "", "space_version": "", "columns": {}},
+    "LiveProgress": {"clean_from": None},
+}
 SOME_S = 1700000000.25
 PROGRESS: dict[str, type[Record]] = {"live": LiveProgress, "snapshot": SnapshotProgress, "worker": WorkerProgress}
 

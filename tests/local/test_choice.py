@@ -17,6 +17,7 @@ from services import containers
 from sources import ROOT
 from vecferry.errors import Unavailable
 from vecferry.local import docker, services
+from vecferry.local.__main__ import main as local_main
 from vecferry.local.kafka import KAFKA_VERSION, POM, java_major, start_kafka
 from vecferry.local.postgres import PGVECTOR_VERSION, POSTGRES_MAJOR
 
@@ -92,6 +93,19 @@ def test_an_engine_that_answers_serves_both(home: Path, fake_docker: Path) -> No
     ]
     assert services.stop("tries") == ["kafka", "postgres"]
     assert [one.address for one in services.status("tries")] == [None, None]
+
+
+def test_status_prints_addresses_that_can_be_used_as_they_stand(
+    home: Path, fake_docker: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    addresses = services.start("tries")
+    assert local_main(["status", "--name", "tries"]) == 0
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == [addresses.kafka, addresses.postgres]
+    monkeypatch.setenv("VECFERRY_POSTGRES", "postgresql://me:secret@db.example/app")
+    local_main(["status", "--name", "tries"])
+    out = capsys.readouterr().out
+    assert "postgresql://me@db.example/app (its password: $VECFERRY_POSTGRES)" in out
+    assert "secret" not in out
 
 
 def test_containers_serve_a_block_and_stop_after_it(home: Path, fake_docker: Path) -> None:

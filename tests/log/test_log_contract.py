@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
+from confluent_kafka import Producer
 from step_clock import StepClock
 from vecferry.config import KafkaSection
 from vecferry.errors import Refused, VecferryError
@@ -20,16 +22,46 @@ TOPIC = {"cleanup.policy": "delete"}
 COMPACTED = {"cleanup.policy": "compact"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A log, and how another application leaves a transaction open behind one record of partition 0 of a topic."""
+
+    log: Log
+    leave_open: Callable[[str], object]
+
+
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.server)])
-def log(request: pytest.FixtureRequest) -> Iterator[Log]:
-    made: Log
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    log: Log
     if request.param == "memory":
-        made = MemoryLog(Broker(), StepClock())
+        broker = Broker()
+        log = MemoryLog(broker, StepClock())
+        leave_open = partial(left_open_in_memory, broker)
     else:
         bootstrap = request.getfixturevalue("kafka_bootstrap")
-        made = KafkaLog(KafkaSection(bootstrap_servers=bootstrap, client={"session.timeout.ms": "6000"}))
-    yield made
-    made.close()
+        log = KafkaLog(KafkaSection(bootstrap_servers=bootstrap, client={"session.timeout.ms": "6000"}))
+        leave_open = partial(left_open, bootstrap)
+    yield Way(log=log, leave_open=leave_open)
+    log.close()
+
+
+@pytest.fixture
+def log(way: Way) -> Log:
+    return way.log
+
+
+def left_open_in_memory(broker: Broker, topic: str) -> None:
+    broker.partition((topic, 0)).open_since = broker.append((topic, 0), b"k", b"open")
+
+
+def left_open(bootstrap: str, topic: str) -> Producer:
+    """The producer, which must live on."""
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": topic, "transaction.timeout.ms": 60_000})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"open", b"k", partition=0)
+    assert producer.flush(30) == 0
+    return producer
 
 
 @dataclass(slots=True)
@@ -109,8 +141,25 @@ def test_offsets_rise_by_one_per_record_of_a_partition(log: Log) -> None:
     name = topic_of(log)
     send(log, name, (0, "a"), (1, "b"), (0, "c"))
     offsets = log.admin.offsets(name, 2)
-    assert (offsets.begin, offsets.end) == ((0, 0), (2, 1))
+    assert (offsets.begin, offsets.stable, offsets.end) == ((0, 0), (2, 1), (2, 1))
     assert log.admin.end_offsets(name, 2) == (2, 1)
+
+
+def test_what_an_open_transaction_holds_back_lies_between_the_stable_offset_and_the_end(way: Way) -> None:
+    log, name = way.log, topic_of(way.log)
+    send(log, name, (0, "a"))
+    kept = way.leave_open(name)
+    send(log, name, (0, "b"), (1, "c"))
+    offsets = log.admin.offsets(name, 2)
+    assert (offsets.begin, offsets.stable, offsets.end) == ((0, 0), (1, 1), (3, 1))
+    assert log.admin.end_offsets(name, 2) == (3, 1)
+    assert log.admin.end_offsets(name, 2, stable=True) == (1, 1)
+    assert sorted(str(message.value()) for message in log.newest(name, 2, 10)) == ["b'a'", "b'c'"]
+    member = Member(log, name, unique("group"))
+    assert sorted(str(message.value()) for message in member.take(2)) == ["b'a'", "b'c'"]
+    wait_until(lambda: (member.consumer.poll(0.05), member.consumer.seen_end((name, 0)))[1] == 3, 60)
+    member.consumer.close()
+    del kept
 
 
 def test_a_group_without_members_can_be_given_offsets(log: Log) -> None:
@@ -225,6 +274,9 @@ def test_the_newest_value_of_a_key_stands_and_null_removes_it(log: Log) -> None:
 
 def test_a_table_of_a_topic_that_is_not_there_says_so(log: Log) -> None:
     table = log.table(unique("absent"))
+    for ask in (lambda: table.get("key"), lambda: table.items(""), lambda: table.headers("key")):
+        with pytest.raises(VecferryError):
+            ask()
     with pytest.raises(VecferryError):
         table.sync(5)
     table.close()

@@ -102,6 +102,8 @@ def test_backfill_gate() -> None:
 def test_index_gate() -> None:
     assert index_gate(ready()).verdict is Verdict.PASS
     assert index_gate(replace(ready(), index_ready=False)).verdict is Verdict.FAIL
+    without = "no index is possible: it holds at most 2000 dimensions"
+    assert index_gate(replace(ready(), no_index=without)).measured == without
     early = index_gate(replace(ready(), run=None))
     assert (early.verdict, early.measured) == (Verdict.INCONCLUSIVE, "nothing was copied yet")
     unknown = index_gate(replace(ready(), index_ready=None, index_problem="store new: connection refused"))
@@ -130,9 +132,47 @@ def test_lag_gate() -> None:
         result = lag_gate(replace(facts, live={"new": live}), NEW, LIMITS)
         assert (result.verdict, measured in result.measured) == (verdict, True), result
     assert lag_gate(replace(facts, end=None), NEW, LIMITS).verdict is Verdict.INCONCLUSIVE
-    restored = replace(facts, held=held(100, 20))
-    assert lag_gate(restored, NEW, LIMITS).measured == "32 records"
-    assert lag_gate(restored, OLD, LIMITS).verdict is Verdict.PASS
+    restored = lag_gate(replace(facts, held=held(100, 20)), NEW, LIMITS)
+    assert (restored.verdict, restored.measured[:10]) == (Verdict.FAIL, "32 records")
+    assert lag_gate(replace(facts, held=held(100, 20)), OLD, LIMITS).verdict is Verdict.PASS
+
+
+def test_a_store_that_does_not_say_how_far_it_is_passes_no_gate() -> None:
+    silent = replace(ready(), source_held=None, source_problem="store old: connection refused")
+    for result in (lag_gate(silent, OLD, LIMITS), rollback_gate(silent, LIMITS)):
+        assert (result.verdict, result.measured) == (Verdict.INCONCLUSIVE, "store old: connection refused")
+        assert result.remedy == "make store old answer"
+    assert lag_gate(replace(ready(), held=None, index_problem="away"), NEW, LIMITS).measured == "away"
+
+
+def test_a_rollback_is_not_ready_when_a_server_took_over_that_lacks_the_last_writes() -> None:
+    lost = replace(ready(), source_held=held(100, 47))  # within the bound, and nobody brings them back
+    for result in (lag_gate(lost, OLD, LIMITS), rollback_gate(lost, LIMITS)):
+        assert result.verdict is Verdict.FAIL
+        assert "3 records: it had applied partition 1 up to offset 50 and is at 47 now" in result.measured
+        assert result.remedy == "start `vecferry worker --store old` anew"
+    assert "old needs offset 47" in retention_gate(replace(lost, begin=(0, 48))).measured
+    partial = rollback_gate(replace(ready(), source_held=held(100, 50, complete=(0,))), LIMITS)
+    assert (partial.verdict, partial.measured) == (Verdict.FAIL, "old is no full copy in partition 1")
+
+
+def test_an_open_transaction_is_named_where_it_holds_writes_back() -> None:
+    held_back = replace(ready(), end=(100, 150), stable=(100, 50))
+    result = lag_gate(held_back, OLD, LIMITS)
+    assert result.verdict is Verdict.FAIL
+    assert result.measured == "100 records, held back by an open transaction in partition 1 since offset 50"
+    assert "--topic shop.products.events --partition 1" in result.remedy
+    few = replace(ready(), end=(100, 53), stable=(100, 50))
+    assert (lag_gate(few, OLD, LIMITS).verdict, lag_gate(few, OLD, LIMITS).measured) == (
+        Verdict.INCONCLUSIVE,
+        "3 records, held back by an open transaction in partition 1 since offset 50",
+    )
+    assert decide(cutover_gates(few, LIMITS)) is Verdict.INCONCLUSIVE
+    for facts in (held_back, few):  # the way back stays open
+        assert (rollback_gate(facts, LIMITS).verdict, rollback_gate(facts, LIMITS).measured) == (
+            Verdict.PASS,
+            "0 records",
+        )
 
 
 def test_lag_counts_every_partition_and_is_unknown_without_one() -> None:

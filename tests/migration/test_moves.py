@@ -187,8 +187,9 @@ def configure_events(rig: Rig, **values: str) -> None:
 
 
 def command(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run a command line on the rig's Kafka; it opens no store."""
+    """Run a command line on the rig's Kafka and stores."""
     monkeypatch.setattr(cutover, "config_of", lambda _: rig.config)
+    monkeypatch.setattr("vecferry.backfill.context.open_replica", lambda config, name, replica: rig.stores[replica])
     return main([*arguments, "--config", str(tmp_path / "unread.toml")])
 
 

@@ -124,3 +124,17 @@ def test_a_command_names_the_store_and_a_gate_the_replica_that_lies_in_it() -> N
     assert set(lags) == {"lag of old", "lag of new"}
     assert lags["lag of new"].measured == "no worker of store new has ever reported"
     assert {gate.remedy for gate in lags.values()} == {"start `vecferry worker --store lake`"}
+
+
+def test_a_worker_that_runs_is_not_to_be_started() -> None:
+    heard = WorkerProgress(beat_unix_s=NOW_S - 1, live={}, snapshot={}, redelivered=0)
+    silent = replace(ready(), live={"old": {}, "new": {}})
+    assert "vecferry worker --store old" in next_steps(silent, cutover_gates(silent, LIMITS))
+    running = replace(silent, workers={"old": {"vm-7": heard}, "new": {"vm-8": heard}})
+    gates = cutover_gates(running, LIMITS)
+    assert not [step for step in next_steps(running, gates) if "vecferry worker" in step]
+    lags = [gate for gate in gates if gate.name.startswith("lag of")]
+    assert [gate.remedy for gate in lags] == [
+        f"its worker runs ({name}); its log says what it waits for" for name in ("vm-8", "vm-7")
+    ]
+    assert {gate.verdict for gate in lags} == {Verdict.INCONCLUSIVE}

@@ -15,11 +15,14 @@ from vecferry.migration.preflight import (
     collection_checks,
     group_check,
     live_topic_checks,
+    log_end_checks,
+    model_checks,
     partitioner_check,
     refuse_unless_passed,
     store_checks,
     table_topic_check,
 )
+from vecferry.migration.topic_settings import record_size_check, record_time_checks
 from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.filters import Operator
 from vecferry.schemas.partitioner import partitions_of
@@ -183,3 +186,65 @@ def test_failures_come_before_what_is_not_known() -> None:
     with pytest.raises(Refused) as refused:
         refuse_unless_passed([unknown, failed])
     assert refused.value.problems == ("c: m; do this",)
+
+
+def test_a_dimension_that_no_index_holds_is_said() -> None:
+    bounded = replace(CAPABLE, max_index_dimension=2_000)
+    wide = replace(COLLECTION, space=replace(COLLECTION.space, dimension=3_072))
+    (check,) = store_checks("old", (), bounded, wide)
+    assert check.verdict is Verdict.PASS
+    assert "no index is possible: it holds at most 2000 dimensions, these vectors have 3072" in check.measured
+    for capable, collection in ((bounded, COLLECTION), (CAPABLE, wide)):
+        assert store_checks("old", (), capable, collection)[0].measured == "guarantee atomic"
+
+
+def test_a_remark_is_shown_and_refuses_nothing() -> None:
+    (able, remark) = store_checks("old", (), CAPABLE, COLLECTION, ("2 rows without a vector stay as they are",))
+    assert (able.verdict, remark.verdict) == (Verdict.PASS, Verdict.PASS)
+    assert remark.measured == "2 rows without a vector stay as they are"
+
+
+def test_no_remedy_deletes_a_topic() -> None:
+    for topic in (
+        Topic(name="shop.control", partitions=1, settings={"cleanup.policy": "delete"}),
+        Topic(name="shop.control", partitions=2, settings={"cleanup.policy": "compact"}),
+    ):
+        check = table_topic_check(topic, "shop.control", "products")
+        assert check.verdict is Verdict.FAIL
+        assert "delete topic" not in check.remedy
+
+
+def test_record_times_that_a_producers_clock_decides_are_named_topic_by_topic_with_the_command() -> None:
+    right = Topic(name="shop.control", partitions=1, settings={"message.timestamp.type": "LogAppendTime"})
+    wrong = [Topic(name=f"shop.{n}", partitions=1, settings={"message.timestamp.type": "CreateTime"}) for n in "ab"]
+    (passed,) = record_time_checks([right], "here:9092")
+    assert passed.verdict is Verdict.PASS
+    lines = failures(record_time_checks([right, *wrong], "here:9092"))
+    assert len(lines) == 2
+    assert lines[1].endswith(
+        "kafka-configs.sh --bootstrap-server here:9092 --alter --entity-type topics --entity-name shop.b "
+        "--add-config message.timestamp.type=LogAppendTime"
+    )
+
+
+@pytest.mark.parametrize(("limit", "fits"), [("262144", True), ("2500", False), ("1048588", True)])
+def test_a_live_topic_that_takes_no_event_is_refused(limit: str, fits: bool) -> None:
+    topic = live_topic(max_message_bytes=limit)
+    check = record_size_check(topic, replace(COLLECTION, space=replace(COLLECTION.space, dimension=384)), "here:9092")
+    assert (check.verdict is Verdict.PASS) is fits
+    assert f"{int(limit) - 1024} bytes" in check.measured
+    assert ("--add-config max.message.bytes=" in check.remedy) is not fits
+
+
+def test_what_was_applied_beyond_the_end_of_the_log_is_refused_with_a_new_epoch() -> None:
+    assert log_end_checks("old", {0: 5, 1: 3}, (5, 3), COLLECTION, "shop.products.events") == ()
+    (line,) = failures(log_end_checks("old", {0: 5, 1: 4}, (5, 3), COLLECTION, "shop.products.events"))
+    assert "shop.products.events [1] up to offset 4, and the topic ends at 3" in line
+    assert "raise collections.products.epoch by one" in line
+
+
+def test_a_model_that_was_not_compared_is_not_called_as_configured() -> None:
+    assert model_checks(ENROLLED, COLLECTION) == ()
+    (check,) = model_checks(ENROLLED.model_copy(update={"space_model": "", "space_version": ""}), COLLECTION)
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "vecferry enrol products" in check.remedy

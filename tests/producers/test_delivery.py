@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from vecferry.producers.delivery import BatchDelivery, Delivery
 from vecferry.producers.outstanding import Book
 from vecferry.producers.reports import Reports
 from vecferry.schemas.position import encode_position
+from vecferry.schemas.tokens import Run
 
 UNKNOWN_OFFSET = -1001  # what the client reports when only a retry of the record was answered, as a duplicate
 
@@ -181,3 +183,17 @@ def test_a_client_that_stops_for_good_is_told_of() -> None:
     assert client.entered.wait(10)
     reports.stop()
     assert errors[0] == client.error
+
+
+def test_the_token_of_a_batch_knows_which_writes_are_its_own(book: Book) -> None:
+    """Between them lie those of others, which no reader of this token waits for."""
+    reports = [Report(4), Report(5), Report(0, 2), Report(7), Report(8), Report(3, 2)]
+    batch = reported(BatchDelivery(book, "a"), *reports)
+    batch.taken = len(reports)
+    batch.seal()
+    token = batch.result(0)
+    at = partial(encode_position, 1)
+    assert dict(token.positions) == {0: at(8), 2: at(3)}
+    assert set(token.writes) == {Run(0, at(4), at(5)), Run(0, at(7), at(8)), Run(2, at(0), at(0)), Run(2, at(3), at(3))}
+    (one,) = reported(Delivery(book, "a"), Report(9)).result(0).writes
+    assert one == Run(0, at(9), at(9))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mock_kafka import MockKafka
 from publishing import PARTITIONS, VECTOR, D, open_publisher, read_all, warm
-from vecferry.errors import Inconclusive, NotDelivered, Refused
+from vecferry.errors import Inconclusive, InvalidRecord, NotDelivered, Refused
 from vecferry.producers.delivery import Delivery
 from vecferry.producers.reports import Reports
 from waiting import wait_until
@@ -218,3 +218,50 @@ def test_a_forked_child_exits_normally_without_waiting_for_threads_that_it_does_
     command = [sys.executable, "-c", FORK_AND_EXIT, kafka.bootstrap_servers]
     ended = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (mock_kafka.MESSAGE_TOO_LARGE, "raise max.message.bytes of the topic, or shorten the record"),
+        (mock_kafka.TOPIC_AUTHORIZATION_FAILED, "allow it READ, WRITE, DESCRIBE and DESCRIBE_CONFIGS on the topics"),
+    ],
+)
+def test_a_write_that_the_broker_refuses_says_what_to_do(kafka: MockKafka, code: int, remedy: str) -> None:
+    with open_publisher(kafka) as publisher:
+        warm(publisher)
+        kafka.fail_next(code)
+        with pytest.raises(NotDelivered, match=remedy):
+            publisher.upsert("a", VECTOR).result(timeout=30)
+
+
+def test_what_a_short_topic_does_not_take_is_refused_at_the_call(kafka: MockKafka) -> None:
+    with open_publisher(kafka, max_record_bytes=4_000) as publisher:
+        many = [publisher.upsert(f"id-{n}", VECTOR, {"text": "x" * 500}) for n in range(50)]
+        with pytest.raises(InvalidRecord, match=r"larger than message\.max\.bytes"):
+            publisher.upsert("a", VECTOR, {"text": "x" * 5_000})
+        for delivery in many:
+            delivery.result(timeout=30)
+
+
+def test_a_publisher_logs_an_outage_once_and_its_end_once(kafka: MockKafka, caplog: pytest.LogCaptureFixture) -> None:
+    with open_publisher(kafka, {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 20}) as publisher:
+        warm(publisher)
+        kafka.set_down()
+        late = publisher.upsert("a", VECTOR)
+        wait_until(lambda: "does not answer" in caplog.text, what="the outage to be noticed")
+        kafka.set_up()
+        late.result(timeout=30)
+        wait_until(lambda: "answers again" in caplog.text, what="the end to be noticed")
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("vecferry")]
+    assert len(said) == 2, said
+    assert said[0].endswith("; going on when it does")
+
+
+def test_an_offset_that_was_given_out_before_the_publisher_opened_is_no_acknowledgement(kafka: MockKafka) -> None:
+    doubts: list[bool] = []
+    with open_publisher(kafka, log_ends=[100] * PARTITIONS, on_doubt=lambda: doubts.append(True)) as publisher:
+        with pytest.raises(NotDelivered, match="without an offset of its own"):
+            publisher.upsert("a", VECTOR).result(timeout=30)
+        assert publisher.reached() == dict.fromkeys(range(PARTITIONS), 100)
+    assert doubts == [True]

@@ -120,7 +120,7 @@ def test_what_is_accepted_is_read_back(settings: Any, id_: Any, vector: Any, val
     assert found.errors == {}
     assert found.batch.ids == [id_]
     assert found.batch.vectors[0].tolist() == np.asarray(vector).astype(np.float32).tolist()
-    assert json.loads(found.batch.metadata[0]) == json.loads(json.dumps(values or {}))
+    assert json.loads(found.batch.metadata[0]) == json.loads(json.dumps(values or {}, default=float))
 
 
 def test_rows_of_one_array_are_the_rows_one_by_one() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import warnings
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vecferry.errors import InvalidRecord
 from vecferry.producers.validation import Validator, rows_of
 from vecferry.schemas.collection import Collection, IdType, Metric, Space
+from vecferry.schemas.fields import Field, RowFields, integer
 
 D = 4
 
@@ -20,6 +25,11 @@ D = 4
 def validator(metric: Metric = "cosine", id_type: IdType = "text", fields: frozenset[str] | None = None) -> Validator:
     space = Space(model="m", version="1", dimension=D, metric=metric)
     return Validator(Collection(name="c", space=space, partitions=1, id_type=id_type), fields)
+
+
+def typed(*replicas: RowFields, id_type: IdType = "text") -> Validator:
+    space = Space(model="m", version="1", dimension=D, metric="cosine")
+    return Validator(Collection(name="c", space=space, partitions=1, id_type=id_type), None, replicas)
 
 
 def refusal(call: Any, *arguments: Any) -> InvalidRecord:
@@ -62,6 +72,26 @@ def test_ids_that_cannot_be_carried_are_refused(id_: Any, reason: str) -> None:
 @pytest.mark.parametrize("id_", ["0", "7", "-7", str(2**63 - 1), str(-(2**63))])
 def test_canonical_bigints(id_: str) -> None:
     assert validator(id_type="bigint").key(id_) == id_.encode()
+
+
+def test_an_id_of_a_typed_column_may_be_given_as_the_column_has_it() -> None:
+    numbers, uuids = validator(id_type="bigint"), validator(id_type="uuid")
+    assert numbers.key(7) == numbers.key(np.int64(7)) == b"7"
+    assert uuids.key(UUID(int=7)) == str(UUID(int=7)).encode()
+    assert validator().key(np.str_("a")) == b"a"
+    for wrong in (True, 7.0, UUID(int=7), None):
+        assert refusal(numbers.key, wrong).field == "id"
+    assert refusal(numbers.key, 2**63).remedy == "use the id of a bigint column"
+    assert refusal(uuids.key, 7).field == "id"
+
+
+def test_an_id_that_its_column_has_no_room_for_is_refused() -> None:
+    small = RowFields(id=integer("integer", 32))
+    assert typed(small, id_type="bigint").key("2147483647") == b"2147483647"
+    assert "integer" in refusal(typed(small, id_type="bigint").key, 2**31).problem
+    short = RowFields(id=Field(kind="text", declared="character varying(3)", length=3))
+    assert typed(short).key("abc") == b"abc"
+    assert refusal(typed(short).key, "abcd").remedy == "shorten it"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +205,9 @@ def test_a_bad_row_is_named() -> None:
 
 # -- metadata --------------------------------------------------------------------------------------------------------
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+floats = st.floats(allow_nan=False, allow_infinity=False)
+# The two encoders spell small ones otherwise: 0.00001 and 1e-05.
+scalars = st.none() | st.booleans() | st.integers() | floats.filter(lambda x: orjson.dumps(x) == repr(x).encode())
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(
     scalars | words, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=8
@@ -187,6 +219,11 @@ def test_metadata_is_the_json_that_the_standard_encoder_writes(metadata: dict[st
     text = validator().metadata(metadata)
     assert text == json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()
     assert json.loads(text) == metadata
+
+
+@given(floats)
+def test_a_float_in_metadata_stays_the_same_float(value: float) -> None:
+    assert json.loads(validator().metadata({"a": value, "b": [value]})) == {"a": value, "b": [value]}
 
 
 def test_no_metadata_is_an_empty_object() -> None:
@@ -202,14 +239,16 @@ def test_no_metadata_is_an_empty_object() -> None:
         ({"a": {None: 1}}, "metadata.a", "key None is NoneType"),
         ({"a": b"x"}, "metadata.a", "bytes is not JSON"),
         ({"a": [1, {2}]}, "metadata.a[1]", "set is not JSON"),
-        ({"a": np.float32(1)}, "metadata.a", "float32 is not JSON"),
-        ({"a": float("nan")}, "metadata", "is not JSON"),
-        ({"a": [float("inf")]}, "metadata", "is not JSON"),
+        ({"a": np.longdouble(1)}, "metadata.a", "longdouble is not JSON"),
+        ({"a": np.float32("nan")}, "metadata.a", "nan is not JSON"),
+        ({"a": Decimal("NaN")}, "metadata.a", "NaN is not JSON"),
+        ({"a": float("nan")}, "metadata.a", "nan is not JSON"),
+        ({"a": [float("inf")]}, "metadata.a[0]", "inf is not JSON"),
         ({"a": "\ud800"}, "metadata", "is not JSON"),
         ({"a": "x\0"}, "metadata", "NUL"),
         ({"a": ["x\0"]}, "metadata", "NUL"),
         ({"x\0": 1}, "metadata", "NUL"),
-        ({"a": 10**5000}, "metadata", "is not JSON"),
+        ({"a": 10**5000}, "metadata.a", "is not JSON"),
         ({"a": "x" * 262_144}, "metadata", "takes 262152 bytes"),
     ],
 )
@@ -217,6 +256,37 @@ def test_metadata_that_json_cannot_hold_is_refused(metadata: Any, field: str, re
     error = refusal(validator().metadata, metadata)
     assert error.field == field
     assert reason in error.problem
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2026, 1, 31, 10, 30, tzinfo=UTC), '"2026-01-31T10:30:00+00:00"'),
+        (datetime(2026, 1, 31, 10, 30), '"2026-01-31T10:30:00"'),
+        (date(2026, 1, 31), '"2026-01-31"'),
+        (time(10, 30), '"10:30:00"'),
+        (Decimal("12.50"), "12.50"),
+        (Decimal("1E+30"), "1E+30"),
+        (UUID(int=7), '"00000000-0000-0000-0000-000000000007"'),
+        (np.float32(0.5), "0.5"),
+        (np.int8(-3), "-3"),
+        (np.True_, "true"),
+        (np.str_("x"), '"x"'),
+        (np.datetime64("2026-01-31T10:30"), '"2026-01-31T10:30:00"'),
+        (np.datetime64("2026-01"), '"2026-01-01"'),
+        (np.datetime64("NaT"), "null"),
+        (np.array([1, 2], np.int16), "[1,2]"),
+        ((1, Decimal("1.0")), "[1,1.0]"),
+        (
+            [10**30, {"x": UUID(int=7)}],
+            '[1000000000000000000000000000000,{"x":"00000000-0000-0000-0000-000000000007"}]',
+        ),
+    ],
+    ids=repr,
+)
+def test_values_of_python_and_numpy_become_json(value: Any, text: str) -> None:
+    assert validator().metadata({"a": value}) == f'{{"a":{text}}}'.encode()
+    assert validator().metadata({"b": {"a": value}}) == f'{{"b":{{"a":{text}}}}}'.encode()
 
 
 def test_nesting_has_an_end() -> None:

@@ -104,7 +104,7 @@ def test_a_token_beyond_the_end_of_the_log_does_not_move_the_reads_of_others() -
     reader = world.reader()
     serve(world, reader, 50)
     token = WriteToken(TOPIC, {0: encode_position(1, 10**9)})
-    with pytest.raises(Inconclusive):
+    with pytest.raises(Inconclusive, match="readers partition 0 up to offset 1 only, because a transaction"):
         version_of(reader, "a", key=key_on("new", 50), after=token, timeout=0.4)
     version_of(reader, "a")
     assert reader.route.percent == 50  # type: ignore[union-attr]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from vecferry.config import load_config
 from vecferry.errors import Inconclusive, Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.journal.route import Route, between, route_key
+from vecferry.local.kafka import Kafka, start_kafka, stop_kafka
 from vecferry.log.kafka.admin import Admin
 from vecferry.log.kafka.clients import producer_config
 from vecferry.log.kafka.control import ControlWriter
@@ -202,3 +205,42 @@ def test_a_view_of_the_control_topic_that_has_ended_is_replaced_and_the_route_fo
     site.route(50)  # which the ended view does not see any more
     wait_until(lambda: reads_at(50), 60, "the reader to follow the topic again")
     assert pipeline._readers()._views.control(1.0) is not view
+
+
+@pytest.fixture
+def broker() -> Iterator[Kafka]:
+    """A broker of its own, so that no other test feels it."""
+    name = f"hangs-{os.getpid()}"
+    yield start_kafka(name)
+    stop_kafka(name)
+
+
+def test_an_updated_row_is_never_old_again_while_kafka_hangs(broker: Kafka, tmp_path: Path) -> None:
+    site, session = Site(broker.bootstrap, tmp_path), Session()
+    site.write()
+    site.apply("old")
+    site.apply("new")
+    site.write()
+    site.apply("old")
+    with vecferry.open(site.config) as pipeline:
+        reader = pipeline.reader(NAME)
+        assert version(reader, session=session) == 2
+        site.route(100)
+
+        def stays(refused: int) -> bool:
+            assert version(reader) == version(reader, session=session) == 2
+            return reader.stats.refused_moves >= refused
+
+        wait_until(lambda: stays(1), what="a move put off because the new store is behind")
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            refused = reader.stats.refused_moves
+            wait_until(lambda: stays(refused + 2), what="moves put off because Kafka does not answer")
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        refused = reader.stats.refused_moves
+        wait_until(lambda: stays(refused + 2), what="moves put off after it has come back")
+        assert reader.route is not None
+        assert reader.route.percent == 0
+        site.apply("new")
+        wait_until(lambda: stays(0) and reader.route.percent == 100, what="the move once the new store is there")

@@ -9,6 +9,7 @@ from memory_world import MemoryWorld
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.config import Config
 from vecferry.errors import InvalidRecord
+from vecferry.journal.topic_watch import TopicWatch
 from vecferry.reads.backend import Backend
 from vecferry.schemas.collection import Placement
 from vecferry.stores.base import Store
@@ -33,17 +34,18 @@ def test_a_filter_by_a_key_that_no_row_can_have_is_refused(
     monkeypatch: pytest.MonkeyPatch, spec: dict[str, object]
 ) -> None:
     world = MemoryWorld()
+    watch = TopicWatch(world.log, world.namespace, every_s=None)
 
     def open_replica(config: Config, collection: str, name: str) -> Store:
         return MemoryStore(world.collection)
 
     monkeypatch.setattr("vecferry.reads.backend.open_replica", open_replica)
-    columns = Backend(config(COLUMNS), world.log, clock=SYSTEM_CLOCK).reader(NAME)
+    columns = Backend(config(COLUMNS), world.log, watch, clock=SYSTEM_CLOCK).reader(NAME)
     with pytest.raises(InvalidRecord, match="store 'new' holds no such metadata; use one of section, title") as refused:
         columns.search(VECTOR, filter=spec)
     assert refused.value.field == "filter.colour"
     assert columns.search(VECTOR, filter={"title": "x"}) == []
-    json = Backend(config("metadata"), world.log, clock=SYSTEM_CLOCK).reader(NAME)
+    json = Backend(config("metadata"), world.log, watch, clock=SYSTEM_CLOCK).reader(NAME)
     assert json.search(VECTOR, filter=spec) == []
 
 

@@ -15,6 +15,7 @@ from reads_fakes import key_on
 from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Unavailable
 from vecferry.journal.route import Route, between, route_key
+from vecferry.journal.topic_watch import TopicWatch
 from vecferry.reads.backend import Backend
 from vecferry.reads.reader import Reader
 from vecferry.stores.base import Store
@@ -35,7 +36,9 @@ class Site(MemoryWorld):
         for store in self.stores.values():
             store.create(complete=True)
         self.generation = 0
-        self.backend = Backend(self.config, self.log, clock=SYSTEM_CLOCK)
+        self.backend = Backend(
+            self.config, self.log, TopicWatch(self.log, self.namespace, every_s=None), clock=SYSTEM_CLOCK
+        )
 
     def _hook(self, name: str) -> Callable[[str], None]:
         def called(method: str) -> None:

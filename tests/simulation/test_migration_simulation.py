@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from faulty_parts import FencedLate, Forgetful, Impatient, Rushing, Skipping, Unguarded
+from faulty_parts import Credulous, FencedLate, Forgetful, Impatient, Rushing, Skipping, Unguarded
 from migration_simulation import MigrationSimulation
 
 SEEDS = range(100)
@@ -46,6 +46,7 @@ def test_the_seeds_lead_to_where_faults_would_be() -> None:
         {"way": FencedLate},
         {"way": Skipping},
         {"progress": Rushing},
+        {"progress": Credulous},
         {"progress": Impatient},
     ],
     ids=lambda fault: next(iter(fault.values())).__name__,

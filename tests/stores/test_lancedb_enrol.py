@@ -174,3 +174,21 @@ def test_an_index_of_the_application_on_its_id_is_not_in_the_way(
     held = {id_: state.position for id_, state in contents(store.fetch(["id-1", "id-2", "other"])).items()}
     assert held == {"id-1": at(1), "id-2": at(2), "other": at(4)}
     assert store.count() == N
+
+
+@pytest.mark.parametrize("name", ["a.b", "a`b", 'a"b'])
+@pytest.mark.parametrize("column", ["id", "vector", "metadata"])
+def test_a_column_that_no_filter_can_name_is_refused(tmp_path: Path, column: str, name: str) -> None:
+    store = opened(tmp_path, replace(Placement(table="t"), **{column: name}))
+    with pytest.raises(Refused, match="use names without a dot or a quote"):
+        store.create(complete=False)
+
+
+@pytest.mark.parametrize("name", ["a b", "Ü", "SELECT", "it's"])
+def test_any_other_column_name_works(tmp_path: Path, name: str) -> None:
+    store = opened(tmp_path, Placement(table="t", id=name, vector=f"v{name}", metadata=f"m{name}"))
+    store.create(complete=False)
+    store.apply(batch([(Op.UPSERT, "a", at(0), {"k": 1}), (Op.UPSERT, "b", at(1))]), [])
+    assert store.apply(batch([(Op.DELETE, "b", at(2))]), []).tolist() == [Outcome.APPLIED]
+    assert store.fetch(["a"]).ids == store.export(None, 9).rows.ids == ["a"]
+    assert [hit.id for hit in store.search(VECTORS[0], 9, parse_filter({"k": 1}), 30.0)] == ["a"]

@@ -13,7 +13,8 @@ from vecferry.schemas.batch import EventBatch, LiveMark, Op, SnapshotMark
 from vecferry.schemas.collection import Metric, Placement
 from vecferry.schemas.filters import parse_filter
 from vecferry.stores.lancedb import search as search_module
-from vecferry.stores.lancedb.store import COMMITS_AWAITING_INDEX, COMMITS_PER_COMPACTION, INDEX_TRIES, LanceStore
+from vecferry.stores.lancedb.housekeeping import COMMITS_AWAITING_INDEX, COMMITS_PER_COMPACTION
+from vecferry.stores.lancedb.store import INDEX_TRIES, LanceStore
 
 DIMENSION = 16
 ROWS = 3_000
@@ -157,7 +158,7 @@ def test_a_loaded_table_is_left_alone_until_its_index_is_built(tmp_path: Path) -
 
     def merges(commits: int) -> bool:
         """Whether files are merged once ``commits`` commits have piled up."""
-        store._commits = commits
+        store._housekeeping._commits = commits
         table.checkout_latest()
         before = table.version
         store.maintain()
@@ -202,3 +203,22 @@ def test_an_index_whose_build_met_another_commit_is_built_again(
     else:
         with pytest.raises(Transient):
             store.build_index()
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.usefixtures("small_limit")
+def test_a_filtered_search_finds_k_rows_wherever_they_lie(tmp_path: Path, metric: Metric, indexed: bool) -> None:
+    """Also those that are farthest, and those that are newer than the index."""
+    store = filled(tmp_path, metric)
+    if indexed:
+        store.build_index()
+    query = np.random.default_rng(7).standard_normal(DIMENSION).astype(np.float32)
+    far = np.argsort(scores(query, metric))[:60].tolist()
+    store.apply(batch_of([IDS[i] for i in far], VECTORS[far], [{"far": True}] * len(far), first=ROWS), [])
+    store.apply(batch_of([f"new-{i}" for i in far], VECTORS[far], [{"far": True}] * len(far), first=2 * ROWS), [])
+    store.apply(deletes([IDS[i] for i in far[:20]], 3 * ROWS), [])
+    wanted = {*(IDS[i] for i in far[20:]), *(f"new-{i}" for i in far)}
+    for k in (1, 10, 99, 100, 200):
+        hits = store.search(query, k, parse_filter({"far": True}), 30.0)
+        assert len(hits) == len({hit.id for hit in hits} & wanted) == min(k, len(wanted))

@@ -30,7 +30,8 @@ def plain(store_factory: StoreFactory) -> Iterator[Plain]:
 
 GOOD = "id text PRIMARY KEY, v vector(8) NOT NULL, title text, price numeric"
 REFUSED = [
-    ("id integer PRIMARY KEY, v vector(8), title text, price int", "", "use text, varchar, bigint or uuid"),
+    ("id numeric PRIMARY KEY, v vector(8), title text, price int", "", "use text, varchar, an integer type or uuid"),
+    ("id integer PRIMARY KEY, v vector(8), title text, price int", "", 'set id_type = "bigint"'),
     ("id bigint PRIMARY KEY, v vector(8), title text, price int", "", 'set id_type = "bigint"'),
     ("id text NOT NULL, v vector(8), title text, price int", "", "not unique by itself"),
     ("id text UNIQUE, v vector(8), title text, price int", "", "may be null"),
@@ -43,38 +44,30 @@ REFUSED = [
     ),
     ("sku text PRIMARY KEY, v vector(8), title text, price int", "", "id column id does not exist"),
     ("id text PRIMARY KEY, title text, price int", "", "vector column v does not exist"),
-    ("id text PRIMARY KEY, v vector(9), title text, price int", "", "needs vector(8)"),
+    ("id text PRIMARY KEY, v vector(9), title text, price int", "", "needs vector(8); set dimension = 9"),
     ("id text PRIMARY KEY, v vector, title text, price int", "", "needs vector(8)"),
     ("id text PRIMARY KEY, v halfvec(8), title text, price int", "", "needs vector(8)"),
     ("id text PRIMARY KEY, v vector(8), title text", "", "metadata column price does not exist"),
-    ("id text PRIMARY KEY, v vector(8), title text, price real", "", "is real, whose values do not survive"),
-    ("id text PRIMARY KEY, v vector(8), title char(9), price int", "", "character(9), whose values do not survive"),
-    ("id text PRIMARY KEY, v vector(8), title text, price money", "", "is money, whose values"),
-    ("id text PRIMARY KEY, v vector(8), title timestamp, price int", "", "timestamp without time zone, whose"),
-    ("id text PRIMARY KEY, v vector(8), title bytea, price int", "", "is bytea, whose values"),
     (f"{GOOD}, owner text NOT NULL", "", "column owner is NOT NULL"),
     (
         "id text PRIMARY KEY, v vector(8), title text, price int GENERATED ALWAYS AS (length(title)) STORED",
         "",
         "generated",
     ),
-    ("id text PRIMARY KEY, v vector(8), title text UNIQUE, price int", "", "unique index items_title_key"),
     (f"{GOOD}, vecferry_position int", "", "is integer, not a nullable bigint"),
-    (GOOD, "CREATE TABLE orders (item text REFERENCES items)", "prevents deletes"),
-    (GOOD, "CREATE TABLE orders (item text REFERENCES items ON DELETE RESTRICT)", "prevents deletes"),
-    (GOOD, "ALTER TABLE items ENABLE ROW LEVEL SECURITY", "row level security"),
     (GOOD, "ALTER TABLE items SET UNLOGGED", "loses rows in a crash"),
     (GOOD, "CREATE TABLE child () INHERITS (items)", "inherit"),
     (GOOD, "CREATE RULE r AS ON DELETE TO items DO INSTEAD NOTHING", "rules"),
-    (GOOD, "CREATE TRIGGER changer BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION t()", "triggers (changer)"),
-    (GOOD.replace(" NOT NULL", ""), "INSERT INTO items VALUES ('a', NULL)", "some rows have no vector"),
-    (GOOD, "INSERT INTO items SELECT repeat('x', 513), '[1,2,3,4,5,6,7,8]'", "longer than 512 bytes"),
+    (
+        GOOD,
+        "INSERT INTO items SELECT repeat('x', 513), '[1,2,3,4,5,6,7,8]'",
+        "1 row with an id that is empty or longer",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("columns", "further", "problem"), REFUSED)
 def test_refusals(store_factory: StoreFactory, plain: Plain, columns: str, further: str, problem: str) -> None:
-    plain.execute("CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
     plain.execute(f"CREATE TABLE items ({columns})".encode())
     if further:
         plain.execute(further.encode())
@@ -108,9 +101,10 @@ def test_kinds_of_relation_that_are_refused(store_factory: StoreFactory, plain: 
 def test_one_json_column_must_hold_objects(store_factory: StoreFactory, plain: Plain) -> None:
     store_factory.make_existing(collection(), PLACEMENT, seeds(2))
     plain.execute("UPDATE products SET attributes = '[1]' WHERE sku = 'sku-0001'")
-    assert "not JSON objects" in store_factory.open(collection(), PLACEMENT).check()[0]
+    assert "1 row where attributes is not a JSON object" in store_factory.open(collection(), PLACEMENT).check()[0]
+    assert not store_factory.open(collection(), replace(PLACEMENT, metadata=("attributes",))).check()
     plain.execute("ALTER TABLE products ALTER attributes TYPE text")
-    assert "convert it to jsonb" in store_factory.open(collection(), PLACEMENT).check()[0]
+    assert 'list it: metadata = ["attributes"]' in store_factory.open(collection(), PLACEMENT).check()[0]
 
 
 def test_a_null_json_value_is_an_empty_object(store_factory: StoreFactory, plain: Plain) -> None:
@@ -119,15 +113,6 @@ def test_a_null_json_value_is_an_empty_object(store_factory: StoreFactory, plain
     store = store_factory.open(collection(), PLACEMENT)
     store.create(complete=True)
     assert contents(store.fetch(["sku-0000"]))["sku-0000"].metadata == {}
-
-
-def test_the_extension_may_be_absent(store_factory: StoreFactory, plain: Plain) -> None:
-    url = store_factory.options["url"].replace(",public", "")  # without public, no type called vector is found
-    store = open_given("pgvector", {"url": url}, collection(), PLACEMENT)
-    assert "CREATE EXTENSION vector" in store.check()[0]
-    with pytest.raises(Refused):
-        store.create(complete=False)
-    store.close()
 
 
 def test_a_new_table_needs_one_json_column(store_factory: StoreFactory) -> None:
@@ -149,30 +134,12 @@ def test_a_locked_table_is_left_alone(
     store_factory.make_existing(collection(), PLACEMENT, seeds(1))
     with plain.transaction():
         plain.execute("SELECT FROM products")
-        assert "locked by another session" in _refusal(store_factory, PLACEMENT)
+        (pid,) = plain.execute("SELECT pg_backend_pid()").fetchone() or (None,)
+        refusal = _refusal(store_factory, PLACEMENT)
+        assert f"process {pid} (" in refusal
+        assert "idle in transaction, transaction open for" in refusal
+        assert "holds AccessShareLock" in refusal
     assert store_factory.open(collection(), PLACEMENT).create(complete=True)
-
-
-def test_only_the_owner_can_enrol(store_factory: StoreFactory, plain: Plain) -> None:
-    store_factory.make_existing(collection(), PLACEMENT, seeds(1))
-    schema = plain.execute("SELECT current_schema()").fetchone()
-    assert schema is not None
-    role = f"r_{schema[0]}"
-    plain.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'".encode())
-    try:
-        plain.execute(f"GRANT ALL ON SCHEMA {schema[0]} TO {role}".encode())
-        plain.execute(f"GRANT SELECT ON products TO {role}".encode())
-        options = psycopg.conninfo.conninfo_to_dict(store_factory.options["url"])
-        url = psycopg.conninfo.make_conninfo("", **{**options, "user": role, "password": "x"})
-        store = open_given("pgvector", {"url": url}, collection(), PLACEMENT)
-        assert "no privilege for INSERT, UPDATE, DELETE" in store.check()[0]
-        plain.execute(f"GRANT ALL ON products TO {role}".encode())
-        with pytest.raises(Refused, match="enrol as the owner"):
-            store.create(complete=True)
-        store.close()
-    finally:
-        plain.execute(f"DROP OWNED BY {role}".encode())
-        plain.execute(f"DROP ROLE {role}".encode())
 
 
 @pytest.mark.parametrize("table", ["public.t%", 'Mixed "Case" table', "x" * 63, "weiß; drop {0} $1"])
@@ -198,7 +165,7 @@ def test_names_that_need_quoting(store_factory: StoreFactory, plain: Plain, tabl
     assert contents(p for c in store.plan_chunks(1) for p in store.scan(c, 1)) == contents(store.export(None, 9).rows)
     assert contents(store.fetch(["b"]))["b"].vector is None
     store.build_index()
-    assert store.create(complete=True)
+    assert store.create(complete=True) == ()
 
 
 def test_the_table_of_a_later_schema_keeps_its_companions_beside_it(store_factory: StoreFactory, plain: Plain) -> None:

@@ -74,3 +74,11 @@ def test_the_reason_of_a_refused_record_shows_nothing_of_it(postgres_url: str) -
     assert isinstance(told, Rejected)
     assert str(told).startswith('PostgreSQL 23502: null value in column "title"')
     assert "secret" not in str(told)
+
+
+@pytest.mark.server
+def test_an_error_ends_with_a_sentence_and_not_with_the_statement(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection, pytest.raises(psycopg.Error) as failed:
+        connection.execute("SELECT coalesce(t.vecferry_position, 1) FROM pg_class t")
+    assert "LINE 1: SELECT" in str(failed.value)
+    assert str(translate(failed.value)) == "PostgreSQL 42703: column t.vecferry_position does not exist"

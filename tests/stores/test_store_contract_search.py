@@ -147,6 +147,18 @@ def test_filters_hold_with_an_index_and_after_deletes(store_factory: StoreFactor
     assert ids(store, {"rare": True}, k=10) == {"n0", "n200", "n300", "n400", "n500"}
 
 
+def test_a_filter_finds_k_rows_that_lie_behind_thousands_of_nearer_ones(store_factory: StoreFactory) -> None:
+    store = store_factory(collection(metric="l2"), PLACEMENT)
+    rows, far = 3_000, 2_400
+    vectors = np.random.default_rng(5).uniform(-0.5, 0.5, (rows, DIMENSION)).astype(np.float32)
+    vectors[:, 0] += np.arange(rows)
+    store.apply(batch_of([f"n{i}" for i in range(rows)], vectors, [{"far": i >= far} for i in range(rows)]), ())
+    store.build_index()
+    found = ids(store, {"far": True}, k=10)
+    assert len(found) == 10
+    assert min(int(id_[1:]) for id_ in found) >= far
+
+
 def test_a_small_collection_needs_no_index(store_factory: StoreFactory) -> None:
     store = store_factory(collection(), PLACEMENT)
     assert store.index_ready()

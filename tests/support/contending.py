@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from store_data import PLACEMENT, at, batch, collection
 from vecferry.schemas.batch import LiveMark, Op
-from vecferry.stores.lancedb.store import COMMITS_PER_COMPACTION, LanceStore
+from vecferry.stores.lancedb.housekeeping import COMMITS_PER_COMPACTION
+from vecferry.stores.lancedb.store import LanceStore
 
 ROUNDS = 25
 IDS = 60
@@ -25,6 +26,6 @@ def contend(uri: str, seed: int) -> list[tuple[str, int, int]]:
         outcomes = store.apply(batch(events), [LiveMark(partition=seed, next_offset=turn)])
         seen += [(id_, at(offset), int(o)) for id_, offset, o in zip(ids, offsets, outcomes, strict=True)]
         if turn % 8 == 7:
-            store._commits = COMMITS_PER_COMPACTION
+            store._housekeeping._commits = COMMITS_PER_COMPACTION
             store.maintain()
     return seen

@@ -11,6 +11,7 @@ from vecferry.migration.cutover import move_reads
 def main(bootstrap: str, namespace: str, percent: str) -> None:
     """Move the reads of an enrolled collection."""
     rig = Rig(bootstrap, namespace=namespace)
+    rig.stores["old"].create(complete=True)
     rig.hold_run("r1")
     with rig.steering() as (context, lease):
         move_reads(context, lease, int(percent))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from killing import Touch, TouchedStore
 from memory_store import MemoryStore
 from vecferry.consumers.ordering import Absent
+from vecferry.errors import Unavailable
 from vecferry.reads.deadline import Deadline
 from vecferry.reads.watermarks import Lag, Watermarks
 from vecferry.schemas.batch import EventBatch, Op, Outcome, Rows
@@ -60,6 +61,16 @@ class Rushing(Watermarks):
     ) -> Lag | None:
         del stores, deadline, given_up
         return None
+
+
+class Credulous(Watermarks):
+    """Takes what the client says in place of an offset that Kafka did not tell for one."""
+
+    def ends(self, deadline: Deadline) -> dict[int, int]:
+        try:
+            return super().ends(deadline)
+        except Unavailable:
+            return {0: -1001}
 
 
 class Impatient(Watermarks):

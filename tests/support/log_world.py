@@ -129,6 +129,8 @@ class World:
         self.control = self.log.table(control_topic(self.namespace))
         self.progress = self.log.table(progress_topic(self.namespace))
         self.dead_letters = self.log.table(dlq_topic(self.namespace, NAME))
+        for table in (self.control, self.progress, self.dead_letters):
+            table.sync()
 
     def close(self) -> None:
         for view in (self.control, self.progress, self.dead_letters):

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from vecferry.consumers.ordering import Absent, Deleted, Present, State, decide
 from vecferry.schemas.batch import Applied, EventBatch, Hit, LiveMark, Mark, Op, Outcome, Rows, SnapshotMark
 from vecferry.schemas.collection import Collection
+from vecferry.schemas.fields import RowFields
 from vecferry.schemas.filters import Condition, Operator
 from vecferry.schemas.position import base_position
-from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, gap
+from vecferry.stores.base import Capabilities, Cursor, ExportPage, Guarantee, Size, gap
 from vecferry.stores.key_ranges import KeyRange, cut, key_of
 
 
@@ -49,6 +50,7 @@ class MemoryStore:
         self.live: dict[int, int] = {}
         self.complete: set[int] = set()
         self.snapshots: dict[tuple[str, int], SnapshotMark] = {}
+        self.columns = RowFields()
         self.closed = False
         self._before = before
         self._lock = threading.RLock()
@@ -63,6 +65,12 @@ class MemoryStore:
         self._before("check")
         return ()
 
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
+    def owner_statements(self, *, complete: bool) -> tuple[str, ...]:
+        return ()
+
     def create(self, *, complete: bool, dry_run: bool = False) -> tuple[str, ...]:
         self._before("create")
         partitions = range(self.collection.partitions)
@@ -70,6 +78,10 @@ class MemoryStore:
             self.live = {partition: self.live.get(partition, 0) for partition in partitions}
             self.complete |= set(partitions) if complete else set()
         return ("create",)
+
+    def fields(self) -> RowFields:
+        self._before("fields")
+        return self.columns
 
     def apply(self, batch: EventBatch, marks: Sequence[Mark]) -> NDArray[np.int8]:
         self._before("apply")
@@ -140,6 +152,10 @@ class MemoryStore:
     def count(self) -> int:
         self._before("count")
         return len(self._live_ids())
+
+    def size(self) -> Size:
+        self._before("size")
+        return Size(held=0, bound=None)
 
     def count_unstamped(self) -> int:
         self._before("count_unstamped")

@@ -57,7 +57,7 @@ def report(next_offset: int, *, complete: bool = True, age_s: float = 1.0) -> Li
 
 
 def held(*next_offsets: int, complete: Sequence[int] = (0, 1), run: str = "r1") -> Applied:
-    """What the target says of itself."""
+    """What a store says of itself."""
     marks = [SnapshotMark(run=run, partition=p, next_offset=9, next_chunk=1, closed=True) for p in complete]
     return Applied(
         live=dict(enumerate(next_offsets)),
@@ -91,4 +91,7 @@ def ready() -> Facts:
         dead_letters=(),
         held=held(100, 50),
         index_ready=True,
+        source_held=held(100, 50),
+        stable=(100, 50),
+        events="shop.products.events",
     )

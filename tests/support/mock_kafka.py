@@ -30,6 +30,7 @@ def _library() -> ctypes.CDLL:
         ("rd_kafka_mock_cluster_destroy", None, pointer),
         ("rd_kafka_mock_cluster_bootstraps", text, pointer),
         ("rd_kafka_mock_topic_create", number, pointer, text, number, number),
+        ("rd_kafka_mock_partition_set_leader", number, pointer, text, ctypes.c_int32, ctypes.c_int32),
         ("rd_kafka_mock_topic_set_error", None, pointer, text, number),
         ("rd_kafka_mock_push_request_errors_array", None, pointer, ctypes.c_int16, ctypes.c_size_t, pointer),
         ("rd_kafka_mock_broker_set_down", number, pointer, ctypes.c_int32),
@@ -42,14 +43,14 @@ def _library() -> ctypes.CDLL:
 
 
 class MockKafka:
-    """A cluster of one broker; leaving the context ends it."""
+    """A cluster of ``brokers``, numbered from 1; leaving the context ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, brokers: int = 1) -> None:
         self._library = _library()
         reason = ctypes.create_string_buffer(512)
         self._owner = self._library.rd_kafka_new(0, self._library.rd_kafka_conf_new(), reason, 512)
         assert self._owner, reason.value
-        self._cluster = self._library.rd_kafka_mock_cluster_new(self._owner, 1)
+        self._cluster = self._library.rd_kafka_mock_cluster_new(self._owner, brokers)
         self.bootstrap_servers: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
     def __enter__(self) -> MockKafka:
@@ -67,9 +68,13 @@ class MockKafka:
         codes = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api, len(errors), codes)
 
-    def answer_after(self, milliseconds: int) -> None:
-        """From now on every request waits that long for its answer."""
-        assert self._library.rd_kafka_mock_broker_set_rtt(self._cluster, 1, milliseconds) == 0
+    def lead(self, topic: str, partition: int, broker: int) -> None:
+        """Make ``broker`` the leader of a partition."""
+        assert self._library.rd_kafka_mock_partition_set_leader(self._cluster, topic.encode(), partition, broker) == 0
+
+    def answer_after(self, milliseconds: int, broker: int = 1) -> None:
+        """From now on every request to ``broker`` waits that long for its answer."""
+        assert self._library.rd_kafka_mock_broker_set_rtt(self._cluster, broker, milliseconds) == 0
 
     def set_down(self) -> None:
         assert self._library.rd_kafka_mock_broker_set_down(self._cluster, 1) == 0

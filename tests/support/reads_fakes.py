@@ -13,6 +13,8 @@ from vecferry.clock import SYSTEM_CLOCK
 from vecferry.errors import Unavailable
 from vecferry.journal.progress import LiveProgress, live_progress_key
 from vecferry.journal.route import Route, between, route_key
+from vecferry.log.port import Table
+from vecferry.reads.letters import DeadLetters
 from vecferry.reads.pool import StorePool
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import Split, bucket_of, whole
@@ -49,6 +51,9 @@ class FakeTable:
             self._values[key] = value
             self._changed.notify_all()
 
+    def sync(self, timeout_s: float) -> None:
+        del timeout_s  # what was put is there
+
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         if self.ended:
             raise Unavailable("the view has ended")
@@ -62,6 +67,7 @@ class World:
     def __init__(self) -> None:
         self.control = FakeTable()
         self.progress = FakeTable()
+        self.letters: Table | None = None
         self.lock = threading.Lock()
         self.log: list[list[tuple[str, int]]] = [[] for _ in range(COLLECTION.partitions)]
         self.before: dict[str, Callable[[str], None]] = {}
@@ -79,6 +85,7 @@ class World:
         return lambda method: self.before.get(name, lambda _: None)(method)
 
     def open_store(self, name: str) -> Store:
+        self.shared.admit(name, self.stores[name])
         return self.stores[name]
 
     def write(self, id_: str, version: int, partition: int = 0) -> WriteToken:
@@ -150,6 +157,13 @@ class World:
             topic=TOPIC,
             router=router,
             progress=shared,
+            letters=DeadLetters(
+                collection=COLLECTION.name,
+                topic=TOPIC,
+                progress=lambda: self.progress,
+                open_table=lambda: self.letters,
+                pool=self.pool,
+            ),
             pool=self.pool,
             counters=counters,
             clock=SYSTEM_CLOCK,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from migration_rig import NAME, PARTITIONS, Rig
 from vecferry.backfill.context import Context
 from vecferry.clock import SYSTEM_CLOCK
+from vecferry.reads.letters import DeadLetters
 from vecferry.reads.pool import StorePool
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import whole
@@ -38,6 +39,13 @@ def reader_of(rig: Rig, context: Context) -> tuple[Reader, Router]:
         topic=rig.events,
         router=router,
         progress=progress,
+        letters=DeadLetters(
+            collection=collection.name,
+            topic=rig.events,
+            progress=lambda: context.progress,
+            open_table=lambda: context.letters,
+            pool=pool,
+        ),
         pool=pool,
         counters=counters,
         clock=SYSTEM_CLOCK,

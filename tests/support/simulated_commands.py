@@ -42,7 +42,7 @@ class Commands:
         )
 
     def start(self, own: Machine, *, new_run: bool = False) -> None:
-        with self._steering(own, "start") as (context, lease):
+        with self.steering(own, "start") as (context, lease):
             start(
                 context,
                 lease,
@@ -54,7 +54,7 @@ class Commands:
 
     def verify(self, own: Machine) -> bool:
         """Whether both stores are the same, all of it."""
-        with self._steering(own, "verify") as (context, lease):
+        with self.steering(own, "verify") as (context, lease):
             _, record = verify_replicas(context, lease, sample=None, on_progress=lambda progress: None)
         return record.clean
 
@@ -66,11 +66,12 @@ class Commands:
                 return move_reads(context, lease, percent)
 
     def cancel(self, own: Machine) -> None:
-        with self._steering(own, "cancel") as (context, lease):
+        with self.steering(own, "cancel") as (context, lease):
             cancel(context, lease)
 
     @contextmanager
-    def _steering(self, own: Machine, command: str) -> Iterator[tuple[Context, Lease]]:
+    def steering(self, own: Machine, command: str) -> Iterator[tuple[Context, Lease]]:
+        """The context and the lease of ``command``."""
         with self._context(own) as context, self._lease(own, context, command) as lease:
             yield context, lease
 

@@ -18,6 +18,7 @@ from stepped_executor import SteppedExecutor
 from vecferry.errors import Inconclusive, Unavailable
 from vecferry.log.memory import MemoryLog
 from vecferry.reads.deadline import Deadline
+from vecferry.reads.letters import DeadLetters
 from vecferry.reads.pool import StorePool
 from vecferry.reads.reader import Reader
 from vecferry.reads.route import whole
@@ -26,6 +27,7 @@ from vecferry.reads.session import Session
 from vecferry.reads.stats import Counters
 from vecferry.reads.views import SharedViews
 from vecferry.reads.watermarks import Watermarks
+from vecferry.schemas.topics import dlq_topic
 from vecferry.stores.base import Store
 
 T = TypeVar("T")
@@ -78,17 +80,23 @@ class Application:
     ) -> None:
         self._random = chance
         self._machine = machine
-        self.failing = 0.02
+        self.failing = 0.02  # how often a store does not answer, and Kafka
         self.log = MemoryLog(world.broker, machine.clock)
         self.moves = Moves(machine, faults)
         views = SharedViews(self.log, world.namespace, clock=machine.clock)
         counters = Counters()
         pool = DirectPool(machine, lambda: chance.random() < self.failing)
-        partitions = world.collection.partitions
+
+        def end_offsets(timeout_s: float) -> tuple[int, ...]:
+            if chance.random() < self.failing:
+                raise Unavailable("Kafka does not answer")
+            partitions = world.collection.partitions
+            return machine.log.admin.end_offsets(world.topic, partitions, stable=True, timeout_s=timeout_s)
+
         progress = progress_type(
             collection=world.collection,
             table=views.progress,
-            end_offsets=lambda timeout_s: machine.log.admin.end_offsets(world.topic, partitions, timeout_s=timeout_s),
+            end_offsets=end_offsets,
             pool=pool,
             clock=machine.clock,
         )
@@ -108,6 +116,13 @@ class Application:
             topic=world.topic,
             router=router,
             progress=progress,
+            letters=DeadLetters(
+                collection=NAME,
+                topic=world.topic,
+                progress=views.progress,
+                open_table=lambda: self.log.table(dlq_topic(world.namespace, NAME)),
+                pool=pool,
+            ),
             pool=pool,
             counters=counters,
             clock=machine.clock,

@@ -46,7 +46,7 @@ class WrappedConsumer:
     def commit(self, offsets: Mapping[Place, int], *, wait: bool) -> None:
         self.inner.commit(offsets, wait=wait)
 
-    def seen_end(self, place: Place) -> int:
+    def seen_end(self, place: Place) -> int | None:
         return self.inner.seen_end(place)
 
     def close(self) -> None:

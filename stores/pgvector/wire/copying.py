@@ -9,7 +9,7 @@ from ....schemas.batch import Rows
 
 _HEADER_BYTES = 19  # signature, flags, length of the (empty) header extension
 _TRAILER = b"\xff\xff"
-_NO_VECTOR = "a row holds no vector of {} dimensions; it was not written by vecferry: repair or delete it"
+_NO_VECTOR = "a row holds no vector of {} dimensions; it was not written by vecferry: publish its right state again"
 
 
 def decode_copy(messages: list[bytes], dimension: int) -> Rows:

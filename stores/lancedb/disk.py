@@ -1,0 +1,92 @@
+"""What a table takes on a local disk, and the files of it that only old versions use. A bucket has no such limits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_NEWEST_FIRST = 2**64 - 1  # Lance names a manifest by this minus its version, so that the newest is listed first
+_DIGITS = 20
+_BLOCK = 512  # the unit of st_blocks
+_FILE = "file://"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Bytes on a disk: what the table takes, and what is free for it."""
+
+    used: int
+    free: int
+
+
+def folder_of(uri: str, table: str) -> Path | None:
+    """The folder of ``table``, or None for an address of an object store."""
+    path = uri.removeprefix(_FILE)
+    return None if "://" in path else Path(path) / f"{table}.lance"
+
+
+def space_of(folder: Path) -> Space | None:
+    """None when there is no such folder. Files may come and go meanwhile."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    return Space(used=sum(_sizes(folder)), free=free)
+
+
+def drop_superseded(folder: Path, kept_versions: Collection[int]) -> int:
+    """Delete the data files that only old versions name; returns how many. Writes nothing, so a full disk is no matter.
+
+    The newest version and ``kept_versions`` stay whole. A file that no version names may belong to a write that another
+    process has begun: it stays too. Old versions lose their rows, and Lance's own cleaning removes what is left of
+    them. Does nothing to a table with branches, whose versions are kept elsewhere.
+    """
+    if (folder / "tree").exists():
+        return 0
+    files = list((folder / "data").iterdir())  # before the manifests: what comes later is not looked at
+    manifests = {version: path for path in (folder / "_versions").iterdir() if (version := _version(path)) is not None}
+    if not manifests:
+        return 0
+    kept = {max(manifests), *kept_versions} & manifests.keys()
+    named = b"".join(manifests[version].read_bytes() for version in kept)
+    superseded = b"".join(_read(path) for version, path in manifests.items() if version not in kept)
+    dropped = [file for file in files if (name := file.name.encode()) in superseded and name not in named]
+    for file in dropped:
+        file.unlink(missing_ok=True)
+    return len(dropped)
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(Path(entry.path))
+            else:
+                yield _taken(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            continue
+
+
+def _taken(status: os.stat_result) -> int:
+    """Whole blocks: of a table with many small files that is more than their lengths."""
+    return getattr(status, "st_blocks", -(-status.st_size // _BLOCK)) * _BLOCK
+
+
+def _version(path: Path) -> int | None:
+    if path.suffix != ".manifest" or not path.stem.isdigit():
+        return None
+    return _NEWEST_FIRST - int(path.stem) if len(path.stem) == _DIGITS else int(path.stem)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
