@@ -1,8 +1,9 @@
 """Configuration: read once, checked whole, then frozen.
 
 ``load_config`` takes the path of a TOML file or a dict of the same shape. Values may be ``${ENV}`` references, or
-``file:PATH`` for a secret in a file; both are resolved on loading, once (``references.py``). Options of stores and of
-the Kafka client are held as ``SecretStr``: they never show in a repr, a log or an error.
+``file:PATH`` for a secret in a file (``references.py``): those of Kafka are resolved on loading, once, and those of a
+store when it is opened, so that a process needs no access to stores that it never opens. Options of stores and of the
+Kafka client are held as ``SecretStr``: they never show in a repr, a log or an error.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from .errors import ConfigError
-from .references import Resolved as Resolved
-from .references import Secret as Secret
+from .references import Resolved, Secret, local_path
 from .schemas.collection import MAX_DIMENSION, Collection, IdType, Metric, Placement, Replica, Role, Space
 from .schemas.guarantees import GUARANTEED
 from .schemas.position import MAX_EPOCH, MIN_EPOCH
 from .schemas.topics import check_name
-from .stores.options import placement_model
+from .stores.options import StoreOptions, placement_model
 from .stores.sections import PlacementSection, StoreSection, kinds_of, store_of, unknown, with_kinds
+
+_PATHS = (".location", ".keytab", ".file")  # how the names of those client properties end that are paths
 
 
 class _Section(BaseModel):
@@ -36,6 +38,14 @@ class KafkaSection(_Section):
 
     bootstrap_servers: Resolved
     client: dict[str, Secret] = {}
+
+    @field_validator("client")
+    @classmethod
+    def _paths_are_whole(cls, client: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        return {
+            key: SecretStr(local_path(value.get_secret_value())) if key.endswith(_PATHS) else value
+            for key, value in client.items()
+        }
 
     @model_validator(mode="after")
     def _no_guarantee_is_overridden(self) -> Self:
@@ -160,8 +170,8 @@ class Config(_Section):
 
     def collection(self, name: str) -> Collection:
         """The collection called ``name``; raises ConfigError naming the nearest known one."""
-        if name not in self.collections:
-            raise ConfigError("collection " + unknown(name, tuple(self.collections)))
+        if not isinstance(name, str) or name not in self.collections:
+            raise ConfigError("collection " + unknown(str(name), tuple(self.collections)))
         section = self.collections[name]
         model, version = section.space.model, section.space.version
         space = Space(model=model, version=version, dimension=section.dimension, metric=section.metric)
@@ -203,6 +213,13 @@ class Config(_Section):
         self.collection(collection)
         return tuple(self.replica(collection, name) for name in self.collections[collection].placements)
 
+    def store_options(self, name: str) -> StoreOptions:
+        """The options of the store ``name``, its secrets looked up now; raises ConfigError."""
+        try:
+            return self.stores[name].options.resolved()
+        except ValueError as error:
+            raise ConfigError(f"stores.{name}.{error}") from None
+
     def migration(self, collection: str) -> MigrationSection:
         """The migration of ``collection``; raises ConfigError."""
         self.collection(collection)
@@ -212,8 +229,8 @@ class Config(_Section):
 
     def metadata_fields(self, collection: str) -> frozenset[str] | None:
         """The metadata keys that every store of ``collection`` can hold; None = any key."""
-        metadata = [section.placement().metadata for section in self.collections[collection].placements.values()]
-        columns = [frozenset(names) for names in metadata if not isinstance(names, str)]
+        fields = [section.placement().fields for section in self.collections[collection].placements.values()]
+        columns = [frozenset(names) for names in fields if names is not None]
         return frozenset.intersection(*columns) if columns else None
 
 
@@ -224,17 +241,25 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, object] | Config) 
     if isinstance(source, Mapping):
         name, data = "configuration", dict(source)
     else:
-        name = os.fspath(source)
-        try:
-            data = tomllib.loads(Path(source).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"{name}: no such file; `vecferry init` writes one, --config names another") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{name}: {error}") from error
+        name, data = _read(source)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{name}: {line}" for line in _lines(error, data))) from None
+
+
+def _read(source: object) -> tuple[str, dict[str, object]]:
+    if not isinstance(source, (str, os.PathLike)):
+        raise ConfigError(
+            f"{type(source).__name__} is no configuration; give the path of a TOML file, a dict or a Config"
+        )
+    name = os.fspath(source)
+    try:
+        return name, tomllib.loads(Path(local_path(name)).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{name}: no such file; `vecferry init` writes one, --config names another") from None
+    except (OSError, ValueError) as error:  # neither text nor TOML, or no path
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def _must_name(what: str, name: str, known: Mapping[str, object], where: str) -> None:

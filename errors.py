@@ -5,6 +5,7 @@ VecferryError
 ├── InvalidRecord      the publisher refused a record; names the field, the problem and the remedy
 ├── DecodeError        bytes on a topic are not an event; the consumer dead-letters them
 ├── Refused            a gate or a preflight said no; exit code 3
+│   └── Forked         a child process uses what its parent opened
 ├── Inconclusive       not known yet, or timed out; exit code 4
 ├── Unavailable        Kafka, or a store, cannot be reached; exit code 1
 ├── NotDelivered       Kafka did not acknowledge a record
@@ -54,6 +55,10 @@ class Refused(VecferryError):
         lines = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(lines))
         self.problems = tuple(lines)
+
+
+class Forked(Refused):
+    """Opened in another process and inherited through a fork; the message says where to open it instead."""
 
 
 class Inconclusive(VecferryError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
@@ -45,11 +47,17 @@ class OneThread:
 
 
 class Daemon:
-    """An executor whose threads do not keep the process from ending."""
+    """An executor whose threads keep the process from ending for ``at_exit_s`` at most.
 
-    def __init__(self, name: str) -> None:
+    A thread that loads a library while the interpreter is being taken down may end the process with a crash.
+    """
+
+    def __init__(self, name: str, *, at_exit_s: float = 0.0) -> None:
         self._name = name
+        self._at_exit_s = at_exit_s
         self._last: threading.Thread | None = None
+        if at_exit_s:
+            _daemons.add(self)
 
     def submit(self, task: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -75,6 +83,20 @@ class Daemon:
         if self._last is not None:
             self._last.join()
 
+    def _await(self) -> None:
+        if self._last is not None:
+            self._last.join(self._at_exit_s)
+
+
+_daemons: weakref.WeakSet[Daemon] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    for daemon in list(_daemons):
+        daemon._await()
+
+
+atexit.register(_at_exit)
 
 Threads = Callable[[str], Executor]  # makes an executor of that name
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from .config import Config
-from .errors import Unavailable, VecferryError
+from .errors import ConfigError, Unavailable, VecferryError
 from .executor import Daemon
 from .journal.enrolled import enrolled_fields, refuse_other_enrolment
 from .journal.log_end import beyond_the_end
@@ -24,6 +24,7 @@ from .journal.reading import all_known
 from .log.kafka.errors import contact_of
 from .log.port import Log
 from .log.topics import largest_record
+from .references import local_path
 from .replicas import open_replica
 from .schemas.collection import Collection, Replica
 from .schemas.fields import RowFields
@@ -127,15 +128,20 @@ def _asked(config: Config, name: str) -> dict[str, dict[int, int]]:
 
 
 def _folder(config: Config, replica: Replica) -> str | None:
-    """The place of an embedded store; None for a server."""
-    place: SecretStr | None = getattr(config.stores[replica.store].options, "uri", None)
-    return None if place is None else place.get_secret_value()
+    """The place of an embedded store, "" where this process cannot know it; None for a server."""
+    if not hasattr(config.stores[replica.store].options, "uri"):
+        return None
+    try:
+        place: SecretStr = getattr(config.store_options(replica.store), "uri")  # noqa: B009  not every kind has one
+        return local_path(place.get_secret_value())
+    except (ConfigError, ValueError):
+        return ""
 
 
 def _is_there(config: Config, replica: Replica) -> bool:
     """Whether to open it does not make it: the folder of an embedded store may be on another machine."""
     folder = _folder(config, replica)
-    return folder is None or "://" in folder or Path(folder).exists()
+    return folder is None or "://" in folder or (folder != "" and Path(folder).exists())
 
 
 def _applied(config: Config, name: str, replica: str) -> dict[int, int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from .clock import SYSTEM_CLOCK, Clock
 from .config import Config, load_config
 from .errors import Unavailable
+from .forks import Home
 from .schemas.topics import events_topic
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ class Pipeline:
     """Made by ``vecferry.open``; thread-safe.
 
     Nothing is connected, and no store client imported, before something needs it. Close it, or leave it as a context
-    manager, once its publishers and readers are no longer used: that closes the publishers too.
+    manager, once its publishers and readers are no longer used: that closes the publishers too. A forked child cannot
+    use it: every call raises Forked there, and ``close`` leaves everything to the parent.
     """
 
     def __init__(self, config: Config, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.config = config
         self._clock = clock
+        self._home = Home("this pipeline", self)
         self._lock = threading.Lock()
         self._owned = ExitStack()
         self._log: KafkaLog | None = None
@@ -52,6 +55,7 @@ class Pipeline:
         from .opening import look_up
         from .producers.publisher import Publisher
 
+        self._home.check()
         collection = self.config.collection(name)
         with self._lock:
             self._refuse_closed()
@@ -90,7 +94,7 @@ class Pipeline:
         reader, or one session, do reads never go backwards. All readers of a pipeline share their connections.
         """
         reader = self._readers().reader(name)
-        if open_timeout_s > 0:
+        if not isinstance(open_timeout_s, (int, float)) or open_timeout_s != 0:
             reader.open(open_timeout_s)
         return reader
 
@@ -102,10 +106,12 @@ class Pipeline:
         return self._readers().async_reader(name, max_reads=max_reads)
 
     def close(self) -> None:
-        """Close every publisher (which flushes it) and every connection; idempotent.
+        """Close every publisher (which flushes it) and every connection; idempotent. Does nothing in a forked child.
 
         Raises what closing a publisher raises, after everything is closed.
         """
+        if self._home.left:
+            return
         with self._lock:
             self._closed = True
             owned = self._owned.pop_all()
@@ -122,6 +128,7 @@ class Pipeline:
     def _readers(self) -> Backend:
         from .reads.backend import Backend
 
+        self._home.check()
         log, watch = self._shared_log(), self._shared_watch()
         with self._lock:
             self._refuse_closed()

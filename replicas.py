@@ -11,8 +11,9 @@ from .stores.registry import open_store
 def open_replica(config: Config, collection: str, name: str) -> Store:
     """The store, opened as the replica ``name`` lies in it; the caller closes it. Connects lazily.
 
-    Raises ConfigError, also for a replica in another space than its collection's: nothing makes vectors of one space
-    into vectors of another yet, so every row that it was given would be one of the wrong space.
+    Raises ConfigError, also for a secret of the store that is not there, and for a replica in another space than its
+    collection's: nothing makes vectors of one space into vectors of another yet, so every row that it was given would
+    be one of the wrong space.
     """
     replica, described = config.replica(collection, name), config.collection(collection)
     if replica.space != described.space:
@@ -21,5 +22,6 @@ def open_replica(config: Config, collection: str, name: str) -> Store:
             f"collections.{collection}.in.{name}: space {key!r} is another one than that of {collection}, and nothing "
             "can be moved between two spaces yet; remove the key, or give the replica a collection of its own"
         )
-    section = config.stores[replica.store]
-    return open_store(section.kind, section.options, described, replica.placement)
+    return open_store(
+        config.stores[replica.store].kind, config.store_options(replica.store), described, replica.placement
+    )

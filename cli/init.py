@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import ConfigError, Refused
+from ..references import local_path
 from .options import add_dry_run
 from .output import Console, Result, Table
 
@@ -93,7 +94,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Result:
     """Write the template to ``--config``; an existing file is never touched."""
-    path = Path(args.config)
+    try:
+        path = Path(local_path(args.config))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     if not args.dry_run:
         try:
             with path.open("x", encoding="utf-8") as file:

@@ -22,6 +22,7 @@ from ..clock import Clock
 from ..config import Config
 from ..errors import Refused
 from ..executor import Executor, OneThread
+from ..forks import Home
 from ..journal.enrolled import refuse_other_configuration, refuse_other_enrolment
 from ..journal.log_end import LogWentBack
 from ..journal.progress import WorkerProgress
@@ -71,6 +72,7 @@ class CollectionWorker:
         self._log = log
         self._control = control
         self._clock = clock
+        self._home = Home(f"this worker of collection {collection!r}", self)
         self._stop = Event()
         described = config.collection(collection)
         namespace = config.namespace
@@ -153,18 +155,22 @@ class CollectionWorker:
 
     def open(self) -> None:
         """Join the group; raises Refused when the configuration has left what was enrolled."""
+        self._home.check()
         refuse_other_configuration(self._control, self._config.collection(self._collection))
         self._consumer.subscribe(self._topic, self)
 
     def drain(self) -> None:
         """Finish the turns that were begun, and commit. Blocks for ``drain_timeout_s``; raises Abandoned."""
+        self._home.check()
         self._stop.set()
         self._bring_in(self._clock.monotonic_s() + self._config.worker.drain_timeout_s)
         self._leaving = True
         self._last_commit()
 
     def close(self) -> None:
-        """Leave the group. The next owner reads the unfinished turns again."""
+        """Leave the group. The next owner reads the unfinished turns again. Does nothing in a forked child."""
+        if self._home.left:
+            return
         self._stop.set()
         self._leaving = True
         self._consumer.close()
@@ -174,6 +180,7 @@ class CollectionWorker:
 
     def step(self) -> None:
         """One turn: follow the group and the runs, gather, decode, hand over to the store, commit what it has taken."""
+        self._home.check()
         if self._refusal is not None:
             raise self._refusal
         try:

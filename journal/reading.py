@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TypeVar, assert_never
 
+from ..forks import ModuleLock
 from ..log.port import Table
 from .record import Known, Record, Unknown, decode
 
@@ -14,7 +14,7 @@ R = TypeVar("R", bound=Record)
 _log = logging.getLogger("vecferry.journal")
 
 _said: set[str] = set()
-_said_lock = threading.Lock()
+_said_lock = ModuleLock()
 
 
 def read(table: Table, key: str, record: type[R]) -> Known[R] | Unknown | None:

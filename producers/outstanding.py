@@ -15,19 +15,28 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
-from ..errors import Inconclusive
+from ..errors import Inconclusive, InvalidRecord
+from ..forks import Home, ModuleLock
 from ..schemas.tokens import WriteToken
 
 _MAX_FAILED = 10_000
-_waiters_lock = threading.Lock()
+_LONGEST_S = 1e6  # threads cannot wait for much longer
+_waiters_lock = ModuleLock()
+
+
+def seconds(timeout: float) -> float:
+    """``timeout`` if it is a number of seconds that a thread can wait for; raises InvalidRecord."""
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout <= _LONGEST_S:
+        raise InvalidRecord("timeout", f"{timeout!r:.40} is not a time", "pass a number of seconds")
+    return float(timeout)
 
 
 class Book:
     """The outstanding and failed publications of one publisher. Dicts change atomically; copy them before iterating."""
 
     __slots__ = (
-        *("_lock", "_newest", "_on_doubt", "_on_outgrown", "epoch", "failed", "forgotten", "partitions", "pending"),
-        *("stopped", "topic"),
+        *("__weakref__", "_lock", "_newest", "_on_doubt", "_on_outgrown"),
+        *("epoch", "failed", "forgotten", "home", "partitions", "pending", "stopped", "topic"),
     )
 
     def __init__(
@@ -45,6 +54,7 @@ class Book:
         ``on_doubt`` is called when an offset is given out once more.
         """
         self.topic = topic
+        self.home = Home(f"this write to {topic}", self)
         self.epoch = epoch
         self.partitions = partitions
         self._on_outgrown = on_outgrown
@@ -108,7 +118,9 @@ class Outstanding(ABC):
     _waiters: list[Callable[[], None]] | None
 
     def done(self) -> bool:
-        """True once the result is known."""
+        """True once the result is known. Raises Forked in a child, where it would never be."""
+        if not self._done:
+            self._book.home.check()
         return self._done
 
     def result(self, timeout: float | None = None) -> WriteToken:
@@ -122,15 +134,15 @@ class Outstanding(ABC):
 
     def wait(self, timeout: float | None) -> bool:
         """Block until the result is known, at most ``timeout`` seconds; whether it is."""
-        if self._done:
+        if self.done():
             return True
         event = threading.Event()
         self._add_waiter(event.set)
-        return event.wait(timeout)
+        return event.wait(None if timeout is None else seconds(timeout))
 
     def __await__(self) -> Generator[Any, None, WriteToken]:
         """As :meth:`result` without a time-out, for coroutines: never blocks the loop, resumes in it."""
-        if not self._done:
+        if not self.done():
             loop = asyncio.get_running_loop()
             future = loop.create_future()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import multiprocessing.util
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
@@ -14,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import InvalidRecord, NotDelivered, Refused, VecferryError
+from ..forks import Home
 from ..kafka_contact import Contact
 from ..schemas.collection import Collection
 from ..schemas.fields import RowFields
@@ -22,7 +26,7 @@ from ..schemas.position import next_offset
 from .client import bounds, connect
 from .delivery import BatchDelivery, Delivery, describe
 from .outages import Outages
-from .outstanding import Book, Outstanding
+from .outstanding import Book, Outstanding, seconds
 from .records import Records, event_ids
 from .reports import CALLS_PER_TURN, Reports
 from .validation import Metadata
@@ -30,7 +34,9 @@ from .validation import Metadata
 _ANY_PARTITION = -1  # the partitioner decides. Given by place: names cost the client a third of the call
 _PURGE_S = 5.0  # purging is local: the reports come at once
 _MAX_NAMED = 10
+_EXIT_FLUSH_S = 5.0  # of all publishers together
 _open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
+_log = logging.getLogger("vecferry.publisher")
 
 
 class Publisher:
@@ -44,8 +50,11 @@ class Publisher:
     room, for at most ``delivery.timeout.ms``, and ``on_full="raise"`` raises NotDelivered: nothing is ever dropped
     silently. A coroutine must not block its loop, so asyncio applications want ``"raise"``.
 
-    ``metadata_fields``, when given, are the only metadata keys that the collection's stores hold. After a fork, a fatal
-    error of the client or ``close``, every call raises Refused with the remedy.
+    ``metadata_fields``, when given, are the only metadata keys that the collection's stores hold. After a fatal error
+    of the client or ``close``, every call raises Refused with the remedy; in a forked child it raises Forked.
+
+    A process that ends without ``close`` waits for outstanding acknowledgements for 5 s at most, and logs a warning
+    that names what is lost. A process that a signal kills, or that ends through ``os._exit``, can do neither.
 
     Opening blocks for about ``open_timeout_s`` at most; raises Unavailable, Refused (topic, partitions), ConfigError.
     """
@@ -71,9 +80,12 @@ class Publisher:
         ``max_record_bytes``: what ``topic`` takes. ``log_ends``: where it ends; no record gets an offset below.
         ``on_doubt`` is called, from the thread that serves reports, when one does: the topic may be another one now.
         """
+        if not isinstance(on_full, str) or on_full not in ("block", "raise"):
+            raise InvalidRecord("on_full", f"{on_full!r:.40} is not known", "pass 'block' or 'raise'")
         self._blocks = on_full == "block"
         self._close_timeout_s = close_timeout_s
         self._clock = clock
+        self._home = Home(f"this publisher of collection {collection.name!r}", self)
         self._book = Book(
             topic,
             epoch=collection.epoch,
@@ -85,7 +97,6 @@ class Publisher:
         self._records = Records(collection, metadata_fields, clock.unix_s, event_ids(os.urandom(8)), replicas)
         self._refusal: str | None = None
         self._closed = False
-        self._forked = False
         self._topic = topic
         contact = Contact(str(producer_config.get("bootstrap.servers")), clock)
         self._outages = Outages(contact, self._book)
@@ -102,6 +113,8 @@ class Publisher:
         name = f"vecferry-publisher-{topic}"
         self._reports = Reports(self._producer, name, self._on_client_error, clock, self._outages.served)
         _open_publishers.add(self)
+        if multiprocessing.parent_process() is not None:  # such a process ends without what atexit runs
+            multiprocessing.util.Finalize(None, _say_at_exit, exitpriority=0)
 
     def reached(self) -> dict[int, int]:
         """By partition: the next offset after the last one that is known to have been given out."""
@@ -148,6 +161,8 @@ class Publisher:
         class says. If the queue is full under ``on_full="raise"``, NotDelivered says how many rows were accepted:
         publish the whole batch again.
         """
+        if not isinstance(ids, Iterable):
+            raise InvalidRecord("ids", f"{type(ids).__name__} is no list", "pass a list of ids")
         ids = list(ids)  # the caller may change its list meanwhile
         records = self._records.upserts(ids, vectors, metadata, source_texts)
         batch = BatchDelivery(self._book, str(ids[0]) if ids else "")
@@ -170,9 +185,8 @@ class Publisher:
         Raises NotDelivered naming what Kafka refused (failures that somebody saw through ``result`` are not named
         again) and what is still waiting.
         """
-        if self._forked:
-            raise self._refused()
-        deadline_s = self._clock.monotonic_s() + timeout_s
+        self._home.check()
+        deadline_s = self._clock.monotonic_s() + seconds(timeout_s)
         published = list(self._book.pending)
         # Records of a partition complete in order, so wait for the newest first.
         for delivery in reversed(published):
@@ -186,7 +200,7 @@ class Publisher:
         Deliveries that are still waiting then fail. In a forked child this does nothing: the records belong to the
         parent.
         """
-        if self._forked or self._closed:
+        if self._home.left or self._closed:
             return
         if self._refusal is None:
             self._refusal = "this publisher is closed; open another one"
@@ -279,6 +293,7 @@ class Publisher:
         self._refusal = f"a record was acknowledged where no worker takes it: {problem}; begin a new epoch of the topic"
 
     def _refused(self) -> Refused:
+        self._home.check()
         return Refused(self._refusal or "")
 
     def _report(self, waiting: Sequence[Outstanding]) -> None:
@@ -289,17 +304,29 @@ class Publisher:
             more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
             raise NotDelivered(f"Kafka did not acknowledge {len(problems)} publications: {named}{more}")
 
-    def _after_fork(self) -> None:
-        self._forked = True
-        self._refusal = f"this publisher belongs to another process; open one of its own in process {os.getpid()}"
+    def _leave_to_parent(self) -> None:
+        self._refusal = "forked"  # which every call looks at in any case; _refused says it in full
+
+    def _say_at_exit(self, timeout_s: float) -> None:
+        if self._home.left or self._closed:
+            return
+        try:
+            self.flush(timeout_s)
+        except VecferryError as error:
+            _log.warning("the process ends without close() of the publisher of %s: %s", self._topic, error)
 
 
 def _refuse_in_child() -> None:
     # The client's threads do not exist in a forked child: producing there would wait for ever.
     for publisher in _open_publishers:
-        publisher._after_fork()
-        _inherited.append(publisher)
+        publisher._leave_to_parent()
 
 
-_inherited: list[Publisher] = []  # destroying an inherited client would wait for its threads, so it is never collected
+def _say_at_exit() -> None:
+    deadline_s = SYSTEM_CLOCK.monotonic_s() + _EXIT_FLUSH_S
+    while _open_publishers:
+        _open_publishers.pop()._say_at_exit(max(0.0, deadline_s - SYSTEM_CLOCK.monotonic_s()))
+
+
 os.register_at_fork(after_in_child=_refuse_in_child)
+atexit.register(_say_at_exit)

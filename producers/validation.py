@@ -6,7 +6,7 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -179,7 +179,7 @@ def rows_of(name: str, values: Sequence[T] | None, rows: int) -> Sequence[T | No
     """``values`` if it has an entry for each of ``rows`` rows, None for each where it is None; else InvalidRecord."""
     if values is None:
         return (None,) * rows
-    if isinstance(values, (str, bytes, Mapping)) or len(values) != rows:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Sized) or len(values) != rows:
         found = f"{len(values)} entries" if isinstance(values, Sequence) else type(values).__name__
         raise InvalidRecord(name, f"{found} for {rows} ids", "pass one entry per id")
     return values

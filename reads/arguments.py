@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidRecord
 from ..schemas.collection import MAX_ID_BYTES, Collection, IdType, Space
-from ..schemas.filters import Condition, Operator
 from ..schemas.ids import Id, id_text
 from ..schemas.position import epoch_of, next_offset, offset_of
 from ..schemas.tokens import Run, WriteToken
@@ -20,6 +18,7 @@ from .session import Session
 After = WriteToken | Session | Sequence[WriteToken | Session]
 
 MAX_K = 10_000
+_LONGEST_S = 1e6  # threads cannot wait for much longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ def query_vector(vector: ArrayLike, space: Space) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(vector, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRecord("vector", "it is not an array of numbers", "pass floats") from error
     if array.shape != (space.dimension,):
         shape = "x".join(map(str, array.shape)) or "a scalar"
@@ -62,21 +61,12 @@ def result_count(k: int) -> int:
     return k
 
 
-def check_operators(conditions: Sequence[Condition], known: frozenset[Operator]) -> None:
-    """Raise InvalidRecord for a condition that a store with the operators ``known`` cannot meet."""
-    for condition in conditions:
-        if lacking := sorted(condition.operators - known):
-            raise InvalidRecord(
-                f"filter.{condition.field}",
-                f"the store that answers cannot filter by {', '.join(lacking)}",
-                f"use only {', '.join(sorted(known))}" if known else "search without a filter",
-            )
-
-
 def asked_ids(ids: Sequence[Id], id_type: IdType) -> list[str]:
     """``ids`` as texts, as many as there are."""
     if isinstance(ids, (str, bytes)):
         raise InvalidRecord("ids", "it is one id", "pass a list of ids")
+    if not isinstance(ids, Iterable):
+        raise InvalidRecord("ids", f"{type(ids).__name__} is no list", "pass a list of ids")
     texts = []
     for id_ in ids:
         text = id_text(id_, id_type)
@@ -97,14 +87,23 @@ def _is_id(text: str) -> bool:
 
 def time_out_s(timeout: float) -> float:
     """``timeout`` if it is a positive number of seconds."""
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= _LONGEST_S:
         raise InvalidRecord("timeout", f"{timeout!r} is not a time", "pass a positive number of seconds")
     return float(timeout)
 
 
+def reads_as(key: str | None, session: Session | None) -> str | None:
+    """Whose read it is: ``key``, else that of ``session``."""
+    if not isinstance(key, str | None):
+        raise InvalidRecord("key", f"{type(key).__name__} is no text", "pass what names the user, as text")
+    if not isinstance(session, Session | None):
+        raise InvalidRecord("session", f"{type(session).__name__} is no Session", "pass a Session")
+    return session.key if key is None and session is not None else key
+
+
 def demand(after: After | None, session: Session | None, collection: Collection, topic: str) -> Demand:
     """What ``after`` and ``session`` together ask of an answer; raises InvalidRecord for what cannot be met, ever."""
-    given = [] if after is None else [after] if isinstance(after, (WriteToken, Session)) else list(after)
+    given = [] if after is None else list(after) if isinstance(after, Iterable) else [after]
     sessions = [] if session is None else [session]
     wanted: dict[int, int] = {}
     writes: list[Run] = []

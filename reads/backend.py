@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..clock import Clock
 from ..config import Config
 from ..errors import ConfigError
+from ..forks import Home
 from ..journal.topic_watch import TopicWatch
 from ..log.port import Log, Table
 from ..replicas import open_replica
@@ -24,6 +28,8 @@ from .router import Router
 from .stats import Counters
 from .views import SharedViews
 from .watermarks import Watermarks
+
+_WARM_UP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +53,26 @@ class Backend:
         self._views = SharedViews(log, config.namespace, clock=clock)
         self._lock = threading.Lock()
         self._shared: dict[str, _Shared] = {}
+        self._home = Home("this pipeline", self)
 
     def reader(self, name: str) -> Reader:
         """A reader of the collection called ``name``, not yet opened; raises ConfigError."""
         shared = self._share(name)
         counters = Counters()
+        migration = self._config.migrations.get(name)
+        ends = frozenset() if migration is None else frozenset({migration.source, migration.target})
+
+        def prepare(stores: Iterable[str]) -> None:
+            for store in ends.union(stores):
+                shared.pool.prepare(store)
+
         router = Router(
             collection=name,
             control=lambda timeout_s: shared.enrolled.compared(self._views.control(timeout_s)),
             without_record=lambda: split_without_record(self._config, name),
             progress=shared.progress,
             connect=shared.pool.open,
+            prepare=prepare,
             counters=counters,
             clock=self._clock,
         )
@@ -70,15 +85,18 @@ class Backend:
             pool=shared.pool,
             counters=counters,
             clock=self._clock,
+            fields=lambda replica: self._config.placement(name, replica).fields,
             distrust=shared.enrolled.problem,
         )
 
     def async_reader(self, name: str, *, max_reads: int) -> AsyncReader:
-        """The same for asyncio, in ``max_reads`` threads."""
+        """The same for asyncio, in ``max_reads`` threads, being opened in the background."""
         return AsyncReader(self.reader(name), clock=self._clock, max_reads=max_reads)
 
     def close(self) -> None:
         """Close every handle and view; idempotent."""
+        if self._home.left:
+            return
         with self._lock:
             opened = list(self._shared.values())
         for shared in opened:
@@ -107,9 +125,10 @@ class Backend:
             # First: to ask for an absent topic by its name may create it.
             return self._log.table(topic) if self._log.admin.topics([topic]) else None
 
+        self._home.check()
         with self._lock:
             if name not in self._shared:
-                pool = StorePool(open_named)
+                pool = StorePool(open_named, warm_up=_warm_up(collection))
                 progress = Watermarks(
                     collection=collection,
                     table=self._views.progress,
@@ -129,6 +148,18 @@ class Backend:
                     enrolled=Enrolled(collection, self._watch),
                 )
             return self._shared[name]
+
+
+def _warm_up(collection: Collection) -> Callable[[Store], None]:
+    """One read of each kind: it connects, reads the layout, and brings the index into memory."""
+    vector = np.zeros(collection.space.dimension, np.float32)
+    vector[0] = 1.0
+
+    def warm_up(store: Store) -> None:
+        store.search(vector, 1, (), _WARM_UP_S)
+        store.fetch(["0"])
+
+    return warm_up
 
 
 def split_without_record(config: Config, name: str) -> Split:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -12,12 +12,14 @@ from numpy.typing import ArrayLike
 
 from ..clock import Clock
 from ..errors import Inconclusive, Refused, StoreError, Unavailable, VecferryError
+from ..forks import Home
 from ..schemas.batch import Hit
 from ..schemas.collection import Collection
 from ..schemas.filters import parse_filter
 from ..schemas.ids import Id
 from ..stores.base import Store
-from .arguments import After, Demand, asked_ids, check_operators, demand, query_vector, result_count, time_out_s
+from .arguments import After, Demand, asked_ids, demand, query_vector, reads_as, result_count, time_out_s
+from .conditions import check_fields, check_operators
 from .deadline import Deadline, deadline_in
 from .letters import DeadLetters
 from .marks import WentBack
@@ -31,13 +33,15 @@ from .watermarks import Lag, Watermarks
 
 T = TypeVar("T")
 
+_log = logging.getLogger("vecferry.reads")
+
 DEFAULT_TIMEOUT_S = 5.0
 _SHORTEST_S = 0.001  # stores may take a time-out of zero as none at all
 _FIRST_TRY = 0.5  # the share of its time that a read spends on a store when another one could still answer
 
 
 class _Behind(Inconclusive):
-    """The store has not applied in time what the answer must show."""
+    """The store has not applied in time what the answer must show. Leaves a read as Inconclusive."""
 
 
 class Reader:
@@ -65,6 +69,7 @@ class Reader:
         pool: StorePool,
         counters: Counters,
         clock: Clock,
+        fields: Callable[[str], tuple[str, ...] | None] = lambda store: None,
         distrust: Callable[[], Refused | None] = lambda: None,
     ) -> None:
         """``distrust``: why positions of the live topic mean nothing any more, if that is so."""
@@ -75,41 +80,49 @@ class Reader:
         self._progress = progress
         self._letters = letters
         self._pool = pool
+        self._fields = fields
         self._counters = counters
         self._clock = clock
         self._bucket = bucket_of(secrets.token_urlsafe(9))
-        self._pid = os.getpid()
+        self._home = Home(f"this reader of collection {collection.name!r}", self)
 
     @property
     def route(self) -> Split | None:
         """The route that reads go by now; None before the first read."""
+        self._home.check()
         return self._router.served
 
     @property
     def known_route(self) -> Split | None:
         """The newest route that this reader knows of; it differs from ``route`` while a move waits for a store."""
+        self._home.check()
         return self._router.known
 
     @property
     def stats(self) -> ReaderStats:
         """What this reader has counted so far."""
+        self._home.check()
         return self._counters.snapshot()
 
     def open(self, timeout_s: float) -> None:
-        """Learn the route and open the store that it names, so that the first read need not.
+        """Learn the route and open every store that answers reads by it, so that no read needs to.
 
-        Blocks at most ``timeout_s``. Raises Refused where the configuration is not what was enrolled, and nothing for
-        what is not there by then: the reads will say it.
+        The stores to which a move may take the reads are opened in the background. Blocks at most ``timeout_s``. Raises
+        Refused where the configuration is not what was enrolled, and nothing for what is not there by then: it is
+        logged, and the reads will say it.
         """
+        self._home.check()
         deadline = deadline_in(time_out_s(timeout_s), self._clock)
         try:
             permit = self._router.enter(self._bucket, deadline)
-            if permit is not None:
-                self._pool.open(permit.store, deadline)
+            for store, share in permit.split.weights if permit is not None else ():
+                if share:
+                    self._open(store, deadline)
+            self._progress.ends(deadline)  # a client that has never asked for them takes a moment longer
         except Refused:
             raise
-        except VecferryError:
-            return
+        except VecferryError as error:
+            _log.warning("reads of %s are not ready yet: %s", self._collection.name, error)
 
     def search(
         self,
@@ -130,8 +143,9 @@ class Reader:
         array = query_vector(vector, self._collection.space)
         count, conditions = result_count(k), parse_filter(filter)
 
-        def ask(store: Store, left_s: float) -> list[Hit]:
+        def ask(name: str, store: Store, left_s: float) -> list[Hit]:
             check_operators(conditions, store.capabilities.filters)
+            check_fields(conditions, self._fields(name), name)
             return store.search(array, count, conditions, left_s)
 
         return self._read(ask, after, session, key, timeout)
@@ -148,12 +162,13 @@ class Reader:
         """The rows of ``ids`` in that order; absent ids are left out. The other arguments are those of ``search``."""
         wanted = asked_ids(ids, self._collection.id_type)
         each = list(dict.fromkeys(wanted))
-        found = self._read(lambda store, _: store.fetch(each), after, session, key, timeout)
+        found = self._read(lambda name, store, left_s: store.fetch(each), after, session, key, timeout)
         return rows_in_order(wanted, found)
 
     def close(self) -> None:
         """End this reader; reads that have not begun raise Unavailable. Does not block; idempotent."""
-        self._router.close()
+        if not self._home.left:
+            self._router.close()
 
     def __enter__(self) -> Self:
         return self
@@ -165,26 +180,31 @@ class Reader:
 
     def _read(
         self,
-        ask: Callable[[Store, float], T],
+        ask: Callable[[str, Store, float], T],
         after: After | None,
         session: Session | None,
         key: str | None,
         timeout: float,
     ) -> T:
-        if os.getpid() != self._pid:  # the threads that answer do not exist in a forked child
-            raise Unavailable(f"this reader belongs to another process; open a pipeline in process {os.getpid()}")
+        self._home.check()
         deadline = deadline_in(time_out_s(timeout), self._clock)
+        own = reads_as(key, session)
         asked = demand(after, session, self._collection, self._topic)
         if asked.wanted and (problem := self._distrust()) is not None:
             raise Refused(problem.problems)  # the write may be in no store, and its position in every one
-        own = key if key is not None else session.key if session is not None else None
         bucket = self._bucket if own is None else bucket_of(own)
-        failure: Exception | None = None
+        try:
+            return self._answer(ask, asked, bucket, deadline)
+        except (_Behind, WentBack) as private:
+            raise Inconclusive(str(private)) from private.__cause__
+
+    def _answer(self, ask: Callable[[str, Store, float], T], asked: Demand, bucket: int, deadline: Deadline) -> T:
+        failure: VecferryError | None = None
         avoid: str | None = None
         while True:
             permit = self._router.enter(bucket, deadline, avoid)
             if permit is None or not deadline.left_s():
-                raise failure or Inconclusive(f"no answer within {timeout:g} s: the route changed under this read")
+                raise failure or Inconclusive("no answer in time: the route changed under this read")
             store = permit.store
             try:
                 within = deadline.share(_FIRST_TRY) if permit.spare else deadline
@@ -212,8 +232,14 @@ class Reader:
             self._counters.read_from(store)
             return answer
 
-    def _ask(self, store: str, ask: Callable[[Store, float], T], within: Deadline) -> T:
-        return self._pool.call(store, lambda handle: ask(handle, max(_SHORTEST_S, within.left_s())), within)
+    def _open(self, store: str, deadline: Deadline) -> None:
+        try:
+            self._pool.open(store, deadline)
+        except VecferryError as error:
+            _log.warning("%s reads from store %s, which is not open: %s", self._collection.name, store, error)
+
+    def _ask(self, store: str, ask: Callable[[str, Store, float], T], within: Deadline) -> T:
+        return self._pool.call(store, lambda handle: ask(store, handle, max(_SHORTEST_S, within.left_s())), within)
 
     def _seen_by(self, asked: Demand, permit: Permit, within: Deadline) -> str:
         """The store to read so that no session goes back: the route's, or the one that the sessions come from."""

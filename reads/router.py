@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -63,7 +63,8 @@ class _Move:
 class Router:
     """Decides which store a read goes to; one per reader, thread-safe.
 
-    ``moves`` runs the moves, ``wait`` is how a held read waits for a change: a simulation gives its own.
+    ``prepare`` begins to open the stores of a route that has arrived. ``moves`` runs the moves, ``wait`` is how a held
+    read waits for a change: a simulation gives its own.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Router:
         without_record: Callable[[], Split],
         progress: Watermarks,
         connect: Callable[[str, Deadline], None],
+        prepare: Callable[[Iterable[str]], None] = lambda stores: None,
         counters: Counters,
         clock: Clock,
         barrier_s: float = BARRIER_S,
@@ -85,6 +87,7 @@ class Router:
         self._without_record = without_record
         self._progress = progress
         self._connect = connect
+        self._prepare = prepare
         self._counters = counters
         self._clock = clock
         self._barrier_s = barrier_s
@@ -213,8 +216,10 @@ class Router:
             self._raw = raw
         if self._known is None:
             self._known = route or self._without_record()
+            self._prepare(self._known.stores)
         elif route is not None and route.generation > self._known.generation:
             self._known = route
+            self._prepare(route.stores)
             self._aside_until_s = float("-inf")
             self._aside_s = _ASIDE_S
             self._next_move_s = float("-inf")

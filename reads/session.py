@@ -45,6 +45,8 @@ class Session:
 
     def observe(self, token: WriteToken) -> None:
         """From now on, reads see this write."""
+        if not isinstance(token, WriteToken):
+            raise InvalidRecord("token", f"{type(token).__name__} is no WriteToken", "pass the result of a delivery")
         with self._lock:
             written = self._written.setdefault(token.topic, {})
             for partition, position in token.positions.items():

@@ -6,6 +6,7 @@ import threading
 
 from ..clock import Clock
 from ..errors import Unavailable
+from ..forks import Home
 from ..log.port import Log, Table, TopicAbsent
 from ..schemas.topics import control_topic, progress_topic
 
@@ -25,6 +26,7 @@ class SharedViews:
         self._progress: Table | None = None
         self._next_reopen_s = float("-inf")
         self._closed = False
+        self._home = Home("these views of Kafka", self)
 
     def control(self, timeout_s: float) -> Table:
         """The control topic, read to its end at least once; blocks for that the first time.
@@ -33,6 +35,7 @@ class SharedViews:
         it last knew, also while Kafka is away. One that has ended (its topic was deleted, if only for a moment) is
         replaced in the background, once there is something to read again.
         """
+        self._home.check()
         view = self._control
         if view is not None:
             if view.ended:
@@ -52,6 +55,7 @@ class SharedViews:
 
     def progress(self) -> Table:
         """The progress topic, as far as it has been read. Does not block."""
+        self._home.check()
         with self._lock:
             self._refuse_closed()
             if self._progress is None:
@@ -60,6 +64,8 @@ class SharedViews:
 
     def close(self) -> None:
         """Leave both topics; idempotent."""
+        if self._home.left:
+            return
         with self._opening, self._lock:
             self._closed = True
             for view in (self._control, self._progress):

@@ -48,6 +48,11 @@ class Placement:
     vector: str = "vector"
     metadata: str | tuple[str, ...] = "metadata"
 
+    @property
+    def fields(self) -> tuple[str, ...] | None:
+        """The only metadata keys that a row can have here; None: any."""
+        return None if isinstance(self.metadata, str) else self.metadata
+
 
 Role = Literal["from", "to", ""]
 

@@ -41,8 +41,10 @@ class Condition:
 
 def parse_filter(spec: Mapping[str, object] | None) -> tuple[Condition, ...]:
     """The conditions of ``spec``, sorted by field; raises InvalidRecord for anything that is not the form above."""
-    if not spec:
+    if spec is None:
         return ()
+    if not isinstance(spec, Mapping) or not all(isinstance(field, str) for field in spec):
+        raise InvalidRecord("filter", "it is no mapping of metadata keys", 'pass {"key": value, …}')
     return tuple(Condition(field=field, values=_values(field, spec[field])) for field in sorted(spec))
 
 

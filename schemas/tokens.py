@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..errors import InvalidRecord
+
+_LOOKS = "shop.products.events@3=2199023255553"
 _ENTRY = re.compile(r"(0|[1-9][0-9]{0,9})=(0|[1-9][0-9]{0,15})")
 
 
@@ -40,13 +43,14 @@ class WriteToken:
 
     @property
     def partition(self) -> int:
-        """The partition of a single write; ValueError unless the token has exactly one."""
-        (partition,) = self.positions
-        return partition
+        """The partition of a single write; InvalidRecord, which is a ValueError, unless the token has exactly one."""
+        if len(self.positions) != 1:
+            raise InvalidRecord("token", f"it is of {len(self.positions)} partitions", "use its positions")
+        return next(iter(self.positions))
 
     @property
     def position(self) -> int:
-        """The position of a single write; ValueError unless the token has exactly one."""
+        """The position of a single write; raises as ``partition``."""
         return self.positions[self.partition]
 
     def __str__(self) -> str:
@@ -58,10 +62,12 @@ class WriteToken:
 
     @classmethod
     def parse(cls, text: str) -> WriteToken:
-        """The token that ``str`` made; ValueError for anything else."""
+        """The token that ``str`` made; InvalidRecord, which is a ValueError, for anything else."""
+        if not isinstance(text, str):
+            raise InvalidRecord("token", f"{type(text).__name__} is no text", "pass what str(token) gave")
         topic, at, entries = text.rpartition("@")
         found = [_ENTRY.fullmatch(entry) for entry in entries.split(",")] if entries else []
         positions = {int(match[1]): int(match[2]) for match in found if match}
         if not at or not topic or None in found or len(positions) != len(found):
-            raise ValueError(f"{text[:80]!r} is not a write token; it looks like shop.products.events@3=2199023255553")
+            raise InvalidRecord("token", f"{text[:80]!r} is not a write token", f"it looks like {_LOOKS}")
         return cls(topic, positions)

@@ -11,8 +11,9 @@ from abc import abstractmethod
 from importlib import import_module
 from typing import Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from ..references import resolve
 from ..schemas.collection import Placement
 from .registry import KINDS
 
@@ -22,7 +23,18 @@ class _Given(BaseModel):
 
 
 class StoreOptions(_Given):
-    """A connection. Fields are ``references.Secret`` (never printed), ``references.Resolved`` (text) or numbers."""
+    """A connection. Its fields are numbers, or ``references.Deferred``: never printed, looked up when it is opened."""
+
+    def resolved(self) -> Self:
+        """The same with every reference looked up; raises ValueError naming the key."""
+        found = {}
+        for key, value in self:
+            if isinstance(value, SecretStr):
+                try:
+                    found[key] = SecretStr(resolve(value.get_secret_value()))
+                except ValueError as error:
+                    raise ValueError(f"{key}: {error}") from None
+        return self.model_copy(update=found)
 
 
 class StorePlacement(_Given):

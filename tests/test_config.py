@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from vecferry.config import Config, load_config
-from vecferry.errors import ConfigError
+from vecferry.errors import ConfigError, Refused
 from vecferry.replicas import open_replica
 from vecferry.schemas.collection import Placement, Replica, Space
 from vecferry.stores.pgvector.options import Options
+from vecferry.stores.pgvector.quirks import connection_parameters
 
 PASSWORD = "hunter2-p4ssw0rd"
 
@@ -45,7 +46,7 @@ def with_url(url: str) -> dict[str, Any]:
 
 
 def url_of(config: Config) -> str:
-    options = config.stores["old"].options
+    options = config.store_options("old")
     assert isinstance(options, Options)
     return options.url.get_secret_value()
 
@@ -71,9 +72,19 @@ def test_environment_variables_are_resolved_inside_a_value(monkeypatch: pytest.M
     assert config.kafka.client["sasl.password"].get_secret_value() == PASSWORD
 
 
+def problem_of_old_store(data: dict[str, Any]) -> str:
+    """The one line that says why the store ``old`` cannot be opened, in a configuration that is right otherwise."""
+    config = load_config(data)
+    with pytest.raises(ConfigError) as refused:
+        open_replica(config, "products", "old")
+    assert refused.value.__cause__ is None
+    (line,) = str(refused.value).splitlines()
+    return line
+
+
 def test_a_variable_that_is_not_set_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHOP_URL", raising=False)
-    line = problem_of(with_url("${SHOP_URL}"))
+    line = problem_of_old_store(with_url("${SHOP_URL}"))
     assert line == "stores.old.url: environment variable SHOP_URL is not set"
     line = problem_of(document(kafka={"bootstrap_servers": "${SHOP_URL}:9092"}))
     assert line == "kafka.bootstrap_servers: environment variable SHOP_URL is not set"
@@ -86,14 +97,60 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    line = problem_of(with_url(f"file:{tmp_path / 'absent'}"))
+    line = problem_of_old_store(with_url(f"file:{tmp_path / 'absent'}"))
     assert line == f"stores.old.url: cannot read {tmp_path / 'absent'}: No such file or directory"
 
 
 def test_a_secret_file_that_is_no_text_is_one_line_without_its_content(tmp_path: Path) -> None:
     (tmp_path / "url").write_bytes(b"\xff" + PASSWORD.encode())
-    line = problem_of(with_url(f"file:{tmp_path / 'url'}"))
+    line = problem_of_old_store(with_url(f"file:{tmp_path / 'url'}"))
     assert line == f"stores.old.url: cannot read {tmp_path / 'url'}: it is not UTF-8 text"
+
+
+def test_a_process_needs_no_secret_of_a_store_that_it_never_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_URL", raising=False)
+    config = load_config(with_url("${SHOP_URL}"))
+    assert "SHOP_URL" not in repr(config)
+    assert config.collection("products").partitions == 3
+    open_replica(config, "products", "new").close()
+    monkeypatch.setenv("SHOP_URL", "postgresql://db/shop")
+    assert url_of(config) == "postgresql://db/shop"
+
+
+def test_a_path_may_begin_with_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "url").write_text("postgresql://db/shop?sslrootcert=~/ca.pem")
+    data = with_url("file:~/url")
+    data["kafka"]["client"] = {"ssl.ca.location": "~/ca.pem", "sasl.password": "~/secret"}
+    data["stores"]["new"]["uri"] = "~/lance"
+    config = load_config(data)
+    assert {key: value.get_secret_value() for key, value in config.kafka.client.items()} == {
+        "ssl.ca.location": f"{tmp_path}/ca.pem",
+        "sasl.password": "~/secret",  # which is no path
+    }
+    assert url_of(config).endswith("~/ca.pem")
+    assert connection_parameters(url_of(config))["sslrootcert"] == f"{tmp_path}/ca.pem"
+    store = open_replica(config, "products", "new")
+    with pytest.raises(Refused, match=f"in {tmp_path}/lance does not exist"):
+        store.fetch(["a"])
+    store.create(complete=True)
+    assert len(store.fetch(["a"])) == 0
+    assert (tmp_path / "lance").is_dir()
+    (tmp_path / "vecferry.toml").write_text('namespace = "shop"\n[kafka]\n[collections]\n')
+    with pytest.raises(ConfigError, match="bootstrap_servers: Field required"):
+        load_config("~/vecferry.toml")
+
+
+def test_a_home_directory_that_is_not_there_is_refused() -> None:
+    data = document()
+    data["stores"]["new"]["uri"] = "~nobody-of-that-name/lance"
+    with pytest.raises(ConfigError, match="write the path in full"):
+        open_replica(load_config(data), "products", "new")
+
+
+def test_what_is_no_configuration_is_refused() -> None:
+    with pytest.raises(ConfigError, match="int is no configuration"):
+        load_config(7)  # type: ignore[arg-type]
 
 
 def test_secrets_are_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:

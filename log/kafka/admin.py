@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
+from ...forks import Home
 from ..port import Offsets, Topic
 from .clients import REQUEST_TIMEOUT_S, admin_config, made, patiently
 from .errors import unavailable
@@ -38,6 +39,7 @@ class Admin:
         self._kafka = kafka
         self._clock = clock
         self._client = made(AdminClient, admin_config(kafka))
+        self._home = Home("this client of Kafka", self)
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of ``names`` that exist."""
@@ -74,6 +76,7 @@ class Admin:
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> bool:
         """Create a topic with the cluster's default replication; False for one that exists, which is left as it is."""
+        self._home.check()
         new = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(settings))
         try:
             self._client.create_topics([new], request_timeout=REQUEST_TIMEOUT_S)[name].result()
@@ -124,6 +127,7 @@ class Admin:
         self._patiently(ask)
 
     def _patiently(self, request: Callable[[], T], timeout_s: float = REQUEST_TIMEOUT_S) -> T:
+        self._home.check()
         return patiently(self._kafka, self._client, request, clock=self._clock, timeout_s=timeout_s)
 
 

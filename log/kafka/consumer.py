@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ...clock import Clock
 from ...config import KafkaSection
+from ...forks import Home
 from ..port import Listener, Message, OffsetGone, OnCommit, Place, TopicAbsent
 from .clients import REQUEST_TIMEOUT_S, consumer_config, learn_leaders, made
 from .errors import contact_of, reason_of, unavailable
@@ -53,6 +54,7 @@ class KafkaConsumer:
         self._on_commit = on_commit
         self._clock = clock
         settings = {"enable.partition.eof": True, "on_commit": self._answered}
+        self._home = Home(f"this member of group {group}", self)
         self._client = made(Consumer, {**consumer_config(kafka, group, _DEFAULTS), **settings})
         self._topics: set[str] = set()  # whose leaders the client knows
         self._failure: BaseException | None = None
@@ -70,6 +72,7 @@ class KafkaConsumer:
         def on_lost(client: Consumer, partitions: list[TopicPartition]) -> None:
             self._take_away(listener.lost, partitions)
 
+        self._home.check()
         self._topics.add(topic)
         with self._explained():
             self._client.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
@@ -83,6 +86,7 @@ class KafkaConsumer:
         return self._good(messages)
 
     def read(self, starts: Mapping[Place, int]) -> None:
+        self._home.check()
         for topic in {place[0] for place in starts} - self._topics:
             self._topics.add(topic)
             with suppress(KafkaException):
@@ -93,6 +97,7 @@ class KafkaConsumer:
             self._client.resume(entries)  # the client remembers a pause from an earlier assignment
 
     def leave(self, places: set[Place]) -> None:
+        self._home.check()
         self._left = True
         with self._explained():
             self._client.incremental_unassign(_entries(places))
@@ -111,6 +116,7 @@ class KafkaConsumer:
 
     def committed(self, places: Sequence[Place]) -> dict[Place, int]:
         """See the port. Waits for a coordinator that is starting."""
+        self._home.check()
         deadline_s = self._clock.monotonic_s() + _COORDINATOR_PATIENCE_S
         said: int | None = None
         while True:
@@ -131,6 +137,7 @@ class KafkaConsumer:
             self._clock.sleep_s(_COORDINATOR_PAUSE_S)
 
     def commit(self, offsets: Mapping[Place, int], *, wait: bool) -> None:
+        self._home.check()
         entries = [TopicPartition(*place, offset) for place, offset in offsets.items()]
         try:
             if wait:
@@ -148,7 +155,8 @@ class KafkaConsumer:
         return high if high >= 0 else None
 
     def close(self) -> None:
-        self._client.close()
+        if not self._home.left:  # its threads, for which closing would wait, are in the parent
+            self._client.close()
 
     def _answered(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         confirmed: dict[Place, int] = {}
@@ -174,6 +182,7 @@ class KafkaConsumer:
             )  # without this call the client also stops reading partitions that we keep
 
     def _ask(self, call: Callable[[], Any]) -> Any:
+        self._home.check()
         with self._explained():
             answer = call()
         self._raise_failure()

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
 from ...errors import Refused
+from ...forks import Home
 from ...schemas.topics import control_topic
 from ..port import Encodable
 from .clients import REQUEST_TIMEOUT_S, made, own_producer_config, patiently
@@ -51,6 +52,7 @@ class ControlWriter:
         identity = f"{namespace}.{collection}.controller"
         settings = {**own_producer_config(kafka), **_TRANSACTIONAL, "transactional.id": identity}
         self._producer = made(Producer, settings)
+        self._home = Home(f"this writer of collection {collection!r}", self)
         patiently(kafka, self._producer, lambda: self._producer.init_transactions(REQUEST_TIMEOUT_S), clock=clock)
 
     def write(self, records: Mapping[str, Encodable | None]) -> None:
@@ -59,6 +61,7 @@ class ControlWriter:
         Raises Refused when another writer has taken over, or when Kafka gave this one up during an outage; Unavailable
         when Kafka does not answer in time: then it may or may not be written, and the next call makes sure first.
         """
+        self._home.check()
         refused: list[KafkaError] = []
 
         def reported(error: KafkaError | None, _message: object) -> None:
@@ -80,7 +83,8 @@ class ControlWriter:
 
     def close(self) -> None:
         """Forget the producer; what was written stays."""
-        self._producer.flush(0)
+        if not self._home.left:
+            self._producer.flush(0)
 
     def _end(self, call: _End) -> None:
         """Commit or abort. After a time-out the client continues, and accepts no other call until it is done."""

@@ -7,6 +7,7 @@ import threading
 from ...clock import SYSTEM_CLOCK, Clock
 from ...config import KafkaSection
 from ...errors import Unavailable
+from ...forks import Home
 from ..port import Message, OnCommit
 from .admin import Admin
 from .consumer import KafkaConsumer
@@ -29,6 +30,7 @@ class KafkaLog:
         self._following = Following(kafka)
         self._tables = Tables(self._following, lambda: self.admin, clock)
         self._closed = False
+        self._home = Home("this log", self)
 
     @property
     def address(self) -> str:
@@ -38,6 +40,7 @@ class KafkaLog:
     @property
     def admin(self) -> Admin:
         """The one client for administration."""
+        self._home.check()
         with self._lock:
             self._refuse_closed()
             if self._admin is None:
@@ -45,6 +48,7 @@ class KafkaLog:
             return self._admin
 
     def table(self, topic: str) -> KafkaTable:
+        self._home.check()
         return self._tables.open(topic)
 
     def newest(self, topic: str, partitions: int, per_partition: int) -> list[Message]:
@@ -55,6 +59,7 @@ class KafkaLog:
         return ControlWriter(self._kafka, namespace, collection, clock=self._clock)
 
     def sender(self, *, bulk: bool = False) -> KafkaSender:
+        self._home.check()
         with self._lock:
             self._refuse_closed()
             if bulk:
@@ -68,6 +73,8 @@ class KafkaLog:
         return KafkaConsumer(self._kafka, group, on_commit, self._clock)
 
     def close(self) -> None:
+        if self._home.left:
+            return
         with self._lock:
             self._closed = True
             self._admin = None
@@ -75,5 +82,6 @@ class KafkaLog:
         self._following.close()
 
     def _refuse_closed(self) -> None:
+        self._home.check()
         if self._closed:
             raise Unavailable("this log is closed; open another one")

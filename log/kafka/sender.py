@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ...clock import Clock
 from ...config import KafkaSection
 from ...errors import VecferryError
+from ...forks import Home
 from ..port import Headers, OnFailure
 from .clients import REQUEST_TIMEOUT_S, learn_leaders, learn_producer_id, made, own_producer_config
 from .errors import contact_of, reason_of, refusal_of_record, unavailable
@@ -37,11 +38,13 @@ class Sending:
         self.kafka = kafka
         self.contact = contact_of(kafka)
         self.producer = made(Producer, settings)
+        self.home = Home("this sender", self)
         self._clock = clock
         self._has_id = False
 
     def learn(self, topic: str) -> None:
         """As ``Sender.learn``; the first time it makes the client ask for its id too."""
+        self.home.check()
         learn = learn_leaders if self._has_id else learn_producer_id
         try:
             learn(self.producer, topic, clock=self._clock, timeout_s=REQUEST_TIMEOUT_S)
@@ -92,6 +95,7 @@ class KafkaSender:
         headers: Headers = (),
         on_failure: OnFailure | None = None,
     ) -> bool:
+        self._sending.home.check()
         with self._lock:
             self._outstanding += 1
         report = partial(self._reported, topic, on_failure)
@@ -112,10 +116,12 @@ class KafkaSender:
         self._sending.learn(topic)
 
     def serve(self, timeout_s: float = 0.0) -> None:
+        self._sending.home.check()
         self._sending.serve(timeout_s)
         self._hand_over()
 
     def flush(self, timeout_s: float) -> int:
+        self._sending.home.check()
         deadline_s = self._clock.monotonic_s() + timeout_s
         while self._outstanding:
             left_s = deadline_s - self._clock.monotonic_s()
@@ -148,6 +154,7 @@ class BulkSender(KafkaSender):
     """A Sender with a client of its own, which reports failures only. Records in the client's queue are outstanding."""
 
     def flush(self, timeout_s: float) -> int:
+        self._sending.home.check()
         try:
             with unmasked():
                 left = self._producer.flush(timeout_s)

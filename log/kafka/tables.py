@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from ...clock import Clock
 from ...errors import Unavailable
+from ...forks import Home
 from ...schemas.position import next_offset
 from ..port import SYNC_TIMEOUT_S, Admin, Message, Place, TopicAbsent
 from .clients import ABSENT
@@ -69,6 +70,7 @@ class KafkaTable:
         self._leave = leave
         self._clock = clock
         self._closed = False
+        self._home = Home(f"this table of topic {followed.place[0]}", self)
 
     @property
     def changes(self) -> int:
@@ -83,6 +85,7 @@ class KafkaTable:
         return None if entry is None else entry[0]
 
     def items(self, prefix: str) -> dict[str, bytes]:
+        self._home.check()
         with self._followed.changed:
             self._refuse_unread()
             return {key: entry[0] for key, entry in self._followed.values.items() if key.startswith(prefix)}
@@ -92,6 +95,7 @@ class KafkaTable:
         return {} if entry is None else dict(entry[1])
 
     def _entry(self, key: str) -> tuple[bytes, tuple[tuple[str, bytes], ...]] | None:
+        self._home.check()
         with self._followed.changed:
             entry = self._followed.values.get(key)
             if entry is None:
@@ -141,6 +145,7 @@ class KafkaTable:
         return True
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        self._home.check()
         deadline_s = self._clock.monotonic_s() + timeout_s
         changed = self._followed.changed
         with changed:
@@ -154,6 +159,8 @@ class KafkaTable:
             return True
 
     def close(self) -> None:
+        if self._home.left:
+            return
         with self._followed.changed:
             if self._closed:
                 return

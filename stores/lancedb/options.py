@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ...references import Secret
+from ...references import Deferred
 from ..options import StoreOptions, TablePlacement
 
 
@@ -15,7 +15,7 @@ class Options(StoreOptions):
     versions and files that are not merged yet make up the difference.
     """
 
-    uri: Secret
+    uri: Deferred
     max_growth: float = Field(default=4.0, ge=3.0)
 
 

@@ -6,19 +6,25 @@ One more is part of ``marks.py``: without its lock rows Lance misses a conflict 
 
 from __future__ import annotations
 
+import atexit
+import functools
+import gc
+import os
 import sys
-import threading
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
-from types import ModuleType
+from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 import pyarrow as pa
 
+from ...errors import Forked
+from ...forks import Home, ModuleLock
+
 PACKAGE = "lance_namespace_urllib3_client"
 
-_loading = threading.RLock()
+_loading = ModuleLock()
 
 
 def _defer(spec: ModuleSpec) -> ModuleType:
@@ -49,6 +55,36 @@ def defer_rest_client() -> None:
     """
     if PACKAGE not in sys.modules and (spec := find_spec(PACKAGE)) is not None:
         sys.modules[PACKAGE] = _defer(spec)
+
+
+class Use:
+    """The process that uses LanceDB. Its children must not, and can end."""
+
+    def __init__(self) -> None:
+        self._home = Home("LanceDB", self)
+        # What lancedb does when the interpreter ends waits for the threads of its runtime. A child that has not used
+        # lancedb itself has none of them: it would hang. lancedb does not say what it registered.
+        for found in gc.get_objects():
+            if type(found) is BuiltinFunctionType and found.__name__ == "shutdown_runtime":
+                os.register_at_fork(after_in_child=functools.partial(atexit.unregister, found))
+
+    def check(self) -> None:
+        """Raise Forked in a child.
+
+        Under load, one in some twenty children that used LanceDB after their parent had died of a segmentation fault;
+        lancedb calls its support of forks experimental.
+        """
+        if self._home.left:
+            raise Forked(
+                "LanceDB was used in this process's parent before the fork, and may crash the child; open no pipeline "
+                "before the fork, or start the process with spawn or forkserver"
+            )
+
+
+@functools.cache
+def begin_use() -> Use:
+    """Call it when lancedb is imported, and ``check`` what it returns."""
+    return Use()
 
 
 class Finite(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types

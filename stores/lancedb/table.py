@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, cast
@@ -11,7 +10,8 @@ import lancedb
 import pyarrow as pa
 from lancedb.table import LanceTable
 
-from ...errors import Fatal, Refused
+from ...errors import Refused
+from ...forks import Home
 from ...schemas.collection import Collection, Placement
 from . import quirks
 from .conditions import column, text
@@ -34,21 +34,19 @@ class Connection:
         self._pinned: LanceTable | None = None
         self._layout: Layout | None = None
         self._seen: tuple[int, pa.Schema] | None = None
-        self._process = os.getpid()
+        self.home = Home(self.where, self)
 
     def database(self) -> lancedb.DBConnection:
         """The database; makes its directory if that is absent."""
-        if os.getpid() != self._process:
-            raise Fatal(
-                f"{self.where} was opened before a fork; open it in each process, or start processes with spawn"
-            )
+        self.home.check()
         if self._database is None:
             self._database = lancedb.connect(self.uri)
         return self._database
 
     def find(self) -> LanceTable | None:
         """The table at its latest version, or None when there is none (yet)."""
-        if self._table is not None and os.getpid() == self._process:
+        self.home.check()
+        if self._table is not None:
             self._table.checkout_latest()
             return self._table
         if quirks.is_absent(self.uri):
@@ -86,6 +84,7 @@ class Connection:
 
     def at(self, version: int) -> LanceTable:
         """The table as of ``version``: a second handle, valid until the next call."""
+        self.home.check()
         if self._pinned is None:
             self._pinned = self._open()
         self._pinned.checkout(version)
@@ -112,7 +111,9 @@ class Connection:
         self._layout = self._seen = None
 
     def close(self) -> None:
-        """Release all handles; idempotent."""
+        """Release all handles; idempotent. Does nothing in a forked child."""
+        if self.home.left:
+            return
         self._database = self._table = self._pinned = self._layout = self._seen = None
 
     def _open(self) -> LanceTable:

@@ -12,6 +12,7 @@ from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import TupleRow
 
 from ...errors import Unavailable
+from ...forks import Home
 from .errors import translate
 from .quirks import connection_parameters
 
@@ -118,6 +119,7 @@ class Session:
         }
         self._conninfo: dict[str, Any] = {**defaults, **given, "client_encoding": "UTF8"}
         self._connection: Connection | None = None
+        self._home = Home(f"this connection to PostgreSQL at {self.address}", self)
 
     @property
     def address(self) -> str:
@@ -127,7 +129,8 @@ class Session:
 
     @contextmanager
     def use(self) -> Iterator[Connection]:
-        """The connection, in autocommit. Raises Unavailable, and the errors that ``translate`` gives."""
+        """The connection, in autocommit. Raises Unavailable, Forked, and the errors that ``translate`` gives."""
+        self._home.check()
         connection = self._connection
         if connection is None or connection.closed:
             connection = self._connection = self._connect()
@@ -149,7 +152,9 @@ class Session:
             other.close()
 
     def close(self) -> None:
-        """Release the connection; idempotent."""
+        """Release the connection; idempotent. Does nothing in a forked child: the server would end the parent's too."""
+        if self._home.left:
+            return
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(psycopg.Error):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ...references import Secret
+from ...references import Deferred
 from ..options import StoreOptions, TablePlacement
 
 
 class Options(StoreOptions):
     """``url``: how to reach PostgreSQL, as libpq reads it."""
 
-    url: Secret
+    url: Deferred
 
 
 class PlacementOptions(TablePlacement):

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ...errors import ConfigError
+from ...references import local_path
 
 SEARCH_ON = (
     "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
@@ -22,13 +23,19 @@ at hnsw.max_scan_tuples, hnsw.scan_mem_multiplier or ivfflat.max_probes of the s
 the caller counts what came.
 """
 
+_PATHS = frozenset({"host", "passfile", "sslcert", "sslcrl", "sslcrldir", "sslkey", "sslrootcert"})
+
 
 def connection_parameters(url: str) -> Mapping[str, Any]:
-    """The parts of ``url``. Raises ConfigError, whose message contains no part of the URL.
+    """The parts of ``url``, with paths in full. Raises ConfigError, whose message contains no secret of the URL.
 
     psycopg's own message quotes the part that it cannot parse, which may contain the password (psycopg 3.3).
     """
     try:
-        return conninfo_to_dict(url)
+        found = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise ConfigError("the url of a pgvector store is not a PostgreSQL URL") from None
+    try:
+        return {key: local_path(str(value)) if key in _PATHS else value for key, value in found.items()}
+    except ValueError as error:
+        raise ConfigError(f"the url of a pgvector store: {error}") from None

@@ -10,8 +10,8 @@ from sources import ROOT, Source, imports, package_sources, parse
 
 # A part may import itself and what stands on an earlier line; parts of one line do not import each other.
 LAYERS = (
-    ("errors", "clock", "executor", "failpoints", "heap", "kafka_errors", "references", "wording"),
-    ("kafka_contact",),
+    ("errors", "clock", "executor", "failpoints", "heap", "kafka_errors", "wording"),
+    ("forks", "kafka_contact", "references"),
     ("schemas",),
     ("compare", "stores"),
     ("config",),

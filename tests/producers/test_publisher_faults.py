@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 
@@ -195,30 +194,6 @@ def test_a_closed_publisher_refuses(kafka: MockKafka) -> None:
     publisher.close()
     with pytest.raises(Refused, match="closed"):
         publisher.upsert("a", VECTOR)
-
-
-def test_a_forked_child_is_refused_and_can_leave(kafka: MockKafka) -> None:
-    with open_publisher(kafka) as publisher:
-        publisher.upsert("a", VECTOR).result(timeout=30)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            said = "nothing"
-            try:
-                with publisher:
-                    publisher.upsert("b", VECTOR)
-            except Refused as error:
-                said = str(error)
-            os.write(writer, said.encode())
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as answers:
-            answer = answers.read()
-        os.waitpid(child, 0)
-        assert "belongs to another process" in answer
-        assert str(child) in answer
-        publisher.upsert("c", VECTOR).result(timeout=30)
-    assert read_all(kafka, 2).ids.count("b") == 0
 
 
 FORK_AND_EXIT = """

@@ -1,16 +1,13 @@
-"""Opening before the first read and before a move, so that no read pays for it; and not across a fork."""
+"""Opening before the first read and before a move, so that no read pays for it."""
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
-from multiprocessing.connection import Connection
 
 import pytest
 from reads_fakes import World, serve, version_of
 from vecferry.errors import Unavailable
 from vecferry.reads.pool import StorePool
-from vecferry.reads.reader import Reader
 from vecferry.stores.base import Store
 from waiting import wait_until
 
@@ -76,25 +73,3 @@ def test_reads_go_on_where_they_are_until_the_new_store_is_open() -> None:
     assert reader.stats.reads == {"old": reader.stats.reads["old"]}
     may_open.set()
     wait_until(lambda: version_of(reader, "a") == 1 and reader.route.percent == 100)  # type: ignore[union-attr]
-
-
-def test_a_forked_child_is_told_to_open_its_own() -> None:
-    world = World()
-    world.write("a", 1)
-    world.apply("old")
-    reader = world.reader()
-    assert version_of(reader, "a") == 1
-    fork = multiprocessing.get_context("fork")
-    here, there = fork.Pipe(duplex=False)
-    child = fork.Process(target=read_and_tell, args=(reader, there))
-    child.start()
-    assert here.poll(30)
-    assert "belongs to another process; open a pipeline in process" in here.recv()
-    child.join()
-
-
-def read_and_tell(reader: Reader, answer: Connection) -> None:
-    try:
-        reader.get(["a"])
-    except Unavailable as error:
-        answer.send(str(error))

@@ -13,6 +13,7 @@ from vecferry.errors import ConfigError, Fatal, Inconclusive, Overloaded, Transi
 from vecferry.reads.deadline import Deadline, deadline_in
 from vecferry.reads.pool import StorePool
 from vecferry.stores.base import Store
+from waiting import wait_until
 
 
 class Opened:
@@ -129,6 +130,26 @@ def test_a_handle_in_use_is_closed_when_its_work_ends() -> None:
     assert opened.handles[0].closed
     with pytest.raises(Unavailable, match="closed"):
         pool.call("s", work, soon())
+
+
+def test_work_that_had_not_begun_when_the_pool_was_closed_is_unavailable() -> None:
+    pool = StorePool(Opened(), max_handles=1)
+    begun, release = threading.Event(), threading.Event()
+
+    def work(store: Store) -> None:
+        begun.set()
+        release.wait(20)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(pool.call, "s", work, soon())
+        assert begun.wait(20)
+        second = threads.submit(pool.call, "s", work, soon())
+        wait_until(lambda: pool._lanes["s"]._executor._work_queue.qsize() == 1)
+        pool.close()
+        with pytest.raises(Unavailable, match="this pipeline is closed"):
+            second.result(20)
+        release.set()
+        first.result(20)
 
 
 def test_a_store_that_cannot_be_opened_says_why_each_time() -> None:

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from contending import ROUNDS, contend
 from store_data import DIMENSION, PARTITIONS, PLACEMENT, batch, batch_of, collection
-from vecferry.errors import Fatal
 from vecferry.schemas.batch import LiveMark, Outcome
 from vecferry.stores.lancedb import open as open_store
 from vecferry.stores.lancedb.options import Options
-from vecferry.stores.lancedb.table import Connection
 
 
 @pytest.mark.slow
@@ -66,10 +64,3 @@ def test_an_empty_call_makes_no_commit(tmp_path: Path) -> None:
     assert store.apply(batch([]), []).shape == (0,)
     table.checkout_latest()
     assert table.version == before
-
-
-def test_a_handle_from_before_a_fork_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = Connection(str(tmp_path), collection(), PLACEMENT)
-    monkeypatch.setattr("vecferry.stores.lancedb.table.os.getpid", lambda: -1)
-    with pytest.raises(Fatal, match="before a fork"):
-        connection.latest()

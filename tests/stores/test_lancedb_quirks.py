@@ -104,3 +104,30 @@ def test_a_missing_table_and_a_time_out_still_have_no_exception_of_their_own(tmp
         table.search(np.zeros(2, np.float32)).to_arrow(timeout=timedelta(microseconds=1))
     assert late.type is RuntimeError
     assert quirks.is_timeout(late.value)
+
+
+FORK_AND_EXIT = """
+import os, select, sys, warnings
+import lancedb
+from vecferry.stores.lancedb import quirks
+
+warnings.simplefilter("ignore")
+lancedb.connect(sys.argv[1]).open_table("t").count_rows()
+if sys.argv[2] == "let":
+    quirks.begin_use()
+child = os.fork()
+if child == 0:
+    sys.exit(7)
+ended, _, _ = select.select([os.pidfd_open(child)], [], [], float(sys.argv[3]))
+if not ended:
+    os.kill(child, 9)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize(("how", "patience_s", "code"), [("leave", "2", "-9"), ("let", "60", "7")])
+def test_a_forked_child_still_hangs_at_its_end(
+    tmp_path: Path, table: LanceTable, how: str, patience_s: str, code: str
+) -> None:
+    command = [sys.executable, "-c", FORK_AND_EXIT, str(tmp_path), how, patience_s]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=90).stdout.split() == [code]

@@ -41,6 +41,9 @@ class DirectPool(StorePool):
         self._machine = machine
         self._fails = fails
 
+    def open(self, store: str, deadline: Deadline) -> None:
+        self.call(store, lambda handle: None, deadline)
+
     def call(self, store: str, work: Callable[[Store], T], deadline: Deadline) -> T:
         if self._fails():
             raise Unavailable(f"store {store} does not answer")
