@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import fork_process
 import pytest
 from ferry import Ferry, ferry
 from waiting import wait_until
+from web_server import gunicorn
 
 pytestmark = pytest.mark.server
 
@@ -63,46 +61,13 @@ def test_children_are_refused_what_they_inherit_and_no_read_of_the_parent_is_wro
     assert sorted(seen["after"]) == ["after", "before"]
 
 
-@contextmanager
-def gunicorn(site: Ferry, workers: int) -> Iterator[str]:
-    """gunicorn with a preloaded application; its address. It must end well by itself, without a complaint."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        number = listening.fileno()
-        config = str(SUPPORT / "preloaded.py")
-        command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "preloaded:application", "--preload"]
-        command += ["--workers", str(workers), "--bind", f"fd://{number}", "--config", config, "--timeout", "60"]
-        with (
-            (site.directory / "gunicorn.log").open("w+") as log,
-            subprocess.Popen(
-                command,
-                env=environment(site),
-                cwd=site.directory,
-                pass_fds=[number],
-                stdout=log,
-                stderr=log,
-            ) as server,
-        ):
-            try:
-                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-                server.send_signal(signal.SIGTERM)
-                code = server.wait(60)
-            finally:
-                server.kill()
-            log.seek(0)
-            said = log.read()
-    assert code == 0, said
-    assert "Traceback" not in said
-    assert "ends without close" not in said
-    assert "SIGKILL" not in said
-
-
 def ask(address: str) -> Any:
     with urllib.request.urlopen(address, timeout=60) as answer:
         return json.load(answer)
 
 
 def test_four_workers_of_a_preloaded_gunicorn_read_what_they_ask_for(site: Ferry) -> None:
-    with gunicorn(site, workers=4) as address, ThreadPoolExecutor(8) as threads:
+    with gunicorn("preloaded", site, workers=4) as address, ThreadPoolExecutor(8) as threads:
         inherited = list(threads.map(lambda _: ask(f"{address}/inherited"), range(40)))
         assert {name for answer in inherited for name in answer["found"]} == {"Forked"}
         ids = fork_process.IDS * 20

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import lancedb
 import numpy as np
@@ -224,15 +225,18 @@ class Ferry:
                 process.wait()
 
 
+F = TypeVar("F", bound=Ferry)
+
+
 def _present(**columns: object) -> dict[str, object]:
     return {name: value for name, value in columns.items() if value is not None}
 
 
 @contextmanager
-def ferry(directory: Path, kafka: str, postgres: str, *, rows: int = 2_000) -> Iterator[Ferry]:
+def ferry(directory: Path, kafka: str, postgres: str, *, rows: int = 2_000, kind: type[F] = Ferry) -> Iterator[F]:  # type: ignore[assignment]
     """An application with a table of ``rows`` rows and a configuration; its processes are ended on leaving."""
     url = create_database(postgres, f"ferry_{uuid.uuid4().hex[:12]}")
-    made = Ferry(directory=directory, url=url)
+    made = kind(directory=directory, url=url)
     namespace = "e" + uuid.uuid4().hex[:10]
     text = _CONFIG.format(
         namespace=namespace,
