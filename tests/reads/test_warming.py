@@ -115,19 +115,19 @@ def test_a_target_that_cannot_be_opened_yet_disturbs_nobody(site: Site) -> None:
     site.before["new"] = absent
     reader = opened_reader(site)
     assert reader.get(["a"]) == []
-    wait_until(lambda: ("new", "search") in site.calls)
+    wait_until(lambda: any(store == "new" for store, _ in site.calls))
     assert reader.get(["a"]) == []
     site.before.clear()
     site.route(100)
     wait_until(lambda: reader.get(["a"]) == [] and reader.route is not None and reader.route.percent == 100)
-    assert site.calls.index(("new", "fetch")) > site.calls.index(("new", "search"))
+    assert ("new", "search") in site.calls
 
 
 def test_a_route_is_used_once_its_stores_have_answered_as_many_users_as_there_are(site: Site) -> None:
     reader = opened_reader(site)
     wait_until(lambda: ("new", "fetch") in site.calls)
     meeting = threading.Barrier(3)
-    site.before["old"] = lambda method: meeting.wait(30) and None
+    site.before["old"] = lambda method: meeting.wait(30) and None if method == "fetch" else None
     with ThreadPoolExecutor(3) as threads:
         assert list(threads.map(lambda _: reader.get(["a"], timeout=30.0), range(3))) == [[], [], []]
     site.before.clear()
