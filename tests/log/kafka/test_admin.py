@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from vecferry.config import load_config
 from vecferry.errors import Unavailable
 from vecferry.log.kafka import clients
 from vecferry.log.kafka.admin import Admin
+from vecferry.log.port import held_back
 from vecferry.log.topics import LIVE_TOPIC
 from waiting import wait_until
 
@@ -39,6 +42,28 @@ def test_a_commit_that_one_partition_refuses_is_not_taken_for_one(
     admin.create_topic(name, 1, LIVE_TOPIC)
     with pytest.raises(Unavailable):
         admin.commit(name, f"absent-{name}", {0: 0})
+
+
+def test_writes_that_come_meanwhile_are_not_held_back_by_a_transaction(kafka_bootstrap: str) -> None:
+    admin, name, stop = admin_of(kafka_bootstrap), f"t{uuid.uuid4().hex}", threading.Event()
+    admin.create_topic(name, 1, LIVE_TOPIC)
+
+    def write() -> None:
+        producer = Producer({"bootstrap.servers": kafka_bootstrap, "linger.ms": 0})
+        while not stop.is_set():
+            producer.produce(name, b"x", partition=0)
+            producer.flush(10)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        wait_until(lambda: admin.end_offsets(name, 1)[0] > 0)
+        seen = [admin.offsets(name, 1) for _ in range(100)]
+    finally:
+        stop.set()
+        thread.join(30)
+    assert seen[0].end < seen[-1].end
+    assert [held_back(offsets.stable, offsets.end) for offsets in seen] == [{}] * 100
 
 
 class Outrun:
