@@ -53,9 +53,10 @@ class Pipeline:
         from .journal.topic_watch import Watched
         from .log.kafka.clients import producer_config
         from .opening import look_up
-        from .producers.publisher import Publisher
+        from .producers.publisher import Publisher, refuse_unknown_on_full
 
         self._home.check()
+        refuse_unknown_on_full(on_full)
         collection = self.config.collection(name)
         with self._lock:
             self._refuse_closed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..backfill.context import Context
 from ..config import GatesSection
@@ -98,6 +98,8 @@ def move_reads(
     if move.verdict is not Verdict.PASS or not move.moves:
         return move
     assert facts.migration is not None  # plan_move refused otherwise
+    moved_now = move.after.model_copy(update={"changed_unix_s": context.clock.unix_s()})  # facts took a while to gather
+    move = replace(move, after=moved_now)
     lease.write(
         {
             route_key(context.name): move.after,

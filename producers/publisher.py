@@ -39,6 +39,12 @@ _open_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
 _log = logging.getLogger("vecferry.publisher")
 
 
+def refuse_unknown_on_full(on_full: object) -> None:
+    """Raise InvalidRecord for anything but "block" and "raise"."""
+    if not isinstance(on_full, str) or on_full not in ("block", "raise"):
+        raise InvalidRecord("on_full", f"{on_full!r:.40} is not known", "pass 'block' or 'raise'")
+
+
 class Publisher:
     """Publishes the writes of one collection. Open it once per process and share it between threads and coroutines.
 
@@ -80,8 +86,7 @@ class Publisher:
         ``max_record_bytes``: what ``topic`` takes. ``log_ends``: where it ends; no record gets an offset below.
         ``on_doubt`` is called, from the thread that serves reports, when one does: the topic may be another one now.
         """
-        if not isinstance(on_full, str) or on_full not in ("block", "raise"):
-            raise InvalidRecord("on_full", f"{on_full!r:.40} is not known", "pass 'block' or 'raise'")
+        refuse_unknown_on_full(on_full)
         self._blocks = on_full == "block"
         self._close_timeout_s = close_timeout_s
         self._clock = clock

@@ -101,6 +101,7 @@ class Admin:
         return self._list(topic, partitions, (Bound.STABLE if stable else Bound.END,), timeout_s)[0]
 
     def _list(self, topic: str, partitions: int, bounds: Sequence[Bound], timeout_s: float) -> list[tuple[int, ...]]:
+        self._home.check()
         return list_offsets(
             self._kafka, self._client, topic, partitions, bounds, clock=self._clock, timeout_s=timeout_s
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 _NEWEST_FIRST = 2**64 - 1  # Lance names a manifest by this minus its version, so that the newest is listed first
@@ -37,11 +38,14 @@ def space_of(folder: Path) -> Space | None:
     return Space(used=sum(_sizes(folder)), free=free)
 
 
-def drop_superseded(folder: Path, kept_versions: Collection[int], *, unnamed_before_unix_s: float) -> int:
+def drop_superseded(
+    folder: Path, kept_versions: Collection[int], *, unnamed_before_unix_s: float, since_unix_s: float
+) -> int:
     """Delete the data files that only old versions name; returns how many. Writes nothing, so a full disk is no matter.
 
-    The newest version and ``kept_versions`` stay whole. A file that no version names may belong to a write that another
-    process has begun: it goes only if it was last written before ``unnamed_before_unix_s``. Old versions lose their
+    The newest version, ``kept_versions``, and those that were the newest at ``since_unix_s`` or later stay whole.
+    A file that no version names may belong to a write that another process has begun: it goes only if it was last
+    written before ``unnamed_before_unix_s``. Old versions lose their
     rows, and Lance's own cleaning removes what is left of them. Does nothing to a table with branches, whose versions
     are kept elsewhere.
     """
@@ -51,7 +55,7 @@ def drop_superseded(folder: Path, kept_versions: Collection[int], *, unnamed_bef
     manifests = {version: path for path in (folder / "_versions").iterdir() if (version := _version(path)) is not None}
     if not manifests:
         return 0
-    kept = {max(manifests), *kept_versions} & manifests.keys()
+    kept = {max(manifests), *kept_versions, *_newest_since(manifests, since_unix_s)} & manifests.keys()
     named = b"".join(manifests[version].read_bytes() for version in kept)
     superseded = b"".join(_read(path) for version, path in manifests.items() if version not in kept)
     dropped = [
@@ -63,6 +67,13 @@ def drop_superseded(folder: Path, kept_versions: Collection[int], *, unnamed_bef
     for file in dropped:
         file.unlink(missing_ok=True)
     return len(dropped)
+
+
+def _newest_since(manifests: Mapping[int, Path], since_unix_s: float) -> Iterator[int]:
+    """The versions that another one took the place of at ``since_unix_s`` or later."""
+    for version, successor in pairwise(sorted(manifests)):
+        if _written_unix_s(manifests[successor]) >= since_unix_s:
+            yield version
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -28,6 +28,7 @@ COMMITS_PER_COMPACTION = 50
 COMMITS_AWAITING_INDEX = 1_000  # a loaded table is left alone for so many commits, for its first index to be built
 KEPT_COMMITS = 10 * COMMITS_PER_COMPACTION
 KEEP_AT_MOST_S = 60.0  # for longer than a read needs; a read that needs more is done again
+KEEP_AT_LEAST_S = 3.0  # for who reads the table without vecferry, and begins no read again; unless the disk is full
 KEEP_ALL = timedelta(days=36_500)
 KEEP_NONE = timedelta(milliseconds=1)  # lancedb warns of a 0
 LEAST_BOUND = 16 * 2**20  # a smaller table is not cleaned all the time for a bound that matters to nobody
@@ -73,7 +74,7 @@ class Housekeeping:
     def make_room(self) -> None:
         """Free what old versions hold of a full disk; raises what Lance raises."""
         with self._turns.of_files() as alone:
-            self._drop_superseded(alone=alone)
+            self._drop_superseded(alone=alone, at_once=True)
             self._optimize(KEEP_NONE)
 
     def size(self) -> Size:
@@ -97,7 +98,7 @@ class Housekeeping:
             self._compact(self._keep())
             if self._left() <= 0:
                 self._drop_superseded(alone=alone)
-                self._compact(KEEP_NONE)
+                self._compact(timedelta(seconds=KEEP_AT_LEAST_S))
                 self._left()
 
     def _compact(self, keep: timedelta) -> None:
@@ -117,13 +118,14 @@ class Housekeeping:
             keep = KEEP_ALL
         table.optimize(cleanup_older_than=keep)
 
-    def _drop_superseded(self, *, alone: bool) -> None:
+    def _drop_superseded(self, *, alone: bool, at_once: bool = False) -> None:
         """``alone``: no other process of vecferry is writing, so what none has named for an hour is nobody's."""
         if self._folder is not None:
             tags = self._connection.latest().tags.list()
             before_unix_s = self._clock.unix_s() - UNNAMED_S if alone else float("-inf")
             kept = {int(tag["version"]) for tag in tags.values()}
-            drop_superseded(self._folder, kept, unnamed_before_unix_s=before_unix_s)
+            since_unix_s = float("inf") if at_once else self._clock.unix_s() - KEEP_AT_LEAST_S
+            drop_superseded(self._folder, kept, unnamed_before_unix_s=before_unix_s, since_unix_s=since_unix_s)
 
     def _left(self) -> float:
         """Bytes that may be written before the table must be cleaned: a compaction needs room for a copy of it."""

@@ -17,7 +17,7 @@ from backfill_rig import (
 )
 from vecferry.backfill.copying import copy_run
 from vecferry.backfill.runs import open_run
-from vecferry.errors import InvalidRecord
+from vecferry.errors import Refused
 from vecferry.log.topics import SNAPSHOT_TOPIC
 from vecferry.schemas.topics import snapshot_topic
 
@@ -51,5 +51,5 @@ def test_a_row_that_the_topic_never_takes_is_named(kafka_bootstrap: str) -> None
     with mover_of(config, source) as mover:
         mover.context.log.admin.create_topic(topic, PARTITIONS, {**SNAPSHOT_TOPIC, "max.message.bytes": "16384"})
         begin(mover, "new")
-        with pytest.raises(InvalidRecord, match=r"row 'id-00003' takes .* or raise max\.message\.bytes of the topic"):
+        with pytest.raises(Refused, match=r"row 'id-00003' of old cannot be copied: the row takes .* a message holds"):
             copy_run(mover, open_run(mover, ("new",)), lambda progress: None)

@@ -167,6 +167,7 @@ def test_a_table_keeps_to_its_bound_however_often_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "LEAST_BOUND", 2 * 2**20)
+    monkeypatch.setattr(housekeeping, "KEEP_AT_LEAST_S", 0.001)
     store = LanceStore(str(tmp_path), collection(), PLACEMENT, max_growth=3.0)
     store.create(complete=False)
     ids = [f"x{number}" for number in range(200)]
@@ -180,8 +181,31 @@ def test_a_table_keeps_to_its_bound_however_often_it_is_written(
     assert size.bound == 2 * 2**20
 
 
+@pytest.mark.parametrize(("kept_s", "readable"), [(60.0, True), (0.001, False)])
+def test_who_reads_the_table_without_vecferry_can_end_what_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_s: float, *, readable: bool
+) -> None:
+    monkeypatch.setattr(housekeeping, "LEAST_BOUND", 2**20)
+    monkeypatch.setattr(housekeeping, "KEEP_AT_LEAST_S", kept_s)
+    store = LanceStore(str(tmp_path), collection(), PLACEMENT)
+    store.create(complete=False)
+    ids = [f"x{number}" for number in range(200)]
+    store.apply(batch([(Op.UPSERT, id_, at(0)) for id_ in ids]), ())
+    began = table_in(tmp_path)
+    version = began.version
+    began.checkout(version)
+    for number in range(1, 12):
+        store.apply(batch([(Op.UPSERT, id_, at(number)) for id_ in ids]), ())
+        store.maintain()
+    if readable:
+        assert began.to_arrow().num_rows >= len(ids)
+    else:
+        with pytest.raises(Exception, match=r"(?i)not found"):
+            began.to_arrow()
+
+
 def test_versions_are_dropped_where_another_writer_wins_every_time(
-    tmp_path: Path, store: LanceStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compaction writes, so another writer can win over it; deleting what only old versions name cannot be lost."""
 
@@ -189,7 +213,10 @@ def test_versions_are_dropped_where_another_writer_wins_every_time(
         raise RuntimeError("lance error: Retryable commit conflict for version 10: This Rewrite transaction was …")
 
     monkeypatch.setattr(housekeeping, "LEAST_BOUND", 2**20)
+    monkeypatch.setattr(housekeeping, "KEEP_AT_LEAST_S", 0.001)
     monkeypatch.setattr(LanceTable, "optimize", loses)
+    store = LanceStore(str(tmp_path), collection(), PLACEMENT)
+    store.create(complete=False)
     ids = [f"x{number}" for number in range(200)]
     for number in range(25):
         store.apply(batch([(Op.UPSERT, id_, at(number)) for id_ in ids]), ())
