@@ -149,7 +149,7 @@ def test_ci_calls_the_command_of_the_readme_and_nothing_else(checkout: Checkout)
     assert checkout.run(script=".ci/run", **given()).returncode == 0
     by_hand, by_ci = checkout.asked()
     assert by_ci == by_hand.replace("CI= ", "CI=true ", 1)
-    assert "-m pytest --numprocesses 2" in by_ci
+    assert "-m pytest --numprocesses 3" in by_ci
     assert not {"-k", "--deselect", "--ignore", "not"} & set(by_ci.split())
 
 
