@@ -24,6 +24,8 @@ from vecferry.reads.async_reader import AsyncReader
 from vecferry.stores.lancedb import open as open_lance
 from vecferry.stores.lancedb.options import Options
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def kafka() -> Iterator[MockKafka]:

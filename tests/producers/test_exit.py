@@ -9,6 +9,8 @@ import pytest
 from mock_kafka import MockKafka
 from publishing import read_all
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import multiprocessing, os, sys
 import numpy as np

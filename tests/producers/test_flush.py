@@ -11,6 +11,8 @@ from publishing import VECTOR, D, open_publisher, read_all, warm
 from vecferry.errors import NotDelivered
 from vecferry.producers.delivery import Delivery
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_was_sent_of_an_interrupted_batch_is_still_awaited(kafka: MockKafka) -> None:
     """The interpreter raises KeyboardInterrupt behind the call in which the signal came."""

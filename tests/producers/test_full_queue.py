@@ -11,6 +11,8 @@ from publishing import TOPIC, VECTOR, D, open_publisher, read_all, warm
 from vecferry.errors import NotDelivered, Refused
 from vecferry.producers.reports import Reports
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def waits_for_room(monkeypatch: pytest.MonkeyPatch) -> threading.Event:

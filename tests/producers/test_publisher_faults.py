@@ -16,6 +16,8 @@ from vecferry.producers.delivery import Delivery
 from vecferry.producers.reports import Reports
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 ONE_EACH = {"linger.ms": 0, "batch.num.messages": 1, "retry.backoff.ms": 10, "retry.backoff.max.ms": 50}
 
 

@@ -38,6 +38,7 @@ def test_it_answers_as_the_reader_does() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_read_that_finds_no_thread_in_time_is_inconclusive() -> None:
     async def main() -> None:
         world, begun, release = world_with_a_row(), threading.Semaphore(0), threading.Event()
@@ -59,6 +60,7 @@ def test_a_read_that_finds_no_thread_in_time_is_inconclusive() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_cancelled_read_ends_at_once_and_harms_nobody() -> None:
     async def main() -> None:
         world, begun, release = world_with_a_row(), threading.Event(), threading.Event()

@@ -13,6 +13,8 @@ from vecferry.schemas.position import encode_position
 from vecferry.schemas.tokens import WriteToken
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_failing_canary_read_falls_back_within_its_deadline() -> None:
     world = World()

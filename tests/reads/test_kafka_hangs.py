@@ -17,6 +17,8 @@ from vecferry.reads.session import Session
 from vecferry.schemas.tokens import WriteToken
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SILENT_MS = 30_000
 
 

@@ -16,6 +16,8 @@ from vecferry.reads.reader import Reader
 from vecferry.reads.session import Session
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 BROKEN = failing("fetch", "applied", error=Transient("the server closed the connection"))
 
 

@@ -15,6 +15,8 @@ from vecferry.errors import Overloaded, Unavailable
 from vecferry.schemas.batch import LiveMark, Outcome
 from vecferry.stores.lancedb.store import LanceStore
 
+pytestmark = pytest.mark.slow
+
 DIMENSION = 64
 IDS = [f"id-{number}" for number in range(200)]
 VECTORS = np.random.default_rng(4).standard_normal((len(IDS), DIMENSION)).astype(np.float32)

@@ -18,6 +18,8 @@ from vecferry.stores.lancedb import housekeeping
 from vecferry.stores.lancedb.housekeeping import COMMITS_PER_COMPACTION, KEEP_AT_MOST_S, KEPT_COMMITS
 from vecferry.stores.lancedb.store import LanceStore
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clock() -> StepClock:

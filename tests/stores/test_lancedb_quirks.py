@@ -17,6 +17,8 @@ import pytest
 from lancedb.table import LanceTable
 from vecferry.stores.lancedb import quirks
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = pa.schema(
     [
         *(pa.field("note", pa.string()), pa.field("vector", pa.list_(pa.float32(), 2)), pa.field("text", pa.string())),

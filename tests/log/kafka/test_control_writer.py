@@ -16,6 +16,8 @@ from vecferry.log.kafka.control import ControlWriter
 from vecferry.schemas.topics import control_topic
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 NOTE = PlanPage(chunks=())
 
 

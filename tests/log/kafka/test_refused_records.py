@@ -23,6 +23,8 @@ from vecferry.schemas.collection import Collection, Space
 from vecferry.schemas.snapshot import SnapshotDecoder, SnapshotMarker
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 TOPIC = "shop.products.snapshot.r-0001"
 QUICK = {"retry.backoff.ms": "10", "retry.backoff.max.ms": "50"}
 D = 1024

@@ -15,6 +15,8 @@ from vecferry.log.kafka.log import KafkaLog
 from vecferry.log.port import TooLarge
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 TOPIC = "shop.progress"
 
 

@@ -19,6 +19,8 @@ from vecferry.log.kafka.log import KafkaLog
 from vecferry.reads.views import SharedViews
 from vecferry.schemas.topics import control_topic
 
+pytestmark = pytest.mark.slow
+
 TOPIC = "shop.products.events"
 SILENT_MS = 20_000
 
