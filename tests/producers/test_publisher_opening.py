@@ -17,6 +17,8 @@ from vecferry.errors import ConfigError, NotDelivered, Refused
 from vecferry.producers import Publisher
 from waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_kafka_is_one_clear_error_in_bounded_time(tmp_path: Path) -> None:
     code = (

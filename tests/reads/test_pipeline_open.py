@@ -12,6 +12,8 @@ from vecferry.errors import ConfigError, InvalidRecord, Unavailable
 from vecferry.reads.backend import split_without_record
 from vecferry.reads.route import whole
 
+pytestmark = pytest.mark.slow
+
 
 def document(**changes: object) -> dict[str, object]:
     return {

@@ -19,6 +19,8 @@ from vecferry.stores.lancedb.errors import DiskFull, Gone, mapped
 from vecferry.stores.lancedb.options import Options
 from vecferry.stores.lancedb.table import MERGE_TRIES
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "/a/registry/src/index.crates.io-1949/lance-file-13.0.0/src/writer/structural.rs:258:9"
 
 
